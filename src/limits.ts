@@ -1,0 +1,137 @@
+/**
+ * Every bound of stratad, with the attack or the resource that it bounds. Nothing is unbounded: memory, queues, frames,
+ * entries, time. Limits on images are configurable (`[limits]` in config.toml) and travel with each task; the others
+ * are constants of the protocol or the program.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+/** Bounds on what an image may ask of the machine; `[limits]` in config.toml may change each. */
+export const imageLimits = {
+  /** LIMIT_LAYERS. Docker stops at 127; a manifest of 4 MiB could name 20,000. */
+  maxLayers: 512,
+  /** LIMIT_ENTRIES, a layer: each entry is an inode and about 200 bytes of memory in the worker. */
+  maxEntriesPerLayer: 500_000,
+  /** LIMIT_ENTRIES, an image: inodes of one root. */
+  maxEntriesPerImage: 2_000_000,
+  /** LIMIT_BYTES, a layer unpacked: a bomb fills the disk. */
+  maxLayerBytes: 16 * GiB,
+  /** LIMIT_BYTES, an image unpacked. */
+  maxImageBytes: 64 * GiB,
+  /** LIMIT_RATIO, unpacked to compressed: deflate's best is 1032:1, so only a bomb comes near. */
+  maxRatio: 1000,
+  /** Below this many unpacked bytes the ratio is not judged: small layers of zeros are honest. */
+  ratioFloorBytes: 64 * MiB,
+  /** DEPTH: recursive tools (rm, find) of others must survive our trees. */
+  maxDepth: 128,
+  /** NAME_TOO_LONG: NAME_MAX of Linux, in bytes. */
+  maxComponentBytes: 255,
+  /** PATH_TOO_LONG: half of PATH_MAX, so that it still fits below a state directory. */
+  maxPathBytes: 2048,
+  /** BAD_LINK: what symlink(2) takes. */
+  maxLinkBytes: 4095,
+  /** TAR_HEADER_TOO_BIG: a PAX or GNU long header is held in memory. */
+  maxHeaderBytes: 1 * MiB,
+  /** CODEC_HEADER: name and comment of a gzip member have no length of their own. */
+  maxGzipHeaderBytes: 64 * KiB,
+  /** LIMIT_WINDOW: a zstd window is held in memory. */
+  maxWindowBytes: 128 * MiB,
+} as const;
+
+export type LimitName = keyof typeof imageLimits;
+export type ImageLimits = Readonly<Record<LimitName, number>>;
+
+/** MANIFEST_TOO_BIG: manifests, indexes and configs are parsed in memory on the main thread (distribution-spec asks for 4 MiB). */
+export const MAX_DOCUMENT_BYTES = 4 * MiB;
+/** INDEX_DEPTH: an index may name an index; loops and towers end here. */
+export const MAX_INDEX_DEPTH = 4;
+/** MANIFEST_INVALID: nesting of a JSON document; image-spec's deepest is 5. */
+export const MAX_JSON_DEPTH = 64;
+/** ARCHIVE_LAYOUT: members of an outer archive; 512 layers and their documents are far below. */
+export const MAX_ARCHIVE_MEMBERS = 10_000;
+
+/** protocol.md, Frames: a request is small; everything large travels as a path. */
+export const MAX_FRAME_BYTES = 256 * KiB;
+/** A fragment costs the receiver memory of its own. */
+export const MAX_FRAGMENTS = 32;
+/** Requests of one session that are not answered yet (BUSY). */
+export const MAX_REQUESTS_IN_FLIGHT = 64;
+/** Subscriptions of one session (BUSY). */
+export const MAX_SUBSCRIPTIONS = 16;
+/** Sessions by scope: an editor for each window of each user reads; few write. */
+export const MAX_FULL_SESSIONS = 64;
+export const MAX_READ_SESSIONS = 8192;
+/** A session that never says anything is dropped. */
+export const FIRST_MESSAGE_TIMEOUT_MS = 10 * SECOND;
+/** Finds peers that vanished without a close. */
+export const PING_INTERVAL_MS = 30 * SECOND;
+/** Installs a second that create work, and how many at once, a session (RATE_LIMITED). */
+export const WORK_RATE_PER_SECOND = 20;
+export const WORK_BURST = 40;
+/** Jobs of one session running, and queued behind them (BUSY). */
+export const MAX_RUNNING_JOBS_PER_SESSION = 4;
+export const MAX_QUEUED_JOBS_PER_SESSION = 32;
+/** Below this much unsent data progress flows, above it only the latest is kept. */
+export const PROGRESS_WATERMARK_BYTES = 256 * KiB;
+/** A consumer this far behind is closed with 4008 and may resume. */
+export const SLOW_CONSUMER_BYTES = 4 * MiB;
+/** A stalled peer never reads the close frame: terminate after this long. */
+export const CLOSE_GRACE_MS = 5 * SECOND;
+/** Progress reports of one token: five a second is what an eye can use. */
+export const PROGRESS_INTERVAL_MS = 200;
+/** The ring of events a subscription may replay: whichever is reached first. */
+export const MAX_RING_EVENTS = 10_000;
+export const MAX_RING_BYTES = 8 * MiB;
+/** An idle subscription learns that it is alive, and where it stands. */
+export const BOOKMARK_INTERVAL_MS = 15 * SECOND;
+/** Items in one page of a list. */
+export const MAX_PAGE = 1000;
+export const DEFAULT_PAGE = 100;
+/** The longest wait one install/wait may ask for; the client asks again. */
+export const MAX_WAIT_MS = 60 * MINUTE;
+
+/** Jobs that are over stay readable this long, and at most this many. */
+export const TERMINAL_JOB_TTL_MS = 7 * 24 * 60 * MINUTE;
+export const MAX_TERMINAL_JOBS = 10_000;
+/** Jobs that are not over, all sessions together (BUSY). */
+export const MAX_ACTIVE_JOBS = 1024;
+/** Images being installed at once; the rest queue. Their layers share the pool, so more would only hold more staging. */
+export const MAX_RUNNING_INSTALLS = 8;
+/** Conflicts listed in one LAYER_OVERLAP. */
+export const MAX_CONFLICTS_LISTED = 20;
+/** Top-level names of one layer that the main thread looks at while it is still unpacking. */
+export const MAX_EARLY_NAMES = 4096;
+/** Generations of a name that are remembered. */
+export const MAX_GENERATIONS = 100;
+
+/** The whole of one request to a registry, without the body. */
+export const REGISTRY_HEADERS_TIMEOUT_MS = 30 * SECOND;
+/** A body that brings no byte for this long is cut and counts as one failed try. */
+export const REGISTRY_STALL_TIMEOUT_MS = 30 * SECOND;
+/** Tries of one request, and the backoff between them (full jitter, doubled each time). */
+export const REGISTRY_TRIES = 5;
+export const REGISTRY_BACKOFF_MS = 250;
+export const REGISTRY_BACKOFF_MAX_MS = 10 * SECOND;
+/** A Retry-After beyond this is an answer for the user, not a wait. */
+export const REGISTRY_RETRY_AFTER_MAX_MS = 60 * SECOND;
+/** Blobs fetched at once: more would share the same line. */
+export const MAX_FETCHES = 6;
+/** Redirects of one request. */
+export const MAX_REDIRECTS = 5;
+
+/** A worker that makes no progress for this long is ended (WORKER_STALLED). */
+export const STALL_TIMEOUT_MS = 60 * SECOND;
+/** A daemon that a CLI started ends after this long without sessions and jobs. */
+export const IDLE_EXIT_MS = 10 * MINUTE;
+/** SIGTERM waits this long for running jobs (systemd kills after 90 s). */
+export const DRAIN_TIMEOUT_MS = 60 * SECOND;
+/** The log of a daemon that a CLI started is cut at this size when it starts. */
+export const MAX_DAEMON_LOG_BYTES = 8 * MiB;
+/** A socket path beyond this is cut silently by the kernel's interface (sun_path, with its NUL). */
+export const MAX_SOCKET_PATH_BYTES = 107;
+/** Bytes of the state directory's own path: it stands before every path of a root. */
+export const MAX_STATE_DIR_BYTES = 1024;
