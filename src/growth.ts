@@ -1,0 +1,66 @@
+/**
+ * A file that one thread writes while another reads it: how far it is written, and whether more will come, in shared memory.
+ *
+ * The writer stores the length after the bytes are in the file, so a reader that sees a length may read that far. Owns the
+ * layout of the shared memory and nothing else.
+ */
+
+const LENGTH = 0;
+const STATE = 1;
+const GROWING = 0n;
+const COMPLETE = 1n;
+const FAILED = 2n;
+
+export class GrowthWriter {
+  readonly shared = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT);
+  readonly #cells = new BigInt64Array(this.shared);
+
+  /** `bytes` of the file may be read now; only ever rises. */
+  advance(bytes: number): void {
+    Atomics.store(this.#cells, LENGTH, BigInt(bytes));
+    Atomics.notify(this.#cells, LENGTH);
+  }
+
+  complete(): void {
+    this.#end(COMPLETE);
+  }
+
+  fail(): void {
+    this.#end(FAILED);
+  }
+
+  #end(state: bigint): void {
+    Atomics.compareExchange(this.#cells, STATE, GROWING, state);
+    Atomics.notify(this.#cells, LENGTH);
+  }
+}
+
+export type GrowthState = "growing" | "complete" | "failed";
+
+export class GrowthReader {
+  readonly #cells: BigInt64Array;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.#cells = new BigInt64Array(shared);
+  }
+
+  get bytes(): number {
+    return Number(Atomics.load(this.#cells, LENGTH));
+  }
+
+  get state(): GrowthState {
+    const state = Atomics.load(this.#cells, STATE);
+    return state === GROWING ? "growing" : state === COMPLETE ? "complete" : "failed";
+  }
+
+  /** Resolves when more than `seen` bytes may be read, or no more will come. */
+  async beyond(seen: number): Promise<void> {
+    while (this.bytes <= seen && this.state === "growing") {
+      const wait = Atomics.waitAsync(this.#cells, LENGTH, BigInt(seen), WAKE_MS);
+      if (wait.async) await wait.value;
+    }
+  }
+}
+
+/** A missed wake-up (the state changed between the look and the wait) costs at most this long. */
+const WAKE_MS = 50;
