@@ -19,8 +19,13 @@ interface CodeRow {
 }
 
 const SERVER_ERROR = -32000;
-const row = (kind: ErrorKind, exitCode: number, hint?: string, rpc = SERVER_ERROR, retryable = exitCode === 75): CodeRow =>
-  hint === undefined ? { kind, exitCode, retryable, rpc } : { kind, exitCode, retryable, rpc, hint };
+const row = (
+  kind: ErrorKind,
+  exitCode: number,
+  hint?: string,
+  rpc = SERVER_ERROR,
+  retryable = exitCode === 75,
+): CodeRow => (hint === undefined ? { kind, exitCode, retryable, rpc } : { kind, exitCode, retryable, rpc, hint });
 
 const request = (exitCode = 64, hint?: string, rpc?: number) => row("request", exitCode, hint, rpc);
 const registry = (exitCode = 69, hint?: string) => row("registry", exitCode, hint);
@@ -34,8 +39,14 @@ export const codeTable = {
   BAD_FRAME: request(64, "Send one JSON-RPC 2.0 object in each text frame.", -32600),
   INVALID_PARAMS: request(64, "Compare the parameters with the method's schema.", -32602),
   UNKNOWN_METHOD: request(64, "See the protocol page of the README for the methods.", -32601),
-  INVALID_REFERENCE: request(64, "References look like oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG."),
-  INVALID_NAME: request(64, "A name is 1-128 of A-Z a-z 0-9 . _ - and starts with a letter or digit; choose one with --name."),
+  INVALID_REFERENCE: request(
+    64,
+    "References look like oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG.",
+  ),
+  INVALID_NAME: request(
+    64,
+    "A name is 1-128 of A-Z a-z 0-9 . _ - and starts with a letter or digit; choose one with --name.",
+  ),
   UNKNOWN_JOB: request(79, "`stratad ps` lists the jobs; finished ones are forgotten after a week."),
   UNKNOWN_ROOT: request(79, "`stratad roots` lists what is installed."),
   UNKNOWN_NAME: request(79, "`stratad roots` lists the names."),
@@ -59,7 +70,10 @@ export const codeTable = {
   REGISTRY_TIMEOUT: registry(75),
   REGISTRY_RATE_LIMITED: registry(75, "Log in for a higher limit, or wait."),
   REGISTRY_BAD_RESPONSE: registry(69),
-  AUTH_REQUIRED: registry(80, "Put credentials for the registry into docker's config.json (docker login, podman login)."),
+  AUTH_REQUIRED: registry(
+    80,
+    "Put credentials for the registry into docker's config.json (docker login, podman login).",
+  ),
   AUTH_DENIED: registry(80, "The registry knows the credentials and refuses; check the account's rights."),
   AUTH_REALM: registry(80, "The registry names a token service that credentials are not sent to."),
   MANIFEST_UNKNOWN: registry(79, "Check the repository, the tag and the digest."),
@@ -119,8 +133,12 @@ export const codeTable = {
   CODEC_TRUNCATED: content(codec),
   CODEC_HEADER: content(codec),
 
-  LAYER_OVERLAP: content("Layers of one image may not share a top-level name under policy c; the README says what to do with ordinary multi-layer images."),
-  WHITEOUT: content("Policy c has no lower layer to hide anything in; the README says what to do with ordinary multi-layer images."),
+  LAYER_OVERLAP: content(
+    "Layers of one image may not share a top-level name under policy c; the README says what to do with ordinary multi-layer images.",
+  ),
+  WHITEOUT: content(
+    "Policy c has no lower layer to hide anything in; the README says what to do with ordinary multi-layer images.",
+  ),
   NAME_FOLDING: content(),
   PLACEMENT_INVALID: content(),
 
@@ -185,7 +203,10 @@ export class StrataError extends Error {
 
   /** The same failure with more details, e.g. the layer it happened in. */
   with(details: Readonly<Record<string, unknown>>): StrataError {
-    return new StrataError(this.code, this.message, { ...this.options, details: { ...this.options.details, ...details } });
+    return new StrataError(this.code, this.message, {
+      ...this.options,
+      details: { ...this.options.details, ...details },
+    });
   }
 
   toWire(): WireError {
@@ -226,7 +247,10 @@ export function toStrataError(thrown: unknown, action = "Cannot finish the work"
   if (thrown instanceof StrataError) return thrown;
   const errno = systemErrorCode(thrown);
   if (errno !== undefined) {
-    return new StrataError(systemCodes[errno] ?? "STORE_IO", `${action}: ${errno}`, { details: { errno }, cause: thrown });
+    return new StrataError(systemCodes[errno] ?? "STORE_IO", `${action}: ${errno}`, {
+      details: { errno },
+      cause: thrown,
+    });
   }
   return new StrataError("INTERNAL", `${action}: an unexpected error`, { cause: thrown });
 }

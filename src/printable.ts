@@ -6,7 +6,8 @@
  */
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it removes
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\\\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|\p{Co}|\p{Cn}/gu;
+const UNSAFE =
+  /[\u0000-\u001f\u007f-\u009f\\\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|\p{Co}|\p{Cn}/gu;
 
 /** `maxBytes` bounds the UTF-8 length of the result; what is cut ends in `…`. */
 export function printable(text: string, maxBytes = 256): string {
@@ -18,7 +19,10 @@ export function printableName(latin1: string, maxBytes = 256): string {
   const bytes = Buffer.from(latin1, "latin1");
   const text = bytes.toString("utf8");
   if (!text.includes("\ufffd")) return printable(text, maxBytes);
-  return cut(latin1.replace(/[^\x20-\x5b\x5d-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`), maxBytes);
+  return cut(
+    latin1.replace(/[^\x20-\x5b\x5d-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`),
+    maxBytes,
+  );
 }
 
 function escapeCharacter(character: string): string {

@@ -1,0 +1,382 @@
+/**
+ * Every frame that crosses the socket, as zod schemas: the single source of the wire types and of the validation, both ways.
+ *
+ * Requests are strict (a typo is an error); results are what clients may rely on, and clients ignore fields they do not
+ * know. Knows no WebSocket and no daemon: protocol/ and client/ both stand on it.
+ */
+import { z } from "zod";
+import { errorCodes } from "./errors.js";
+import { DEFAULT_PAGE, MAX_PAGE, MAX_WAIT_MS } from "./limits.js";
+
+export const PROTOCOL_VERSION = 1;
+export const SUBPROTOCOL = "stratad.v1";
+export const PROTOCOL_PATH = "/v1";
+
+const text = (max: number) => z.string().min(1).max(max);
+const count = z.number().int().nonnegative();
+const digest = z.string().max(200);
+const time = z.iso.datetime();
+
+export const Overlap = z.enum(["c", "b", "a"]);
+export type Overlap = z.infer<typeof Overlap>;
+export const LinkMode = z.enum(["hardlink", "reflink", "copy", "symlink"]);
+export type LinkMode = z.infer<typeof LinkMode>;
+export const Priority = z.enum(["interactive", "normal", "background"]);
+export type Priority = z.infer<typeof Priority>;
+export const Scope = z.enum(["read", "full"]);
+export type Scope = z.infer<typeof Scope>;
+export const JobState = z.enum(["queued", "running", "ready", "failed", "cancelled"]);
+export type JobState = z.infer<typeof JobState>;
+export const Phase = z.enum(["resolve", "fetch", "unpack", "link", "commit"]);
+export type Phase = z.infer<typeof Phase>;
+
+export const WireErrorSchema = z.object({
+  code: z.enum(errorCodes),
+  message: z.string(),
+  retryable: z.boolean(),
+  retryAfterMs: count.optional(),
+  phase: z.string().optional(),
+  details: z.record(z.string(), z.unknown()).optional(),
+  hint: z.string().optional(),
+  exitCode: z.number().int(),
+});
+
+export const JobLayer = z.object({
+  digest,
+  diffId: digest.optional(),
+  mediaType: z.string(),
+  size: count,
+  state: z.enum(["waiting", "fetching", "unpacking", "stored", "failed"]),
+  /** True where the layer was in the store, or another job was unpacking it. */
+  reused: z.boolean(),
+  /** Compressed bytes read so far, at most `size`. */
+  bytesDone: count,
+  servedBy: z.string().optional(),
+});
+export type JobLayer = z.infer<typeof JobLayer>;
+
+export const Progress = z.object({
+  bytesDone: count,
+  bytesTotal: count,
+  layersDone: count,
+  layersTotal: count,
+  entriesDone: count,
+  etaMs: count.optional(),
+  limiting: z.enum(["network", "cpu", "disk", "queue", "registry"]).optional(),
+});
+export type Progress = z.infer<typeof Progress>;
+
+export const Job = z.object({
+  jobId: z.uuid(),
+  reference: z.string(),
+  platform: z.string(),
+  overlap: Overlap,
+  link: LinkMode,
+  priority: Priority,
+  state: JobState,
+  phase: Phase.optional(),
+  manifestDigest: digest.optional(),
+  root: z.object({ rootId: z.string(), path: z.string() }).optional(),
+  name: z.object({ name: z.string(), path: z.string(), generation: count }).optional(),
+  progress: Progress,
+  layers: z.array(JobLayer),
+  linked: z
+    .object({
+      files: count,
+      bytes: count,
+      copied: z.object({ count, because: z.string().optional() }),
+    })
+    .optional(),
+  durable: z.boolean(),
+  /** What a person should know though nothing failed, e.g. that the config names another platform. */
+  notes: z.array(z.string()).optional(),
+  createdAt: time,
+  updatedAt: time,
+  finishedAt: time.optional(),
+  timings: z
+    .object({ resolveMs: z.number(), fetchMs: z.number(), unpackMs: z.number(), linkMs: z.number() })
+    .partial()
+    .optional(),
+  error: WireErrorSchema.optional(),
+});
+export type Job = z.infer<typeof Job>;
+
+export const Root = z.object({
+  rootId: z.string(),
+  path: z.string(),
+  manifestDigest: digest,
+  overlap: Overlap,
+  link: LinkMode,
+  names: z.array(z.object({ name: z.string(), path: z.string(), generation: count })),
+  layers: z.array(digest),
+  bytes: count,
+  entries: count,
+  pinned: z.boolean(),
+  createdAt: time,
+});
+export type Root = z.infer<typeof Root>;
+
+export const Layer = z.object({
+  diffId: digest,
+  digests: z.array(digest),
+  bytes: count,
+  entries: count,
+  topLevel: z.array(z.string()),
+  roots: z.array(z.string()),
+  durable: z.boolean(),
+  createdAt: time,
+  lastUsedAt: time,
+});
+export type Layer = z.infer<typeof Layer>;
+
+const jobId = z.uuid();
+const name = text(128);
+const page = { limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE), cursor: text(512).optional() };
+const nextCursor = z.string().optional();
+
+const installParams = {
+  reference: text(8192),
+  name: name.optional(),
+  platform: text(128).optional(),
+  overlap: Overlap.optional(),
+  link: LinkMode.optional(),
+};
+
+export const EventFilter = z.strictObject({
+  jobIds: z.array(jobId).max(256).optional(),
+  names: z.array(name).max(256).optional(),
+  types: z.array(text(64)).max(64).optional(),
+});
+export type EventFilter = z.infer<typeof EventFilter>;
+
+const EventPosition = z.strictObject({ epoch: text(64), seq: count });
+export type EventPosition = z.infer<typeof EventPosition>;
+
+const byNameOrRoot = z
+  .strictObject({ name: name.optional(), rootId: text(128).optional() })
+  .refine((params) => (params.name === undefined) !== (params.rootId === undefined), "give either name or rootId");
+
+interface Method {
+  readonly scope: Scope;
+  readonly params: z.ZodType;
+  readonly result: z.ZodType;
+}
+
+/** Every method of the protocol: who may call it, what it takes, what it answers. */
+export const methods = {
+  initialize: {
+    scope: "read",
+    params: z.strictObject({
+      clientInfo: z.object({ name: text(256), version: text(64) }),
+      protocolVersions: z.array(z.number().int()).min(1).max(16),
+    }),
+    result: z.object({
+      protocolVersion: z.number().int(),
+      serverInfo: z.object({ name: z.string(), version: z.string() }),
+      instanceId: z.string(),
+      epoch: z.string(),
+      scope: Scope,
+      capabilities: z.object({
+        overlaps: z.array(Overlap),
+        links: z.array(LinkMode),
+        codecs: z.array(z.string()),
+        sources: z.array(z.string()),
+      }),
+      limits: z.record(z.string(), z.number()),
+    }),
+  },
+  "install/start": {
+    scope: "full",
+    params: z.strictObject({
+      ...installParams,
+      priority: Priority.optional(),
+      durable: z.boolean().optional(),
+      detach: z.boolean().optional(),
+      requestKey: text(256).optional(),
+      workDoneToken: z.union([text(256), z.number().int()]).optional(),
+    }),
+    result: Job,
+  },
+  "install/get": { scope: "read", params: z.strictObject({ jobId }), result: Job },
+  "install/wait": {
+    scope: "read",
+    params: z.strictObject({ jobId, timeoutMs: count.max(MAX_WAIT_MS).optional() }),
+    result: Job,
+  },
+  "install/list": {
+    scope: "read",
+    params: z.strictObject({ state: JobState.optional(), ...page }),
+    result: z.object({ jobs: z.array(Job), nextCursor }),
+  },
+  "install/cancel": { scope: "full", params: z.strictObject({ jobId }), result: Job },
+  "image/status": {
+    scope: "read",
+    params: z.strictObject({
+      reference: installParams.reference,
+      platform: installParams.platform,
+      overlap: installParams.overlap,
+    }),
+    result: z.object({
+      reference: z.string(),
+      installed: z.boolean(),
+      manifestDigest: digest.optional(),
+      roots: z.array(Root),
+      job: Job.optional(),
+      resolvedAt: time.optional(),
+    }),
+  },
+  "root/list": { scope: "read", params: z.strictObject(page), result: z.object({ roots: z.array(Root), nextCursor }) },
+  "root/get": { scope: "read", params: byNameOrRoot, result: Root },
+  "root/remove": { scope: "full", params: byNameOrRoot, result: Root },
+  "layer/list": {
+    scope: "read",
+    params: z.strictObject(page),
+    result: z.object({ layers: z.array(Layer), nextCursor }),
+  },
+  "events/subscribe": {
+    scope: "read",
+    params: z.strictObject({ since: EventPosition.optional(), filter: EventFilter.optional() }),
+    result: z.object({
+      subscriptionId: z.string(),
+      epoch: z.string(),
+      seq: count,
+      snapshot: z.object({ jobs: z.array(Job), roots: z.array(Root) }).optional(),
+      reset: z.boolean().optional(),
+      filter: EventFilter.optional(),
+    }),
+  },
+  "events/unsubscribe": {
+    scope: "read",
+    params: z.strictObject({ subscriptionId: text(64) }),
+    result: z.object({}),
+  },
+  "server/status": {
+    scope: "read",
+    params: z.strictObject({}),
+    result: z.object({
+      version: z.string(),
+      protocol: z.array(z.number().int()),
+      instanceId: z.string(),
+      epoch: z.string(),
+      pid: count,
+      stateDir: z.string(),
+      startedAt: time,
+      draining: z.boolean(),
+      sessions: z.object({ full: count, read: count }),
+      jobs: z.object({ queued: count, running: count, ready: count, failed: count, cancelled: count }),
+      workers: z.object({ total: count, busy: count, queuedTasks: count }),
+      store: z.object({ layers: count, roots: count, names: count, bytes: count }),
+      counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
+    }),
+  },
+  "server/drain": { scope: "full", params: z.strictObject({}), result: z.object({ draining: z.boolean() }) },
+} as const satisfies Record<string, Method>;
+
+export type MethodName = keyof typeof methods;
+export const isMethodName = (text: string): text is MethodName => Object.hasOwn(methods, text);
+/** What a caller sends; fields with a default may be left out. */
+export type Params<M extends MethodName> = z.input<(typeof methods)[M]["params"]>;
+/** What a handler gets, after validation. */
+export type ParsedParams<M extends MethodName> = z.output<(typeof methods)[M]["params"]>;
+export type Result<M extends MethodName> = z.output<(typeof methods)[M]["result"]>;
+
+export type InstallRequest = ParsedParams<"install/start">;
+export type ImageStatus = Result<"image/status">;
+export type ServerStatus = Result<"server/status">;
+
+const requestId = z.union([z.string().max(256), z.number()]);
+export type RequestId = z.infer<typeof requestId>;
+
+/** A request or a notification as it comes in; `params` are checked by their method. */
+export const RequestFrame = z.strictObject({
+  jsonrpc: z.literal("2.0"),
+  id: requestId.optional(),
+  method: z.string().max(64),
+  params: z.record(z.string(), z.unknown()).optional(),
+});
+export type RequestFrame = z.infer<typeof RequestFrame>;
+
+export const CancelRequestParams = z.strictObject({ id: requestId });
+
+export const ResponseFrame = z.object({
+  jsonrpc: z.literal("2.0"),
+  id: requestId.nullable(),
+  result: z.unknown().optional(),
+  error: z.object({ code: z.number().int(), message: z.string(), data: WireErrorSchema }).optional(),
+});
+export type ResponseFrame = z.infer<typeof ResponseFrame>;
+
+export const eventTypes = [
+  "job.created",
+  "job.phase",
+  "job.layer",
+  "job.ready",
+  "job.failed",
+  "job.cancelled",
+  "name.changed",
+  "root.removed",
+  "store.collected",
+  "server.draining",
+  "bookmark",
+] as const;
+export type EventType = (typeof eventTypes)[number];
+
+export const EventParams = z.object({
+  subscriptionId: z.string(),
+  epoch: z.string(),
+  seq: count,
+  ts: time,
+  type: z.enum(eventTypes),
+  jobId: z.string().optional(),
+  name: z.string().optional(),
+  data: z.record(z.string(), z.unknown()),
+});
+export type EventParams = z.infer<typeof EventParams>;
+
+export const ProgressParams = z.object({
+  token: z.union([z.string(), z.number().int()]),
+  value: z.object({
+    kind: z.enum(["begin", "report", "end"]),
+    title: z.string().optional(),
+    cancellable: z.boolean().optional(),
+    message: z.string().optional(),
+    percentage: z.number().min(0).max(100).optional(),
+    job: Job.optional(),
+  }),
+});
+export type ProgressParams = z.infer<typeof ProgressParams>;
+
+/** What the daemon sends unasked. */
+export const notifications = { event: EventParams, "$/progress": ProgressParams } as const;
+export type NotificationName = keyof typeof notifications;
+
+/** Something that happened, before a subscription is put on it. `name.changed` has the root's path in its data. */
+export interface DaemonEvent {
+  readonly type: EventType;
+  readonly jobId?: string;
+  readonly name?: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** daemon.json: where a daemon listens; what `stratad endpoint` prints. */
+export const EndpointDocument = z.object({
+  schema: z.literal(1),
+  pid: count,
+  pidStartTime: z.string(),
+  bootId: z.string(),
+  instanceId: z.string(),
+  version: z.string(),
+  protocol: z.array(z.number().int()),
+  endpoints: z.array(
+    z.object({
+      kind: z.enum(["unix", "tcp"]),
+      path: z.string().optional(),
+      url: z.string().optional(),
+      scope: Scope,
+      tokenFile: z.string().optional(),
+    }),
+  ),
+  stateDir: z.string(),
+  startedAt: time,
+});
+export type EndpointDocument = z.infer<typeof EndpointDocument>;
