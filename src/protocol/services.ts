@@ -1,0 +1,68 @@
+/**
+ * What the protocol asks of the rest of the daemon, in the words of messages.ts. daemon.ts hands it over; install/ and
+ * store/ provide it without knowing that there is a protocol.
+ */
+import type {
+  ImageStatus,
+  InstallRequest,
+  Job,
+  JobState,
+  Layer,
+  ParsedParams,
+  Root,
+  ServerStatus,
+} from "../messages.js";
+
+export interface Page {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+/** One page of a list; `nextCursor` is absent on the last. */
+export interface Paged<Item> {
+  readonly items: readonly Item[];
+  readonly nextCursor?: string | undefined;
+}
+
+export type RootSelector = ParsedParams<"root/get">;
+
+export interface Services {
+  readonly installs: {
+    /**
+     * Makes the job, or finds the one with the same `requestKey`, and takes the session's interest in it. Throws
+     * INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, BUSY, RATE_LIMITED, SHUTTING_DOWN.
+     */
+    start(request: InstallRequest, sessionId: string): Job;
+    /** UNKNOWN_JOB. */
+    get(jobId: string): Job;
+    /** Takes the session's interest; answers when the job is terminal, or as it stands after `timeoutMs` or on `signal`. */
+    wait(
+      jobId: string,
+      options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
+    ): Promise<Job>;
+    list(query: Page & { state?: JobState | undefined }): Paged<Job>;
+    /** Withdraws the session's and all orphaned interest. */
+    cancel(jobId: string, sessionId: string): Job;
+    /** The session is closed: what it was interested in goes on, as orphaned interest. */
+    orphan(sessionId: string): void;
+    /** Calls with every change of the job, progress included (at most every PROGRESS_INTERVAL_MS), until told to stop. */
+    observe(jobId: string, listener: (job: Job) => void): () => void;
+    /** Jobs that are not over; for snapshots. */
+    active(): readonly Job[];
+  };
+  readonly images: { status(query: ParsedParams<"image/status">): ImageStatus };
+  readonly roots: {
+    list(page: Page): Paged<Root>;
+    /** UNKNOWN_ROOT, UNKNOWN_NAME. */
+    get(selector: RootSelector): Root;
+    remove(selector: RootSelector): Promise<Root>;
+    all(): readonly Root[];
+  };
+  readonly layers: { list(page: Page): Paged<Layer> };
+  readonly server: {
+    /** Everything but what the protocol itself knows. */
+    status(): Omit<ServerStatus, "sessions" | "instanceId" | "epoch" | "protocol">;
+    /** Takes no more installs, lets the running ones finish, then stops the daemon. */
+    drain(): void;
+  };
+}
