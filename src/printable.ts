@@ -5,8 +5,8 @@
  * doubled so that the result is unambiguous. Knows nothing of who shows it.
  */
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it removes
 const UNSAFE =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it removes
   /[\u0000-\u001f\u007f-\u009f\\\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|\p{Co}|\p{Cn}/gu;
 
 /** `maxBytes` bounds the UTF-8 length of the result; what is cut ends in `…`. */

@@ -1,0 +1,54 @@
+/**
+ * One job in one line, for people: what it is doing, and what came of it.
+ *
+ * Pure; escaped. The words here are the only ones that the view, the plain lines and the tables use for a job's state.
+ */
+import type { Job } from "../messages.js";
+import { printable } from "../printable.js";
+import { formatDuration } from "./duration.js";
+import { plural, shown } from "./text.js";
+
+const phaseWords = {
+  resolve: "resolving",
+  fetch: "fetching",
+  unpack: "unpacking",
+  link: "linking",
+  commit: "committing",
+} as const;
+
+export const isTerminal = (job: Job) => job.state === "ready" || job.state === "failed" || job.state === "cancelled";
+
+/** `queued`, `unpacking, 1 of 2 layers`, `ready`, `failed [LAYER_OVERLAP]`. */
+export function stateWords(job: Job): string {
+  if (job.state === "failed") return job.error === undefined ? "failed" : `failed [${job.error.code}]`;
+  if (job.state !== "running") return job.state;
+  const words = job.phase === undefined ? "running" : phaseWords[job.phase];
+  const { layersDone, layersTotal } = job.progress;
+  return layersTotal === 0 || job.phase === "resolve"
+    ? words
+    : `${words}, ${layersDone} of ${plural(layersTotal, "layer")}`;
+}
+
+/** `gcc-amd64: ready, 2 layers (1 shared), 12 files linked, 34 ms`; notes follow, one line each. */
+export function summaryLines(label: string, job: Job): string[] {
+  const subject = printable(job.name?.name ?? label, 8192);
+  const spanMs = Date.parse(job.finishedAt ?? job.updatedAt) - Date.parse(job.createdAt);
+  const span = Number.isFinite(spanMs) ? [formatDuration(spanMs)] : [];
+  const parts = job.state === "ready" ? [...contents(job), ...span] : span;
+  const line = [`${subject}: ${stateWords(job)}`, ...parts].join(", ");
+  return [line, ...(job.notes ?? []).map((note) => `${subject}: note: ${shown(note)}`)];
+}
+
+function contents(job: Job): string[] {
+  const shared = job.layers.filter((layer) => layer.reused).length;
+  const layers = plural(job.layers.length, "layer") + (shared === 0 ? "" : ` (${shared} shared)`);
+  const parts = job.layers.length === 0 ? [] : [layers];
+  if (job.linked === undefined) return [...parts, "already installed"];
+  const { files, copied } = job.linked;
+  const because = copied.because === undefined ? "" : `: ${shown(copied.because, 256)}`;
+  return [
+    ...parts,
+    `${plural(files, "file")} linked`,
+    ...(copied.count === 0 ? [] : [`${plural(copied.count, "file")} copied${because}`]),
+  ];
+}

@@ -1,0 +1,23 @@
+/**
+ * `cancel JOB`: withdraws the interest in a job; it goes on where another client wants it too.
+ */
+import { withDaemon } from "../connect.js";
+import { parseJobId } from "../job-id.js";
+import { isTerminal, stateWords } from "../summary.js";
+import type { Verb } from "../verb.js";
+
+export const cancel: Verb = {
+  name: "cancel",
+  summary: "cancel a job that nobody else waits for",
+  define: (command) => {
+    command.argument("<job>", "as `stratad ps` lists it");
+  },
+  run: async (context, [text = ""]) => {
+    const jobId = parseJobId(text);
+    const job = await withDaemon(context, (client) => client.request("install/cancel", { jobId }));
+    if (context.document) context.print(job);
+    else context.result(`${job.jobId}  ${stateWords(job)}`);
+    if (!isTerminal(job)) context.message("The job goes on: it is ending, or another client waits for it.");
+    return 0;
+  },
+};

@@ -1,0 +1,22 @@
+/**
+ * `rm NAME`: takes a name away. Layers that nothing else needs are left to the collector.
+ */
+import { parseName } from "../../oci/reference.js";
+import { printable } from "../../printable.js";
+import { withDaemon } from "../connect.js";
+import type { Verb } from "../verb.js";
+
+export const rm: Verb = {
+  name: "rm",
+  summary: "remove an installed name",
+  define: (command) => {
+    command.argument("<name>", "as `stratad roots` lists it");
+  },
+  run: async (context, [text = ""]) => {
+    const name = parseName(text);
+    const root = await withDaemon(context, (client) => client.request("root/remove", { name }));
+    if (context.document) context.print(root);
+    else context.result(printable(name));
+    return 0;
+  },
+};

@@ -1,0 +1,98 @@
+/**
+ * The typed client of a stratad daemon, published as `stratad/client`.
+ *
+ * Every error is a StrataError; nothing here raises an unhandled rejection. Knows the protocol by messages.ts only, and
+ * nothing of the daemon's inside.
+ *
+ *     const client = await StratadClient.connect();
+ *     for await (const job of client.install({ reference: "oci:/images:app" })) console.log(job.state, job.progress);
+ *     await client.close();
+ */
+import type { ImageStatus, MethodName, Params, Result } from "../messages.js";
+import type { RequestOptions } from "./connection.js";
+import { Install, type InstallParams } from "./install.js";
+import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
+import { type SubscribeOptions, Subscription } from "./subscription.js";
+
+export { type ErrorCode, StrataError, type WireError } from "../errors.js";
+export type {
+  DaemonEvent,
+  EndpointDocument,
+  EventFilter,
+  EventParams,
+  EventPosition,
+  EventType,
+  ImageStatus,
+  Job,
+  JobLayer,
+  JobState,
+  Layer,
+  LinkMode,
+  MethodName,
+  Overlap,
+  Params,
+  Phase,
+  Priority,
+  Progress,
+  Result,
+  Root,
+  Scope,
+  ServerStatus,
+} from "../messages.js";
+export { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
+export type { Install, InstallParams } from "./install.js";
+export type { ConnectOptions, ServerInfo } from "./reconnecting.js";
+export type { StateItem, SubscribeOptions, Subscription, SubscriptionItem } from "./subscription.js";
+
+export type StatusOptions = Omit<Params<"image/status">, "reference"> & { readonly signal?: AbortSignal | undefined };
+
+export class StratadClient {
+  readonly #connections: ReconnectingConnection;
+
+  /**
+   * Finds a daemon (option, STRATAD_ENDPOINT, the user's daemon.json, the system's), connects and agrees on the version.
+   * Throws DAEMON_UNREACHABLE when nobody answers, NOT_ALLOWED, BUSY, UNSUPPORTED_VERSION, CONFIG_INVALID.
+   */
+  static async connect(options: ConnectOptions = {}): Promise<StratadClient> {
+    const connections = new ReconnectingConnection(options);
+    await connections.open();
+    return new StratadClient(connections);
+  }
+
+  private constructor(connections: ReconnectingConnection) {
+    this.#connections = connections;
+  }
+
+  /** What the daemon said of itself when it was last connected. */
+  get server(): ServerInfo {
+    return this.#connections.server;
+  }
+
+  /** One request. It waits for a lost connection to come back, but is never repeated: DAEMON_UNREACHABLE when lost under way. */
+  request<M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    options: Pick<RequestOptions<M>, "signal"> = {},
+  ): Promise<Result<M>> {
+    return this.#connections.request(method, params, options);
+  }
+
+  /** Starts an install and follows it, over lost connections too. */
+  install(params: InstallParams, { signal }: { signal?: AbortSignal } = {}): Install {
+    return new Install(this.#connections, params, signal);
+  }
+
+  status(reference: string, { signal, ...query }: StatusOptions = {}): Promise<ImageStatus> {
+    return this.request("image/status", { reference, ...query }, { signal });
+  }
+
+  /** One reader for each subscription; leaving its loop closes it. */
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    return new Subscription(this.#connections, options);
+  }
+
+  /** Ends the connection and all that waits for it; jobs go on. Answers when the socket is gone. */
+  close(): Promise<void> {
+    return this.#connections.close();
+  }
+}

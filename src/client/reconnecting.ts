@@ -1,0 +1,156 @@
+/**
+ * A connection that comes back: whoever needs one gets the open one, or waits for the next.
+ *
+ * It is dialled again only when somebody needs it, with jittered backoff, for a bounded time, and wherever the daemon
+ * then listens. What was in flight is not repeated here: only its sender knows whether it may be.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { StrataError } from "../errors.js";
+import { type MethodName, type Params, PROTOCOL_VERSION, type Result } from "../messages.js";
+import { Connection, cancelled, nameOf, type RequestOptions } from "./connection.js";
+import { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
+
+export type ServerInfo = Result<"initialize">;
+
+export interface ConnectOptions extends FindOptions {
+  readonly clientInfo?: Params<"initialize">["clientInfo"] | undefined;
+  /** Whether a lost connection is dialled again; true where it is not given. */
+  readonly reconnect?: boolean | undefined;
+  /** For one try: the handshake and the first answer. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** How long a lost daemon is dialled before those who wait get DAEMON_UNREACHABLE; Infinity for a client that outlives daemons. */
+  readonly reconnectTimeoutMs?: number | undefined;
+  /** Ends the first connect only. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const CONNECT_TIMEOUT_MS = 5000;
+const RECONNECT_TIMEOUT_MS = 30_000;
+/** Full jitter below a ceiling that doubles: many clients of one daemon do not come back in one moment. */
+const BACKOFF_MS = 100;
+const BACKOFF_MAX_MS = 5000;
+
+export class ReconnectingConnection {
+  readonly #options: ConnectOptions;
+  readonly #closing = new AbortController();
+  #current: Connection | undefined;
+  #server: ServerInfo | undefined;
+  #dialling: Promise<Connection> | undefined;
+
+  constructor(options: ConnectOptions) {
+    this.#options = options;
+  }
+
+  /** The first connect: one try at each place. Throws DAEMON_UNREACHABLE and what Connection.open and initialize throw. */
+  async open(): Promise<void> {
+    await this.#dial(this.#options.signal);
+  }
+
+  /** What the daemon said of itself when it was last connected. */
+  get server(): ServerInfo {
+    if (this.#server === undefined) throw closed();
+    return this.#server;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  async connection(): Promise<Connection> {
+    if (this.isClosed) throw closed();
+    if (this.#current?.isOpen) return this.#current;
+    if (this.#options.reconnect === false) {
+      throw new StrataError("DAEMON_UNREACHABLE", "Cannot reach the daemon: the connection was lost");
+    }
+    this.#dialling ??= this.#redial().finally(() => {
+      this.#dialling = undefined;
+    });
+    return this.#dialling;
+  }
+
+  async request<M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    options: RequestOptions<M> = {},
+  ): Promise<Result<M>> {
+    const connection = await unlessAborted(this.connection(), { method, signal: options.signal });
+    return connection.request(method, params, options);
+  }
+
+  /** Answers when the socket is gone; what waits for a connection fails. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#current?.close();
+  }
+
+  async #redial(): Promise<Connection> {
+    const giveUpAt = performance.now() + (this.#options.reconnectTimeoutMs ?? RECONNECT_TIMEOUT_MS);
+    for (let ceiling = BACKOFF_MS; ; ceiling = Math.min(BACKOFF_MAX_MS, ceiling * 2)) {
+      const { signal } = this.#closing;
+      await sleep(Math.random() * ceiling, undefined, { signal }).catch(() => undefined);
+      if (this.isClosed) throw closed();
+      try {
+        return await this.#dial(signal);
+      } catch (thrown) {
+        if (!mayPass(thrown) || performance.now() > giveUpAt) throw thrown;
+      }
+    }
+  }
+
+  async #dial(signal: AbortSignal | undefined): Promise<Connection> {
+    const { endpoints, passedOver } = await findEndpoints(this.#options);
+    let failure = new StrataError("DAEMON_UNREACHABLE", `Cannot find a daemon: ${passedOver.join("; ")}`);
+    for (const endpoint of endpoints) {
+      try {
+        return await this.#dialAt(endpoint, signal);
+      } catch (thrown) {
+        if (!(thrown instanceof StrataError) || thrown.code !== "DAEMON_UNREACHABLE") throw thrown;
+        failure = thrown;
+      }
+    }
+    throw failure;
+  }
+
+  async #dialAt(endpoint: Endpoint, outer: AbortSignal | undefined): Promise<Connection> {
+    const timeoutMs = this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signal = outer === undefined ? timeout : AbortSignal.any([outer, timeout]);
+    let connection: Connection | undefined;
+    try {
+      connection = await Connection.open(endpoint, signal);
+      const clientInfo = this.#options.clientInfo ?? { name: "stratad-client", version: "0" };
+      const protocolVersions = [PROTOCOL_VERSION];
+      this.#server = await connection.request("initialize", { clientInfo, protocolVersions }, { signal });
+      if (this.isClosed) throw closed();
+      this.#current = connection;
+      return connection;
+    } catch (thrown) {
+      void connection?.close();
+      if (!timeout.aborted || outer?.aborted) throw thrown;
+      const fact = `no answer within ${timeoutMs} ms`;
+      throw new StrataError("DAEMON_UNREACHABLE", `Cannot connect to ${nameOf(endpoint)}: ${fact}`, { cause: thrown });
+    }
+  }
+}
+
+/** The caller's signal ends its wait, not the dialling that others wait for. */
+function unlessAborted<T>(
+  waited: Promise<T>,
+  { method, signal }: { method: MethodName; signal: AbortSignal | undefined },
+): Promise<T> {
+  if (signal === undefined) return waited;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(cancelled(`call ${method}`));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    waited.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+function mayPass(thrown: unknown): boolean {
+  return thrown instanceof StrataError && (thrown.code === "DAEMON_UNREACHABLE" || thrown.retryable);
+}
+
+function closed(): StrataError {
+  return new StrataError("REQUEST_CANCELLED", "Cannot reach the daemon: the client was closed");
+}

@@ -1,0 +1,317 @@
+/**
+ * The composition root: builds the parts of the daemon in order, hands each what it needs, and stops them in reverse.
+ *
+ * Owns the daemon's life (ready, draining, idle, stopped) and nothing that it does.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Config } from "./config.js";
+import { toStrataError } from "./errors.js";
+import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
+import { removeEndpointFile, writeEndpointFile } from "./host/endpoint-file.js";
+import { ownIdentity, type ProcessIdentity } from "./host/identity.js";
+import { acquireLock, type Lock } from "./host/lock.js";
+import { prepareRuntimeDir } from "./host/paths.js";
+import { createReadiness, type Readiness } from "./host/readiness.js";
+import { syncFileSystem } from "./host/space.js";
+import { ImageInstaller } from "./install/image-installer.js";
+import { imageStatus } from "./install/image-status.js";
+import { Installer } from "./install/installer.js";
+import { Jobs } from "./install/jobs.js";
+import { LayerInstaller } from "./install/layer-installer.js";
+import { pageOf } from "./install/page.js";
+import type { Log } from "./log.js";
+import { type EndpointDocument, PROTOCOL_VERSION } from "./messages.js";
+import { Pool } from "./pool.js";
+import { EventHub } from "./protocol/events.js";
+import type { Listener } from "./protocol/listen.js";
+import { type ProtocolServer, startServer } from "./protocol/server.js";
+import type { Services } from "./protocol/services.js";
+import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
+import { userCredentials } from "./sources/registry/credentials.js";
+import { FetchGate } from "./sources/registry/fetch-gate.js";
+import { Catalog } from "./store/catalog.js";
+import { Store } from "./store/store.js";
+import { ownVersion } from "./version.js";
+
+export interface Daemon {
+  /** Resolves when everything is stopped and released. */
+  readonly stopped: Promise<void>;
+  /** Takes no more installs, lets the running ones finish (at most drainTimeoutMs), then stops. */
+  drain(): void;
+}
+
+/** Files and directories are made readable for others where they are roots, and never writable. */
+const UMASK = 0o022;
+const IDLE_CHECKS = 4;
+
+/** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
+export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
+  process.umask(UMASK);
+  const life = new Life(log);
+  try {
+    return await compose(config, log, life);
+  } catch (error) {
+    await life.end();
+    throw toStrataError(error, `Cannot start the daemon on ${config.stateDir}`);
+  }
+}
+
+async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
+  const sockets = takeActivatedSockets(process.env);
+  const readiness = createReadiness({ env: process.env, log });
+  const identity = await ownIdentity();
+  const version = await ownVersion();
+  const startedAt = new Date().toISOString();
+  const instanceId = randomUUID();
+
+  const lock = await lockState(config, log);
+  life.onEnd("lock", () => lock.release());
+  const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
+  life.onEnd("pool", () => pool.close());
+  const store = new Store(config.stateDir, {
+    bootId: identity.bootId,
+    removeTree: async (path) => void (await pool.run("remove", { path })),
+    syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    log,
+  });
+  await store.open();
+  life.onEnd("store", () => store.layers.flush());
+
+  const events = new EventHub({ epoch: instanceId, log });
+  life.onEnd("events", () => events.close());
+  const layers = new LayerInstaller(store, pool, config.limits);
+  const images = new ImageInstaller({ store, pool, layers, limits: config.limits });
+  const sources = {
+    importDirs: config.importDirs ?? ("anywhere" as const),
+    registry: {
+      insecureHosts: config.insecureRegistries,
+      credentials: userCredentials(process.env),
+      userAgent: `stratad/${version}`,
+      gate: new FetchGate(),
+    },
+  };
+  const emit = events.publish.bind(events);
+  const installer = new Installer({ store, images, sources, maxLayers: config.limits.maxLayers, emit, log });
+  const jobs = new Jobs(installer, emit);
+  const catalog = new Catalog(store);
+
+  const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
+  const services: Services = {
+    installs: jobs,
+    images: { status: (query) => imageStatus(query, store, catalog, jobs) },
+    roots: {
+      list: (page) =>
+        pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view: (root) => catalog.root(root) }),
+      get: (selector) => catalog.root(catalog.find(selector)),
+      all: () => catalog.roots().map((root) => catalog.root(root)),
+      remove: async (selector) => {
+        const { removed, rootIds } = await catalog.remove(selector);
+        for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
+        return removed;
+      },
+    },
+    layers: {
+      list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
+    },
+    server: {
+      status: () => ({
+        version,
+        pid: process.pid,
+        stateDir: config.stateDir,
+        startedAt,
+        draining: life.draining,
+        jobs: jobs.count(),
+        workers: { total: pool.threads, busy: pool.busy, queuedTasks: pool.queued },
+        store: {
+          layers: store.layers.size,
+          roots: store.roots.size,
+          names: store.names.size,
+          bytes: store.layers.bytes,
+        },
+        counters: { ...layers.counters, rootsLinked: images.rootsLinked },
+      }),
+      drain,
+    },
+  };
+
+  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
+  await mkdir(dirname(config.socket), { recursive: true, mode: 0o700 });
+  const tokens = config.listen === undefined ? undefined : await makeTokens(config.runtimeDir);
+  const server = await startServer({
+    listeners: listenersOf(config, sockets, tokens?.tokens),
+    access: { allowedOrigins: config.allowedOrigins },
+    services,
+    events,
+    instanceId,
+    version,
+    capabilities: {
+      overlaps: ["c"],
+      links: ["hardlink"],
+      codecs: ["none", "gzip", "zstd"],
+      sources: ["docker", "oci", "oci-archive", "docker-archive"],
+    },
+    log,
+  });
+  life.onEnd("server", () => server.close());
+  life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
+
+  const endpoints = endpointsOf(config, server, sockets, tokens?.files);
+  await announce(config, { identity, instanceId, version, startedAt, endpoints });
+  life.onEnd("endpoint file", async () => void (await removeEndpointFile(config.runtimeDir, instanceId)));
+  life.onEnd("readiness", async () => void (await readiness.notify("STOPPING=1")));
+  life.onEnd(
+    "watchdog",
+    readiness.startWatchdog(() => true),
+  );
+  life.onEnd(
+    "idle watch",
+    watchIdle(config.idleExitMs, () => (jobs.activeCount === 0 ? server.idleMs() : 0), drain),
+  );
+  await tellReady(readiness, log, { version, endpoints });
+  return { stopped: life.stopped, drain };
+}
+
+/** What has to be undone, in reverse; and the one way from running over draining to stopped. */
+class Life {
+  readonly stopped: Promise<void>;
+  readonly #log: Log;
+  readonly #ends: (readonly [what: string, end: () => void | Promise<void>])[] = [];
+  #announce = (): void => undefined;
+  #resolve = (): void => undefined;
+  draining = false;
+
+  constructor(log: Log) {
+    this.#log = log;
+    this.stopped = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  onEnd(what: string, end: () => void | Promise<void>): void {
+    this.#ends.push([what, end]);
+  }
+
+  beforeEnd(announce: () => void): void {
+    this.#announce = announce;
+  }
+
+  drain(finish: () => Promise<void>): void {
+    if (this.draining) return;
+    this.draining = true;
+    this.#log.info("daemon.draining");
+    this.#announce();
+    void finish().then(() => this.end());
+  }
+
+  /** A part that cannot be stopped is logged, and the others are stopped all the same. */
+  async end(): Promise<void> {
+    for (const [what, end] of this.#ends.splice(0).reverse()) {
+      try {
+        await end();
+      } catch (error) {
+        this.#log.error("daemon.stop.failed", { what, error });
+      }
+    }
+    this.#log.info("daemon.stopped");
+    this.#resolve();
+  }
+}
+
+async function lockState(config: Config, log: Log): Promise<Lock> {
+  await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
+  return acquireLock(join(config.stateDir, "lock"), log);
+}
+
+async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
+  const timer = setTimeout(() => {
+    log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
+    jobs.cancelAll();
+  }, timeoutMs);
+  await jobs.drain();
+  clearTimeout(timer);
+}
+
+function listenersOf(config: Config, sockets: readonly ActivatedSocket[], tokens: Tokens | undefined): Listener[] {
+  const tcp: Listener[] =
+    config.listen === undefined || tokens === undefined ? [] : [{ kind: "tcp", ...config.listen, tokens }];
+  if (sockets.length > 0) return [...sockets.map(activatedListener), ...tcp];
+  const mode = config.system ? 0o660 : 0o600;
+  return [
+    { kind: "unix", path: config.socket, scope: "full", mode },
+    { kind: "unix", path: config.readOnlySocket, scope: "read", mode },
+    ...tcp,
+  ];
+}
+
+/** The socket's name in its unit says what it may do; one without a name that we know gets the lesser scope. */
+const activatedListener = ({ fd, name }: ActivatedSocket): Listener => ({
+  kind: "fd",
+  fd,
+  scope: name === "full" ? "full" : "read",
+});
+
+async function makeTokens(runtimeDir: string): Promise<{ tokens: Tokens; files: Record<"full" | "read", string> }> {
+  const tokens = { full: createToken(), read: createToken() };
+  const files = { full: join(runtimeDir, "token"), read: join(runtimeDir, "token-ro") };
+  await writeTokenFile(files.full, tokens.full);
+  await writeTokenFile(files.read, tokens.read);
+  return { tokens, files };
+}
+
+/** A socket from systemd has no path that the kernel would tell; the units and the configuration name the same. */
+function endpointsOf(
+  config: Config,
+  server: ProtocolServer,
+  sockets: readonly ActivatedSocket[],
+  tokenFiles: Record<"full" | "read", string> | undefined,
+): EndpointDocument["endpoints"] {
+  const activated = sockets.map(({ name }) =>
+    name === "full"
+      ? ({ kind: "unix", path: config.socket, scope: "full" } as const)
+      : ({ kind: "unix", path: config.readOnlySocket, scope: "read" } as const),
+  );
+  const own = server.endpoints.map((endpoint) =>
+    endpoint.kind === "tcp" && tokenFiles !== undefined
+      ? { ...endpoint, tokenFile: tokenFiles[endpoint.scope] }
+      : endpoint,
+  );
+  return [...activated, ...own];
+}
+
+interface Announcement extends Pick<EndpointDocument, "instanceId" | "version" | "startedAt" | "endpoints"> {
+  readonly identity: ProcessIdentity;
+}
+
+async function announce(config: Config, { identity, ...document }: Announcement): Promise<void> {
+  const { pid, startTime: pidStartTime, bootId } = identity;
+  const { stateDir } = config;
+  await writeEndpointFile(config.runtimeDir, {
+    schema: 1,
+    pid,
+    pidStartTime,
+    bootId,
+    protocol: [PROTOCOL_VERSION],
+    stateDir,
+    ...document,
+  });
+}
+
+async function tellReady(readiness: Readiness, log: Log, fields: Record<string, unknown>): Promise<void> {
+  log.info("daemon.ready", { pid: process.pid, ...fields });
+  await readiness.notify("READY=1");
+}
+
+/** Ends a daemon that nobody needs. Returns what stops the watch. */
+function watchIdle(idleExitMs: number | undefined, idleMs: () => number, drain: () => void): () => void {
+  if (idleExitMs === undefined) return () => undefined;
+  const timer = setInterval(
+    () => {
+      if (idleMs() >= idleExitMs) drain();
+    },
+    Math.ceil(idleExitMs / IDLE_CHECKS),
+  );
+  timer.unref();
+  return () => clearInterval(timer);
+}

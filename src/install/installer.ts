@@ -1,0 +1,187 @@
+/**
+ * The whole journey of one job: source → manifest → root (found, joined or made) → name (architecture.md, How an install flows).
+ *
+ * Jobs for the same root share one piece of work; a job only decides whether it still wants it. Knows no session.
+ */
+import { PROGRESS_INTERVAL_MS } from "../limits.js";
+import type { Log } from "../log.js";
+import type { DaemonEvent } from "../messages.js";
+import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
+import { type OpenOptions, openSource } from "../sources/open.js";
+import { type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
+import type { ImageSource } from "../sources/source.js";
+import type { RootDocument } from "../store/documents.js";
+import { rootIdOf } from "../store/roots.js";
+import type { Store } from "../store/store.js";
+import { HeldSource } from "./held-source.js";
+import type { ImageInstaller } from "./image-installer.js";
+import { ImageProgress } from "./image-progress.js";
+import type { Job } from "./job.js";
+import { SingleFlight, untilAborted } from "./single-flight.js";
+
+export interface InstallerOptions {
+  readonly store: Store;
+  readonly images: ImageInstaller;
+  readonly sources: OpenOptions;
+  readonly maxLayers: number;
+  readonly emit: (event: DaemonEvent) => void;
+  readonly log: Log;
+}
+
+/** What jobs that share one root's work have in common. */
+interface SharedWork {
+  readonly from: string;
+  readonly jobs: Set<Job>;
+  progress: ImageProgress | undefined;
+}
+
+export class Installer {
+  readonly #options: InstallerOptions;
+  readonly #flights = new SingleFlight<string, RootDocument>();
+  readonly #works = new Map<string, SharedWork>();
+
+  constructor(options: InstallerOptions) {
+    this.#options = options;
+  }
+
+  /** Runs the job to its end; it never rejects: how it went stands in the job. */
+  async run(job: Job): Promise<void> {
+    try {
+      job.started();
+      job.update({
+        phase: "resolve",
+        layers: [],
+        progress: { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 },
+      });
+      const source = new HeldSource(
+        await untilAborted(openSource(job.spec.reference, this.#options.sources), job.signal),
+      );
+      await source.use((open) => this.#install(job, source, open));
+    } catch (error) {
+      job.failed(error);
+      if (job.view().error?.code === "INTERNAL") this.#options.log.error("job.failed", { jobId: job.jobId, error });
+    }
+  }
+
+  async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
+    const { request, overlap, link, name, referenceText } = job.spec;
+    const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
+    const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
+    const manifest = await untilAborted(resolving, job.signal);
+    const { digest } = manifest.manifestDescriptor;
+    const rootId = rootIdOf({ manifestDigest: digest, overlap, link });
+    for (;;) {
+      const root =
+        (await this.#find(rootId, manifest, platform, job)) ?? (await this.#make(rootId, manifest, job, source, open));
+      const named = await this.#options.store.name(name, {
+        rootId,
+        reference: referenceText,
+        platform: root.platform,
+        manifestDigest: digest,
+      });
+      // The root may be removed between the moment it stood and the flip: then it is made again.
+      if (named === undefined) continue;
+      const { layout } = this.#options.store;
+      const { generation } = named.generation;
+      if (named.flipped)
+        this.#options.emit({ type: "name.changed", name, data: { rootId, path: layout.name(name), generation } });
+      const outcome = {
+        root: { rootId, path: layout.rootTree(rootId) },
+        name: { name, path: layout.name(name), generation },
+      };
+      job.ready(outcome, await this.#makeDurable(job, root));
+      return;
+    }
+  }
+
+  /** A root that stands already: one stat, and no config is read. */
+  async #find(
+    rootId: string,
+    manifest: ResolvedManifest,
+    platform: Platform | undefined,
+    job: Job,
+  ): Promise<RootDocument | undefined> {
+    const root = this.#options.store.roots.get(rootId);
+    if (root === undefined || !(await this.#options.store.roots.stands(rootId))) return undefined;
+    // Without an index only the config knows the platform: it is judged where that is read.
+    if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(root.platform), platform))
+      return undefined;
+    job.resolved(root.platform, undefined);
+    const progress = new ImageProgress(
+      root.manifestDigest,
+      manifest.manifest.layers.map((descriptor, index) => ({
+        descriptor,
+        diffId: root.layers[index] as (typeof root.layers)[number],
+      })),
+      () => undefined,
+    );
+    for (const index of root.layers.keys()) progress.layer(index, { state: "stored", reused: true });
+    job.update(progress.view());
+    return root;
+  }
+
+  async #make(
+    rootId: string,
+    manifest: ResolvedManifest,
+    job: Job,
+    source: HeldSource,
+    open: ImageSource,
+  ): Promise<RootDocument> {
+    const resolveStart = performance.now();
+    const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
+    job.resolved(formatPlatform(image.platform), image.platformNote);
+    const { overlap, link, referenceText: from } = job.spec;
+    for (;;) {
+      const known = this.#works.get(rootId);
+      const work: SharedWork = known ?? { from, jobs: new Set(), progress: undefined };
+      this.#works.set(rootId, work);
+      work.jobs.add(job);
+      if (work.progress !== undefined) job.update(work.progress.view());
+      try {
+        const landed = await this.#flights.run(rootId, job.signal, (signal) =>
+          source.use(async () => {
+            const progress = new ImageProgress(manifest.manifestDescriptor.digest, image.layers, () => tell(work));
+            progress.timing("resolveMs", performance.now() - resolveStart);
+            work.progress = progress;
+            const ticker = setInterval(() => tell(work), PROGRESS_INTERVAL_MS);
+            try {
+              return await this.#options.images.install({
+                rootId,
+                image,
+                source,
+                from,
+                overlap,
+                link,
+                progress,
+                signal,
+              });
+            } finally {
+              clearInterval(ticker);
+              tell(work);
+              if (this.#works.get(rootId) === work) this.#works.delete(rootId);
+            }
+          }),
+        );
+        return landed.value;
+      } catch (error) {
+        if (known === undefined || work.from === from || job.signal.aborted) throw error;
+      } finally {
+        work.jobs.delete(job);
+      }
+    }
+  }
+
+  /** Waits for the disk only where the job asks for it; otherwise the sync runs behind the answer. */
+  async #makeDurable(job: Job, root: RootDocument): Promise<boolean> {
+    const { store, log } = this.#options;
+    const isDurable = (): boolean => root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
+    if (job.spec.request.durable === true && !isDurable()) await store.makeDurable();
+    else if (!isDurable()) store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
+    return isDurable();
+  }
+}
+
+function tell(work: SharedWork): void {
+  const view = work.progress?.view();
+  if (view !== undefined) for (const job of work.jobs) job.update(view);
+}

@@ -1,0 +1,174 @@
+/**
+ * One install that one or more clients are interested in: its state, and who is interested (protocol.md, Job).
+ *
+ * A job is separate from the request and the session that asked for it. It mirrors what its work tells, and says when
+ * anything changes; it does no work itself.
+ */
+import { randomBytes } from "node:crypto";
+import { type StrataError, toStrataError } from "../errors.js";
+import type { InstallRequest, JobState, Job as JobView, LinkMode, Phase, Priority, Progress } from "../messages.js";
+import type { Reference } from "../oci/reference.js";
+import type { PlannedPolicy } from "../overlap/plan-root.js";
+
+/** What a work lets its jobs see; replaced as a whole by whoever does the work. */
+export type WorkView = Pick<JobView, "layers" | "progress" | "manifestDigest" | "linked" | "timings"> & {
+  readonly phase: Phase;
+};
+
+export interface JobSpec {
+  readonly request: InstallRequest;
+  readonly reference: Reference;
+  /** The canonical text of the reference. */
+  readonly referenceText: string;
+  readonly name: string;
+  readonly platform: string;
+  readonly overlap: PlannedPolicy;
+  readonly link: LinkMode;
+  readonly priority: Priority;
+}
+
+/** Interest that no session holds: of sessions that are closed, and of detached installs. */
+const ORPHANED = Symbol("orphaned");
+
+const noProgress: Progress = { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 };
+
+export class Job {
+  readonly jobId = uuidv7();
+  readonly spec: JobSpec;
+  readonly #abort = new AbortController();
+  readonly #interest = new Set<string | typeof ORPHANED>();
+  readonly #listeners = new Set<(job: JobView) => void>();
+  readonly #createdAt = new Date().toISOString();
+  #updatedAt = this.#createdAt;
+  #finishedAt: string | undefined;
+  #state: JobState = "queued";
+  #work: WorkView | undefined;
+  #platform: string;
+  #notes: readonly string[] = [];
+  #outcome: Pick<JobView, "root" | "name"> = {};
+  #durable = false;
+  #error: StrataError | undefined;
+
+  constructor(spec: JobSpec) {
+    this.spec = spec;
+    this.#platform = spec.platform;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get state(): JobState {
+    return this.#state;
+  }
+
+  get isOver(): boolean {
+    return this.#finishedAt !== undefined;
+  }
+
+  get finishedAtMs(): number {
+    return this.#finishedAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(this.#finishedAt);
+  }
+
+  view(): JobView {
+    const { referenceText, overlap, link, priority } = this.spec;
+    const { phase, layers, progress, manifestDigest, linked, timings } = this.#work ?? {};
+    return {
+      jobId: this.jobId,
+      reference: referenceText,
+      platform: this.#platform,
+      overlap,
+      link,
+      priority,
+      state: this.#state,
+      ...(phase === undefined || this.isOver ? {} : { phase }),
+      ...(manifestDigest === undefined ? {} : { manifestDigest }),
+      ...this.#outcome,
+      progress: progress ?? noProgress,
+      layers: layers ?? [],
+      ...(linked === undefined ? {} : { linked }),
+      durable: this.#durable,
+      ...(this.#notes.length === 0 ? {} : { notes: [...this.#notes] }),
+      createdAt: this.#createdAt,
+      updatedAt: this.#updatedAt,
+      ...(this.#finishedAt === undefined ? {} : { finishedAt: this.#finishedAt }),
+      ...(timings === undefined ? {} : { timings }),
+      ...(this.#error === undefined ? {} : { error: this.#error.toWire() }),
+    };
+  }
+
+  takeInterest(sessionId: string | undefined): void {
+    this.#interest.add(sessionId ?? ORPHANED);
+  }
+
+  orphan(sessionId: string): void {
+    if (this.#interest.delete(sessionId)) this.#interest.add(ORPHANED);
+  }
+
+  /** Withdraws the session's and all orphaned interest; a job that nobody is interested in is cancelled. */
+  withdraw(sessionId: string): void {
+    this.#interest.delete(sessionId);
+    this.#interest.delete(ORPHANED);
+    if (this.#interest.size === 0 && !this.isOver) this.#abort.abort();
+  }
+
+  /** The daemon stops: whoever is interested, the job ends as cancelled. */
+  abandon(): void {
+    if (!this.isOver) this.#abort.abort();
+  }
+
+  observe(listener: (job: JobView) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  started(): void {
+    this.#state = "running";
+    this.#changed();
+  }
+
+  resolved(platform: string, note: string | undefined): void {
+    this.#platform = platform;
+    if (note !== undefined) this.#notes = [note];
+  }
+
+  update(work: WorkView): void {
+    this.#work = work;
+    this.#changed();
+  }
+
+  ready(outcome: Required<Pick<JobView, "root" | "name">>, durable: boolean): void {
+    this.#outcome = outcome;
+    this.#durable = durable;
+    this.#end("ready");
+  }
+
+  failed(thrown: unknown): void {
+    const error = toStrataError(thrown, "Cannot install the image").with({ jobId: this.jobId });
+    this.#error = error;
+    this.#end(error.code === "CANCELLED" && this.signal.aborted ? "cancelled" : "failed");
+  }
+
+  #end(state: JobState): void {
+    this.#state = state;
+    this.#finishedAt = new Date().toISOString();
+    this.#changed();
+    this.#listeners.clear();
+  }
+
+  #changed(): void {
+    this.#updatedAt = new Date().toISOString();
+    if (this.#listeners.size === 0) return;
+    const view = this.view();
+    for (const listener of [...this.#listeners]) listener(view);
+  }
+}
+
+/** RFC 9562, 5.7: the time in milliseconds, then randomness: ids sort by creation. */
+function uuidv7(): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(Date.now(), 0, 6);
+  bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
+  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}

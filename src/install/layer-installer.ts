@@ -1,0 +1,171 @@
+/**
+ * One layer into the store, once: found there, or joined where another job unpacks it, or fetched and unpacked here.
+ *
+ * Download and unpack overlap: the worker reads the blob while it grows. What is committed was checked by the worker against
+ * digest, size and diffID (invariant 4).
+ */
+import { mkdir } from "node:fs/promises";
+import { StrataError } from "../errors.js";
+import type { ImageLimits } from "../limits.js";
+import type { DiffId } from "../oci/digest.js";
+import type { LayerDescriptor } from "../oci/documents.js";
+import { layerCodec } from "../oci/media-types.js";
+import type { Pool } from "../pool.js";
+import type { Blob, ImageSource } from "../sources/source.js";
+import type { StagingPaths } from "../store/layout.js";
+import type { Store } from "../store/store.js";
+import { TaskProgress } from "../tasks.js";
+import type { HeldSource } from "./held-source.js";
+import type { LayerProgress } from "./image-progress.js";
+import { SingleFlight, untilAborted } from "./single-flight.js";
+
+export interface LayerCounters {
+  blobsRead: number;
+  layersUnpacked: number;
+}
+
+export interface LayerRequest {
+  readonly layer: LayerDescriptor;
+  readonly source: HeldSource;
+  /** The canonical text of where it comes from: failures of another place are not shared. */
+  readonly from: string;
+  readonly signal: AbortSignal;
+  readonly progress: (change: Partial<LayerProgress>) => void;
+}
+
+/** What jobs that join an unpack get to see of it, whoever started it. */
+interface Running {
+  readonly from: string;
+  readonly task: TaskProgress;
+}
+
+export class LayerInstaller {
+  readonly #store: Store;
+  readonly #pool: Pool;
+  readonly #limits: ImageLimits;
+  readonly #flights = new SingleFlight<string, DiffId>();
+  readonly #running = new Map<string, Running>();
+  #growing = 0;
+  readonly counters: LayerCounters = { blobsRead: 0, layersUnpacked: 0 };
+
+  constructor(store: Store, pool: Pool, limits: ImageLimits) {
+    this.#store = store;
+    this.#pool = pool;
+    this.#limits = limits;
+  }
+
+  /** The layer's diffID, which stands in the store now. The codes of the source, the codecs, the tar and the store. */
+  async install(request: LayerRequest): Promise<DiffId> {
+    const { layer, from, signal, progress } = request;
+    const { digest } = layer.descriptor;
+    for (;;) {
+      if (this.#store.layers.get(layer.diffId) !== undefined && (await this.#store.layers.exists(layer.diffId))) {
+        this.#store.layers.used(layer.diffId, digest);
+        progress({ state: "stored", reused: true });
+        return layer.diffId;
+      }
+      const key = `${digest} ${layer.diffId}`;
+      const other = this.#running.get(key);
+      if (other !== undefined) progress({ state: "unpacking", reused: true, task: other.task });
+      try {
+        const { value } = await this.#flights.run(key, signal, (flightSignal) =>
+          this.#unpack(key, request, flightSignal),
+        );
+        progress({ state: "stored" });
+        return value;
+      } catch (error) {
+        // Another place failed to deliver: this one may still.
+        if (other !== undefined && other.from !== from && !signal.aborted) continue;
+        progress({ state: "failed" });
+        throw error instanceof StrataError ? error.with({ layerDigest: digest }) : error;
+      }
+    }
+  }
+
+  async #unpack(key: string, request: LayerRequest, signal: AbortSignal): Promise<DiffId> {
+    const running: Running = { from: request.from, task: new TaskProgress() };
+    this.#running.set(key, running);
+    request.progress({ state: "fetching", reused: false, task: running.task });
+    try {
+      return await request.source.use((source) =>
+        this.#store.staging.with((paths) => this.#unpackInto(paths, source, { ...request, signal }, running.task)),
+      );
+    } finally {
+      this.#running.delete(key);
+    }
+  }
+
+  async #unpackInto(
+    paths: StagingPaths,
+    source: ImageSource,
+    request: LayerRequest,
+    task: TaskProgress,
+  ): Promise<DiffId> {
+    const { layer, signal } = request;
+    const { descriptor } = layer;
+    const codec = layerCodec(descriptor.mediaType);
+    await mkdir(paths.layer);
+    // The download ends when the unpack fails, and the other way round.
+    const both = new AbortController();
+    const bothSignal = AbortSignal.any([signal, both.signal]);
+    const blob = await source.blob(descriptor, paths.blob, bothSignal);
+    this.counters.blobsRead += 1;
+    const unpacked = this.#whenReadable(blob, signal, async () => {
+      request.progress({ state: "unpacking" });
+      return this.#pool.run(
+        "unpack",
+        {
+          blob: withoutPromise(blob),
+          codec,
+          expected: { diffId: layer.diffId, ...(blob.digestIsOfBytes ? { digest: descriptor.digest } : {}) },
+          staging: paths.layer,
+          limits: this.#limits,
+          progress: task.shared,
+        },
+        { signal: bothSignal, weight: descriptor.size, progress: task },
+      );
+    });
+    unpacked.catch(() => both.abort());
+    const [fetchEnd, unpackEnd] = await Promise.allSettled([blob.done, unpacked]);
+    if (unpackEnd.status === "rejected") throw moreTelling(fetchEnd, unpackEnd.reason, signal);
+    const { layer: document, digest } = unpackEnd.value;
+    if (fetchEnd.status === "rejected") throw fetchEnd.reason;
+    await this.#store.layers.commit(paths.layer, document, blob.digestIsOfBytes ? digest : descriptor.digest);
+    this.counters.layersUnpacked += 1;
+    return document.diffId;
+  }
+
+  /**
+   * A worker that waits for a slow download holds a thread. All but one thread may (and one always may); beyond that a blob is
+   * downloaded first.
+   */
+  async #whenReadable<Value>(blob: Blob, signal: AbortSignal, unpack: () => Promise<Value>): Promise<Value> {
+    if (blob.growth === undefined) return unpack();
+    if (this.#growing >= Math.max(1, this.#pool.threads - 1)) {
+      await untilAborted(blob.done, signal);
+      return unpack();
+    }
+    this.#growing += 1;
+    try {
+      return await unpack();
+    } finally {
+      this.#growing -= 1;
+    }
+  }
+}
+
+function withoutPromise({ path, offset, length, growth }: Blob): {
+  path: string;
+  offset: number;
+  length: number;
+  growth?: SharedArrayBuffer;
+} {
+  return growth === undefined ? { path, offset, length } : { path, offset, length, growth };
+}
+
+/** A worker only sees that the blob ended; the download knows why. */
+function moreTelling(fetchEnd: PromiseSettledResult<void>, unpackError: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted || fetchEnd.status === "fulfilled") return unpackError;
+  const byDownload = unpackError instanceof StrataError && unpackError.code === "SIZE_MISMATCH";
+  return byDownload ? fetchEnd.reason : unpackError;
+}

@@ -1,0 +1,56 @@
+/**
+ * A bounded number of things at once; the others wait, higher priority first, in the order of arrival among equals.
+ */
+import { cancelled } from "./single-flight.js";
+
+interface Waiter {
+  readonly priority: number;
+  readonly admit: () => void;
+}
+
+export class Slots {
+  #free: number;
+  readonly #waiting: Waiter[] = [];
+
+  constructor(slots: number) {
+    this.#free = slots;
+  }
+
+  /** Runs `work` in a slot. CANCELLED where `signal` is aborted while it waits. */
+  async run<Value>(priority: number, signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
+    await this.#enter(priority, signal);
+    try {
+      return await work();
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #enter(priority: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.reject(cancelled());
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const giveUp = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(cancelled());
+      };
+      const admit = (): void => {
+        signal.removeEventListener("abort", giveUp);
+        resolve();
+      };
+      const waiter: Waiter = { priority, admit };
+      const behind = this.#waiting.findIndex((other) => other.priority < priority);
+      this.#waiting.splice(behind === -1 ? this.#waiting.length : behind, 0, waiter);
+      signal.addEventListener("abort", giveUp, { once: true });
+    });
+  }
+
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free += 1;
+    else next.admit();
+  }
+}

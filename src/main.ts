@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/**
+ * The executable: hands the process to the command line, and takes its exit code.
+ *
+ * The only file that ends the process. It normally ends by itself, when nothing is left to do.
+ */
+import { homedir, tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import { run } from "./cli/program.js";
+
+for (const stream of [process.stdout, process.stderr]) {
+  // `stratad roots | head -1`: nobody reads the rest, and that is no failure.
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
+process.exitCode = await run({
+  argv: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  uid: process.getuid?.() ?? 0,
+  home: homedir(),
+  tmpdir: tmpdir(),
+  script: fileURLToPath(import.meta.url),
+  stdout: process.stdout,
+  stderr: process.stderr,
+  exit: (code) => process.exit(code),
+  onSignal: (signal, handler) => {
+    process.on(signal, handler);
+    return () => process.off(signal, handler);
+  },
+  onExit: (handler) => {
+    process.on("exit", handler);
+    return () => process.off("exit", handler);
+  },
+});

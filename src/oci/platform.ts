@@ -1,0 +1,131 @@
+/**
+ * Platforms: which one this machine is, and which manifest of an index fits.
+ *
+ * Architectures have Go's names (image-spec v1.1 image-index.md). A variant is a level: a machine of a higher level runs
+ * what was built for a lower one. Never another architecture.
+ */
+import { StrataError } from "../errors.js";
+import { printable } from "../printable.js";
+import type { Descriptor } from "./documents.js";
+import { isIndex, isManifest } from "./media-types.js";
+
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+}
+
+/** What this process runs on. */
+export function hostPlatform(): Platform {
+  const os = process.platform === "win32" ? "windows" : process.platform;
+  const architecture = nodeArchitectures[process.arch] ?? process.arch;
+  if (architecture !== "arm") return { os, architecture };
+  const { arm_version: version } = process.config.variables as { readonly arm_version?: string };
+  return { os, architecture, variant: `v${version ?? 7}` };
+}
+
+/** `os/architecture[/variant]`, with the usual other spellings of architectures. INVALID_PARAMS. */
+export function parsePlatform(text: string): Platform {
+  if (!/^[a-z0-9_]{1,32}\/[A-Za-z0-9_]{1,32}(?:\/[A-Za-z0-9_.]{1,32})?$/.test(text)) {
+    throw new StrataError(
+      "INVALID_PARAMS",
+      `Cannot read the platform '${printable(text)}': it is not OS/ARCH[/VARIANT]`,
+    );
+  }
+  const [os = "", spelled = "", given] = text.split("/");
+  const [architecture, implied] = spellings[spelled.toLowerCase()] ?? [spelled.toLowerCase()];
+  const variant = given ?? implied;
+  return variant === undefined ? { os, architecture } : { os, architecture, variant };
+}
+
+/** Total: also for what an image says; the caller escapes it. */
+export function formatPlatform({ os, architecture, variant }: Platform): string {
+  return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
+}
+
+/** Whether a machine that is `wanted` runs what was built for `offered`. */
+export function platformMatches(offered: Platform, wanted: Platform): boolean {
+  return rank(offered, wanted) !== undefined;
+}
+
+/**
+ * The manifest of an index for `wanted`: of those that match, the one of the highest variant, of equals the first. Attestations
+ * (`unknown/unknown`) are skipped. Where none matches but a manifest or index is there without a platform, the first of those: its
+ * config decides. NO_PLATFORM, listing what there is.
+ */
+export function selectPlatform(descriptors: readonly Descriptor[], wanted: Platform): Descriptor {
+  const candidates = descriptors.filter((descriptor) => !isAttestation(descriptor));
+  let best: { readonly descriptor: Descriptor; readonly rank: number } | undefined;
+  for (const descriptor of candidates) {
+    const own = descriptor.platform === undefined ? undefined : rank(descriptor.platform, wanted);
+    if (own !== undefined && (best === undefined || own > best.rank)) best = { descriptor, rank: own };
+  }
+  const unmarked = ({ platform, mediaType }: Descriptor) =>
+    platform === undefined && (isManifest(mediaType) || isIndex(mediaType));
+  const chosen = best?.descriptor ?? candidates.find(unmarked);
+  if (chosen !== undefined) return chosen;
+  throw noPlatform(
+    wanted,
+    candidates.flatMap(({ platform }) => (platform === undefined ? [] : [platform])),
+  );
+}
+
+/** NO_PLATFORM, to be thrown; `available` is what the image says. */
+export function noPlatform(wanted: Platform, available: readonly Platform[]): StrataError {
+  const listed = [...new Set(available.map((platform) => printable(formatPlatform(platform), 64)))].slice(
+    0,
+    MAX_LISTED,
+  );
+  const fact = listed.length === 0 ? "it names no platform" : `there is only ${listed.join(", ")}`;
+  return new StrataError("NO_PLATFORM", `Cannot find the image for ${formatPlatform(wanted)}: ${fact}`, {
+    details: { wanted: formatPlatform(wanted), available: listed },
+  });
+}
+
+/** Platforms named in one message; real images have about ten. */
+const MAX_LISTED = 32;
+
+const nodeArchitectures: Readonly<Record<string, string>> = {
+  x64: "amd64",
+  ia32: "386",
+  ppc64: "ppc64le",
+  mipsel: "mipsle",
+};
+
+const spellings: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {
+  x86_64: ["amd64"],
+  x64: ["amd64"],
+  i386: ["386"],
+  i686: ["386"],
+  aarch64: ["arm64"],
+  armhf: ["arm", "v7"],
+  armel: ["arm", "v6"],
+};
+
+/** The level of a platform that names none, as containerd has it. */
+const defaultLevels: Readonly<Record<string, number>> = { amd64: 1, arm: 7, arm64: 8 };
+
+/** Undefined where `wanted` cannot run it; higher is nearer. */
+function rank(offered: Platform, wanted: Platform): number | undefined {
+  if (offered.os !== wanted.os || offered.architecture !== wanted.architecture) return undefined;
+  const base = defaultLevels[wanted.architecture];
+  const own = level(offered.variant, base);
+  const limit = level(wanted.variant, base);
+  if (own !== undefined && limit !== undefined) return own <= limit ? own : undefined;
+  return offered.variant === undefined || wanted.variant === undefined || offered.variant === wanted.variant
+    ? 0
+    : undefined;
+}
+
+function level(variant: string | undefined, base: number | undefined): number | undefined {
+  if (variant === undefined || variant === "" || base === undefined) return base;
+  const digits = /^v?(\d{1,2})(?:\.\d+)?$/.exec(variant)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+function isAttestation({ platform, annotations }: Descriptor): boolean {
+  return (
+    (platform?.os === "unknown" && platform.architecture === "unknown") ||
+    annotations?.["vnd.docker.reference.type"] === "attestation-manifest"
+  );
+}

@@ -1,0 +1,136 @@
+/**
+ * A changeset: what one layer adds and hides, as plain data, and its file format (store.md, `changeset`).
+ *
+ * Paths and link targets are byte strings, one byte in each character (latin1), relative, without `.` or `..`. Entries stand
+ * depth first: a directory before what it holds, and all of a directory's entries together, so that a range of entries is a
+ * run of whole subtrees. Pure: reads no disk, knows no policy.
+ */
+
+export type Entry =
+  /** An explicit directory. `mode` holds the archive's permission bits (0777). */
+  | { readonly type: "dir"; readonly path: string; readonly mode: number; readonly mtime: number }
+  /** A directory that only follows from the paths below it. */
+  | { readonly type: "implied"; readonly path: string }
+  | {
+      readonly type: "file";
+      readonly path: string;
+      readonly mode: number;
+      readonly mtime: number;
+      readonly size: number;
+      readonly sha256: string;
+    }
+  /** The same inode as the file at `target`, which stands in this changeset. */
+  | { readonly type: "hardlink"; readonly path: string; readonly target: string }
+  | { readonly type: "symlink"; readonly path: string; readonly mtime: number; readonly target: string }
+  /** A hard link whose target this layer lacks: only a policy that looks into lower layers can resolve it. */
+  | { readonly type: "unresolved"; readonly path: string; readonly target: string }
+  /** Hides `path` of lower layers (image-spec v1.1 layer.md, Whiteouts). */
+  | { readonly type: "whiteout"; readonly path: string }
+  /** Hides what lower layers hold below `path`, which may be empty: the root itself. */
+  | { readonly type: "opaque"; readonly path: string };
+
+export type Changeset = readonly Entry[];
+
+const HEADER = "stratad-changeset 1";
+const LINES_PER_PIECE = 4096;
+
+/** The file's text in pieces of some hundred KiB; write it as latin1. One line an entry, fields parted by tabs, the path last. */
+export function* encodeChangeset(changeset: Changeset): Generator<string> {
+  let piece = `${HEADER}\n`;
+  let lines = 0;
+  for (const entry of changeset) {
+    piece += `${encodeEntry(entry)}\n`;
+    lines += 1;
+    if (lines % LINES_PER_PIECE === 0) {
+      yield piece;
+      piece = "";
+    }
+  }
+  yield piece;
+}
+
+/** The inverse, of the file read as latin1. Throws a plain Error on anything that `encodeChangeset` does not write. */
+export function decodeChangeset(text: string): Entry[] {
+  const lines = text.split("\n");
+  if (lines.shift() !== HEADER || lines.pop() !== "") throw new Error("not a changeset");
+  return lines.map(decodeEntry);
+}
+
+function encodeEntry(entry: Entry): string {
+  const path = escapeField(entry.path);
+  switch (entry.type) {
+    case "dir":
+      return `d\t${entry.mode.toString(8)}\t${entry.mtime}\t${path}`;
+    case "implied":
+      return `i\t${path}`;
+    case "file":
+      return `f\t${entry.mode.toString(8)}\t${entry.mtime}\t${entry.size}\t${entry.sha256}\t${path}`;
+    case "hardlink":
+      return `h\t${escapeField(entry.target)}\t${path}`;
+    case "symlink":
+      return `l\t${entry.mtime}\t${escapeField(entry.target)}\t${path}`;
+    case "unresolved":
+      return `u\t${escapeField(entry.target)}\t${path}`;
+    case "whiteout":
+      return `w\t${path}`;
+    case "opaque":
+      return `o\t${path}`;
+  }
+}
+
+function decodeEntry(line: string): Entry {
+  const fields = line.split("\t");
+  const [kind, a = "", b = "", c = "", d = "", e = ""] = fields;
+  if (fields.length !== fieldCounts[kind as keyof typeof fieldCounts]) throw new Error("not a line of a changeset");
+  switch (kind) {
+    case "d":
+      return { type: "dir", mode: Number.parseInt(a, 8), mtime: Number(b), path: unescapeField(c) };
+    case "i":
+      return { type: "implied", path: unescapeField(a) };
+    case "f":
+      return {
+        type: "file",
+        mode: Number.parseInt(a, 8),
+        mtime: Number(b),
+        size: Number(c),
+        sha256: d,
+        path: unescapeField(e),
+      };
+    case "h":
+      return { type: "hardlink", target: unescapeField(a), path: unescapeField(b) };
+    case "l":
+      return { type: "symlink", mtime: Number(a), target: unescapeField(b), path: unescapeField(c) };
+    case "u":
+      return { type: "unresolved", target: unescapeField(a), path: unescapeField(b) };
+    case "w":
+      return { type: "whiteout", path: unescapeField(a) };
+    case "o":
+      return { type: "opaque", path: unescapeField(a) };
+    default:
+      throw new Error("not a line of a changeset");
+  }
+}
+
+const fieldCounts = { d: 4, i: 2, f: 6, h: 3, l: 4, u: 3, w: 2, o: 2 } as const;
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it escapes
+const TO_ESCAPE = /[\x00-\x1f\x7f\\]/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it escapes
+const EACH_TO_ESCAPE = /[\x00-\x1f\x7f\\]/g;
+
+/** Control characters and backslashes as `\xHH`: a field never holds a tab or a newline. */
+export function escapeField(bytes: string): string {
+  if (!TO_ESCAPE.test(bytes)) return bytes;
+  return bytes.replace(EACH_TO_ESCAPE, (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}
+
+export function unescapeField(field: string): string {
+  if (!field.includes("\\")) return field;
+  return field.replace(/\\x([0-9a-f]{2})/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** The first component of a path: what stands at the image root. */
+export function topLevelOf(path: string): string {
+  const slash = path.indexOf("/");
+  return slash === -1 ? path : path.slice(0, slash);
+}

@@ -1,0 +1,146 @@
+/**
+ * The whole life of a request: frame, JSON, schema, scope, handler, schema of the result, frame.
+ *
+ * Every request is answered once and every notification never, whatever a handler throws; what does not fit its schema
+ * does not leave. One dispatcher serves one session. Does not know what a method does.
+ */
+import { codeTable, StrataError, toStrataError } from "../errors.js";
+import { MAX_REQUESTS_IN_FLIGHT } from "../limits.js";
+import type { Log } from "../log.js";
+import {
+  CancelRequestParams,
+  isMethodName,
+  type MethodName,
+  methods,
+  type ParsedParams,
+  type RequestFrame,
+  type RequestId,
+  type Result,
+} from "../messages.js";
+import { printable } from "../printable.js";
+import { badFrame, firstIssues, readFrame, writeError, writeResult } from "./frames.js";
+import type { Session } from "./session.js";
+
+/** What a handler knows of the request besides its params. */
+export interface Call {
+  readonly session: Session;
+  /** Aborted by `$/cancelRequest` and when the session is gone; who waits on it throws REQUEST_CANCELLED. */
+  readonly signal: AbortSignal;
+  /** Runs right behind the answer, if it is a result: for what a client must not see before. */
+  afterAnswer(run: () => void): void;
+}
+
+export type Handlers = {
+  readonly [M in MethodName]: (params: ParsedParams<M>, call: Call) => Result<M> | Promise<Result<M>>;
+};
+
+export interface DispatcherOptions {
+  readonly session: Session;
+  readonly handlers: Handlers;
+  readonly log: Log;
+}
+
+/** A busy session's own earlier requests are what it waits for. */
+const IN_FLIGHT_RETRY_MS = 100;
+
+export class Dispatcher {
+  readonly #session: Session;
+  readonly #handlers: Handlers;
+  readonly #log: Log;
+  readonly #inFlight = new Map<RequestId, AbortController>();
+
+  constructor({ session, handlers, log }: DispatcherOptions) {
+    this.#session = session;
+    this.#handlers = handlers;
+    this.#log = log;
+    session.onClosed(() => {
+      for (const cancel of this.#inFlight.values()) cancel.abort();
+    });
+  }
+
+  /** Takes one text frame through its life; rejects only where something that was to run behind the answer threw. */
+  async receive(text: string): Promise<void> {
+    const read = readFrame(text);
+    if (!read.ok) return this.#session.send(this.#failure(read.id, read.error, read.rpc));
+    const { id, method, params = {} } = read.frame;
+    if (id === undefined) return this.#notified(read.frame);
+    const refusal = this.#refuse(id, method);
+    if (refusal !== undefined) return this.#session.send(this.#failure(id, refusal));
+
+    const cancel = new AbortController();
+    this.#inFlight.set(id, cancel);
+    const behind: (() => void)[] = [];
+    const afterAnswer = (run: () => void) => behind.push(run);
+    const call: Call = { session: this.#session, signal: cancel.signal, afterAnswer };
+    let frame: string;
+    try {
+      if (!isMethodName(method)) throw unknownMethod(method);
+      const checked = methods[method].params.safeParse(params);
+      if (!checked.success) throw invalidParams(method, firstIssues(checked.error));
+      if (methods[method].scope === "full" && this.#session.scope !== "full") throw notAllowed(method);
+      const handle = this.#handlers[method] as (params: unknown, call: Call) => unknown;
+      const result = methods[method].result.safeParse(await handle(checked.data, call));
+      if (!result.success) throw unfitResult(method, firstIssues(result.error));
+      frame = writeResult(id, result.data);
+    } catch (thrown) {
+      behind.length = 0;
+      frame = this.#failure(id, toStrataError(thrown, `Cannot answer ${printable(method)}`));
+    }
+    this.#inFlight.delete(id);
+    this.#session.send(frame);
+    if (this.#session.isOpen) for (const run of behind) run();
+  }
+
+  /** Unknown and malformed notifications are passed over: JSON-RPC 2.0, 4.1 forbids an answer. */
+  #notified({ method, params }: RequestFrame): void {
+    if (method !== "$/cancelRequest") return;
+    const cancelled = CancelRequestParams.safeParse(params);
+    if (cancelled.success) this.#inFlight.get(cancelled.data.id)?.abort();
+  }
+
+  /** Why the request is not begun at all. */
+  #refuse(id: RequestId, method: string): StrataError | undefined {
+    if (this.#inFlight.has(id)) return badFrame("a request with the same id is not answered yet");
+    return this.#inFlight.size < MAX_REQUESTS_IN_FLIGHT ? undefined : tooManyInFlight(method);
+  }
+
+  /** The frame of an error. What a client cannot mend is logged with its causes, which do not leave. */
+  #failure(id: RequestId | null, error: StrataError, rpc?: number): string {
+    const session = this.#session.id;
+    const { kind } = codeTable[error.code];
+    if (kind === "internal" || kind === "store") this.#log.error("request.failed", { session, error });
+    try {
+      return writeError(id, error, rpc);
+    } catch (unfit) {
+      this.#log.error("error.invalid", { session, error, unfit });
+      return writeError(id, new StrataError("INTERNAL", "Cannot tell what failed: an unexpected error"));
+    }
+  }
+}
+
+/** The session is closed or the client said `$/cancelRequest`. */
+export function requestCancelled(method: string): StrataError {
+  return new StrataError("REQUEST_CANCELLED", `Cannot answer ${method}: the request was cancelled`);
+}
+
+export function invalidParams(method: string, facts: readonly string[]): StrataError {
+  return new StrataError("INVALID_PARAMS", `Cannot call ${method}: ${facts.join("; ")}`);
+}
+
+function unknownMethod(method: string): StrataError {
+  return new StrataError("UNKNOWN_METHOD", `Cannot call ${printable(method)}: there is no such method`);
+}
+
+function notAllowed(method: string): StrataError {
+  return new StrataError("NOT_ALLOWED", `Cannot call ${method}: the session has read scope`);
+}
+
+function tooManyInFlight(method: string): StrataError {
+  const fact = `${MAX_REQUESTS_IN_FLIGHT} requests of the session are not answered yet`;
+  return new StrataError("BUSY", `Cannot call ${printable(method)}: ${fact}`, { retryAfterMs: IN_FLIGHT_RETRY_MS });
+}
+
+function unfitResult(method: string, facts: readonly string[]): StrataError {
+  const cause = new Error(`the result of ${method} does not fit its schema: ${facts.join("; ")}`);
+  return new StrataError("INTERNAL", `Cannot answer ${method}: an unexpected error`, { cause });
+}

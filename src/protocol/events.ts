@@ -1,0 +1,212 @@
+/**
+ * The stream of events: one count for the daemon, a ring to replay from, and the subscriptions that follow it.
+ *
+ * Each subscription has a cursor, and every event behind it was sent or did not match: hence no gap and no duplicate
+ * between replay and live. A subscription that the ring overtakes is closed as a slow consumer, never skipped. Does not
+ * know what the events mean.
+ */
+import { randomUUID } from "node:crypto";
+import { BOOKMARK_INTERVAL_MS, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
+import type { Log } from "../log.js";
+import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages.js";
+
+export interface EventHubOptions {
+  readonly epoch: string;
+  readonly log: Log;
+  readonly bookmarkIntervalMs?: number;
+  readonly maxRingEvents?: number;
+  readonly maxRingBytes?: number;
+  /** The time of an event. */
+  readonly now?: () => Date;
+}
+
+/** Where a subscription's frames go: a session. */
+export interface Receiver {
+  readonly flowing: boolean;
+  send(frame: string): void;
+  closeSlow(): void;
+}
+
+interface RingEvent {
+  readonly event: DaemonEvent;
+  /** The params of the frame without their first member, `subscriptionId`: written once for all subscriptions. */
+  readonly rest: string;
+  readonly bytes: number;
+}
+
+export class EventHub {
+  readonly epoch: string;
+  readonly #options: Required<EventHubOptions>;
+  readonly #ring = new Map<number, RingEvent>();
+  #ringBytes = 0;
+  #oldest = 1;
+  #seq = 0;
+  readonly #following = new Set<Subscription>();
+  readonly #bookmarks: NodeJS.Timeout;
+
+  constructor(options: EventHubOptions) {
+    this.epoch = options.epoch;
+    this.#options = {
+      bookmarkIntervalMs: BOOKMARK_INTERVAL_MS,
+      maxRingEvents: MAX_RING_EVENTS,
+      maxRingBytes: MAX_RING_BYTES,
+      now: () => new Date(),
+      ...options,
+    };
+    this.#bookmarks = setInterval(() => this.bookmark(), this.#options.bookmarkIntervalMs);
+    this.#bookmarks.unref();
+  }
+
+  /** The number of the last event; 0 before the first. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** The oldest event that can still be replayed. */
+  get oldest(): number {
+    return this.#oldest;
+  }
+
+  at(seq: number): RingEvent | undefined {
+    return this.#ring.get(seq);
+  }
+
+  /** Gives the event its number and sends it to whom it concerns. An event that fits no schema is our bug: logged, not sent. */
+  publish(event: DaemonEvent): void {
+    const rest = this.#write(event, this.#seq + 1);
+    if (rest === undefined) return;
+    this.#seq += 1;
+    const bytes = Buffer.byteLength(rest);
+    this.#ring.set(this.#seq, { event, rest, bytes });
+    this.#ringBytes += bytes;
+    this.#evict();
+    for (const subscription of this.#following) subscription.published();
+  }
+
+  /** Tells each subscription that is up to date where it stands; takes no number of its own. */
+  bookmark(): void {
+    const rest = this.#write({ type: "bookmark", data: {} }, this.#seq);
+    if (rest === undefined) return;
+    for (const subscription of this.#following) subscription.bookmark(rest);
+  }
+
+  /** A subscription that waits for `start`. `since` that cannot be replayed gives `reset`; it begins at the present then. */
+  open(receiver: Receiver, { since, filter }: { since?: EventPosition | undefined; filter?: EventFilter | undefined }) {
+    const replayable =
+      since !== undefined && since.epoch === this.epoch && since.seq >= this.#oldest - 1 && since.seq <= this.#seq;
+    const subscription = new Subscription(this, this.#following, {
+      receiver,
+      filter,
+      cursor: replayable ? since.seq : this.#seq,
+    });
+    return { subscription, replayed: replayable, reset: since !== undefined && !replayable };
+  }
+
+  close(): void {
+    clearInterval(this.#bookmarks);
+    this.#following.clear();
+  }
+
+  #evict(): void {
+    const { maxRingEvents, maxRingBytes } = this.#options;
+    while (this.#ring.size > maxRingEvents || this.#ringBytes > maxRingBytes) {
+      this.#ringBytes -= this.#ring.get(this.#oldest)?.bytes ?? 0;
+      this.#ring.delete(this.#oldest);
+      this.#oldest += 1;
+    }
+  }
+
+  #write(event: DaemonEvent, seq: number): string | undefined {
+    try {
+      const ts = this.#options.now().toISOString();
+      const { subscriptionId: _, ...rest } = EventParams.parse({
+        subscriptionId: "",
+        epoch: this.epoch,
+        seq,
+        ts,
+        ...event,
+      });
+      return JSON.stringify(rest).slice(1);
+    } catch (error) {
+      this.#options.log.error("event.invalid", { type: event.type, error });
+      return undefined;
+    }
+  }
+}
+
+export class Subscription {
+  readonly id = randomUUID();
+  readonly #hub: EventHub;
+  readonly #following: Set<Subscription>;
+  readonly #receiver: Receiver;
+  readonly #matches: (event: DaemonEvent) => boolean;
+  readonly #head = `{"jsonrpc":"2.0","method":"event","params":{"subscriptionId":"${this.id}",`;
+  #cursor: number;
+
+  constructor(
+    hub: EventHub,
+    following: Set<Subscription>,
+    { receiver, filter, cursor }: { receiver: Receiver; filter: EventFilter | undefined; cursor: number },
+  ) {
+    this.#hub = hub;
+    this.#following = following;
+    this.#receiver = receiver;
+    this.#matches = matcher(filter ?? {});
+    this.#cursor = cursor;
+  }
+
+  /** Events that follow have a greater number. */
+  get seq(): number {
+    return this.#cursor;
+  }
+
+  /** Sends what is due and follows from then on: to be called once the answer that names the subscription is on its way. */
+  start(): void {
+    this.#following.add(this);
+    this.pump();
+  }
+
+  stop(): void {
+    this.#following.delete(this);
+  }
+
+  /** Replays while the receiver flows; to be called again whenever it has drained. */
+  pump(): void {
+    while (this.#following.has(this) && this.#cursor < this.#hub.seq && this.#receiver.flowing) this.#next();
+  }
+
+  /** Who is up to date gets the event at once, whatever is unsent; who is still replaying comes to it by `pump`. */
+  published(): void {
+    if (this.#cursor === this.#hub.seq - 1 || this.#cursor + 1 < this.#hub.oldest) this.#next();
+  }
+
+  bookmark(rest: string): void {
+    if (this.#cursor === this.#hub.seq && this.#receiver.flowing) this.#receiver.send(`${this.#head}${rest}}`);
+  }
+
+  #next(): void {
+    const entry = this.#hub.at(this.#cursor + 1);
+    if (entry === undefined) {
+      this.stop();
+      this.#receiver.closeSlow();
+      return;
+    }
+    this.#cursor += 1;
+    if (this.#matches(entry.event)) this.#receiver.send(`${this.#head}${entry.rest}}`);
+  }
+}
+
+/** Every list that is given must hold the event's own. */
+function matcher({ jobIds, names, types }: EventFilter): (event: DaemonEvent) => boolean {
+  const wanted = [
+    [jobIds, (event: DaemonEvent) => event.jobId],
+    [names, (event: DaemonEvent) => event.name],
+    [types, (event: DaemonEvent) => event.type],
+  ] as const;
+  const tests = wanted.flatMap(([list, of]) => {
+    if (list === undefined) return [];
+    const set = new Set<string | undefined>(list);
+    return [(event: DaemonEvent) => set.has(of(event))];
+  });
+  return (event) => tests.every((test) => test(event));
+}

@@ -1,0 +1,210 @@
+/**
+ * What each method does, in terms of the daemon's services; params are checked before and results after.
+ *
+ * What a session holds besides its requests (subscriptions, work, progress tokens) ends with the session; its jobs do
+ * not. Knows no frames and no sockets.
+ */
+import { StrataError } from "../errors.js";
+import * as limits from "../limits.js";
+import type { Log } from "../log.js";
+import { type InstallRequest, type Job, PROTOCOL_VERSION, type Result } from "../messages.js";
+import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
+import type { EventHub, Subscription } from "./events.js";
+import { WorkDoneProgress } from "./progress.js";
+import type { Services } from "./services.js";
+import type { Session } from "./session.js";
+import { WorkBudget } from "./work-budget.js";
+
+export interface MethodsOptions {
+  readonly services: Services;
+  readonly events: EventHub;
+  readonly instanceId: string;
+  readonly version: string;
+  /** What this daemon can do, for `initialize`. */
+  readonly capabilities: Result<"initialize">["capabilities"];
+  readonly sessions: () => Result<"server/status">["sessions"];
+  readonly log: Log;
+}
+
+/** The bounds that a client meets, by the names that `initialize` gives them. */
+const announcedLimits = {
+  maxFrameBytes: limits.MAX_FRAME_BYTES,
+  maxRequestsInFlight: limits.MAX_REQUESTS_IN_FLIGHT,
+  maxSubscriptions: limits.MAX_SUBSCRIPTIONS,
+  maxUnfinishedJobs: limits.MAX_RUNNING_JOBS_PER_SESSION + limits.MAX_QUEUED_JOBS_PER_SESSION,
+  workRatePerSecond: limits.WORK_RATE_PER_SECOND,
+  workBurst: limits.WORK_BURST,
+  maxPage: limits.MAX_PAGE,
+  maxWaitMs: limits.MAX_WAIT_MS,
+};
+
+/** One table serves all sessions. */
+export function createHandlers(options: MethodsOptions): Handlers {
+  const { services, events, instanceId, version } = options;
+  const { installs, roots } = services;
+  const { holdingsOf } = new HoldingsBySession(options);
+  return {
+    initialize: ({ protocolVersions }, { session }) => {
+      if (!protocolVersions.includes(PROTOCOL_VERSION)) throw unsupportedVersion(protocolVersions);
+      return {
+        protocolVersion: PROTOCOL_VERSION,
+        serverInfo: { name: "stratad", version },
+        instanceId,
+        epoch: events.epoch,
+        scope: session.scope,
+        capabilities: options.capabilities,
+        limits: announcedLimits,
+      };
+    },
+    "install/start": (params, call) => startInstall(params, call, { options, held: holdingsOf(call.session) }),
+    "install/get": ({ jobId }) => installs.get(jobId),
+    "install/wait": async ({ jobId, timeoutMs }, { session, signal }) => {
+      const job = await installs.wait(jobId, { sessionId: session.id, timeoutMs, signal });
+      if (signal.aborted) throw requestCancelled("install/wait");
+      return job;
+    },
+    "install/list": (query) => {
+      const { items, nextCursor } = installs.list(query);
+      return { jobs: [...items], nextCursor };
+    },
+    "install/cancel": ({ jobId }, { session }) => installs.cancel(jobId, session.id),
+    "image/status": (query) => services.images.status(query),
+    "root/list": (page) => {
+      const { items, nextCursor } = roots.list(page);
+      return { roots: [...items], nextCursor };
+    },
+    "root/get": (selector) => roots.get(selector),
+    "root/remove": (selector) => roots.remove(selector),
+    "layer/list": (page) => {
+      const { items, nextCursor } = services.layers.list(page);
+      return { layers: [...items], nextCursor };
+    },
+    "events/subscribe": (params, call) => {
+      const { subscriptions } = holdingsOf(call.session);
+      if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();
+      const { subscription, replayed, reset } = events.open(call.session, params);
+      subscriptions.set(subscription.id, subscription);
+      call.afterAnswer(() => subscription.start());
+      return {
+        subscriptionId: subscription.id,
+        epoch: events.epoch,
+        seq: subscription.seq,
+        ...(replayed ? {} : { snapshot: { jobs: [...installs.active()], roots: [...roots.all()] } }),
+        ...(reset ? { reset } : {}),
+        ...(params.filter === undefined ? {} : { filter: params.filter }),
+      };
+    },
+    "events/unsubscribe": ({ subscriptionId }, { session }) => {
+      const { subscriptions } = holdingsOf(session);
+      const subscription = subscriptions.get(subscriptionId);
+      if (subscription === undefined)
+        throw invalidParams("events/unsubscribe", ["the session has no such subscription"]);
+      subscription.stop();
+      subscriptions.delete(subscriptionId);
+      return {};
+    },
+    "server/status": () => ({
+      ...services.server.status(),
+      protocol: [PROTOCOL_VERSION],
+      instanceId,
+      epoch: events.epoch,
+      sessions: options.sessions(),
+    }),
+    "server/drain": () => {
+      services.server.drain();
+      return { draining: true };
+    },
+  };
+}
+
+/** What one session holds; created by its first need, and ended with it. */
+interface Holdings {
+  readonly subscriptions: Map<string, Subscription>;
+  readonly work: WorkBudget;
+  readonly progress: Map<string | number, () => void>;
+}
+
+class HoldingsBySession {
+  readonly #bySession = new WeakMap<Session, Holdings>();
+  readonly #options: MethodsOptions;
+
+  constructor(options: MethodsOptions) {
+    this.#options = options;
+  }
+
+  readonly holdingsOf = (session: Session): Holdings => {
+    const known = this.#bySession.get(session);
+    if (known !== undefined) return known;
+    const { installs } = this.#options.services;
+    const held: Holdings = {
+      subscriptions: new Map(),
+      work: new WorkBudget((jobId) => jobIfKnown(jobId, installs)),
+      progress: new Map(),
+    };
+    this.#bySession.set(session, held);
+    session.onDrained(() => {
+      for (const subscription of held.subscriptions.values()) subscription.pump();
+    });
+    session.onClosed(() => {
+      for (const subscription of held.subscriptions.values()) subscription.stop();
+      for (const stop of held.progress.values()) stop();
+    });
+    return held;
+  };
+}
+
+function startInstall(
+  params: InstallRequest,
+  call: Call,
+  { options, held }: { options: MethodsOptions; held: Holdings },
+): Job {
+  const { workDoneToken: token, ...request } = params;
+  if (token !== undefined && held.progress.has(token)) {
+    throw invalidParams("install/start", ["workDoneToken: the session uses it for another install"]);
+  }
+  const job = held.work.spend(() => options.services.installs.start(request, call.session.id));
+  if (token !== undefined) {
+    const follow = () => followJob(job.jobId, token, { options, held, session: call.session });
+    held.progress.set(token, () => undefined);
+    call.afterAnswer(follow);
+  }
+  return job;
+}
+
+function followJob(
+  jobId: string,
+  token: string | number,
+  { options, held, session }: { options: MethodsOptions; held: Holdings; session: Session },
+): void {
+  const { installs } = options.services;
+  const ended = () => held.progress.get(token)?.();
+  const progress = new WorkDoneProgress({ token, receiver: session, log: options.log, ended });
+  const stopObserving = installs.observe(jobId, (job) => progress.update(job));
+  held.progress.set(token, () => {
+    held.progress.delete(token);
+    stopObserving();
+    progress.stop();
+  });
+  progress.update(installs.get(jobId));
+}
+
+function jobIfKnown(jobId: string, installs: Services["installs"]): Job | undefined {
+  try {
+    return installs.get(jobId);
+  } catch (thrown) {
+    if (thrown instanceof StrataError && thrown.code === "UNKNOWN_JOB") return undefined;
+    throw thrown;
+  }
+}
+
+function unsupportedVersion(asked: readonly number[]): StrataError {
+  const fact = `it speaks version ${PROTOCOL_VERSION}, the client ${asked.join(", ")}`;
+  return new StrataError("UNSUPPORTED_VERSION", `Cannot agree on a protocol with the daemon: ${fact}`, {
+    details: { supported: [PROTOCOL_VERSION] },
+  });
+}
+
+function tooManySubscriptions(): StrataError {
+  const fact = `the session has ${limits.MAX_SUBSCRIPTIONS} subscriptions`;
+  return new StrataError("BUSY", `Cannot subscribe: ${fact}`, { retryAfterMs: 1000 });
+}

@@ -1,0 +1,83 @@
+/**
+ * How much work one session may ask for: a bucket of installs that refills with time, and a number of unfinished jobs.
+ *
+ * An install that is answered from what is installed gives its place in the bucket back once that is known. Queries are
+ * not counted here, so they are never starved. Knows jobs by their id only.
+ */
+import { StrataError } from "../errors.js";
+import {
+  MAX_QUEUED_JOBS_PER_SESSION,
+  MAX_RUNNING_JOBS_PER_SESSION,
+  WORK_BURST,
+  WORK_RATE_PER_SECOND,
+} from "../limits.js";
+import type { Job } from "../messages.js";
+
+const MAX_UNFINISHED = MAX_RUNNING_JOBS_PER_SESSION + MAX_QUEUED_JOBS_PER_SESSION;
+/** The bucket counts the time that an install costs, so that it fills by the clock alone. */
+const PLACE_MS = 1000 / WORK_RATE_PER_SECOND;
+/** When a job will be over is not known; this is soon enough to ask again. */
+const BUSY_RETRY_MS = 1000;
+
+export class WorkBudget {
+  readonly #jobs = new Set<string>();
+  readonly #jobNow: (jobId: string) => Job | undefined;
+  readonly #now: () => number;
+  #creditMs = WORK_BURST * PLACE_MS;
+  #filledAt: number;
+
+  /** `jobNow` reads a job, undefined once it is forgotten; `now` is a monotonic clock in milliseconds. */
+  constructor(jobNow: (jobId: string) => Job | undefined, now: () => number = () => performance.now()) {
+    this.#jobNow = jobNow;
+    this.#now = now;
+    this.#filledAt = now();
+  }
+
+  /** Runs `start` if the session may have one more job. Throws BUSY, RATE_LIMITED, and what `start` throws. */
+  spend(start: () => Job): Job {
+    this.#refill();
+    this.#forgetFinished();
+    if (this.#jobs.size >= MAX_UNFINISHED) {
+      const fact = `${MAX_UNFINISHED} jobs of the session are not finished`;
+      throw new StrataError("BUSY", `Cannot start the install: ${fact}`, { retryAfterMs: BUSY_RETRY_MS });
+    }
+    if (this.#creditMs < PLACE_MS) {
+      const retryAfterMs = Math.ceil(PLACE_MS - this.#creditMs);
+      const fact = `the session started more than ${WORK_RATE_PER_SECOND} a second`;
+      throw new StrataError("RATE_LIMITED", `Cannot start the install: ${fact}`, { retryAfterMs });
+    }
+    const job = start();
+    const known = this.#jobs.has(job.jobId);
+    if (!known && !wasInstalled(job)) this.#creditMs -= PLACE_MS;
+    if (!isOver(job)) this.#jobs.add(job.jobId);
+    return job;
+  }
+
+  #refill(): void {
+    const now = this.#now();
+    this.#give(now - this.#filledAt);
+    this.#filledAt = now;
+  }
+
+  #give(ms: number): void {
+    this.#creditMs = Math.min(WORK_BURST * PLACE_MS, this.#creditMs + ms);
+  }
+
+  #forgetFinished(): void {
+    for (const jobId of this.#jobs) {
+      const job = this.#jobNow(jobId);
+      if (job !== undefined && !isOver(job)) continue;
+      this.#jobs.delete(jobId);
+      if (job !== undefined && wasInstalled(job)) this.#give(PLACE_MS);
+    }
+  }
+}
+
+export function isOver(job: Job): boolean {
+  return job.state === "ready" || job.state === "failed" || job.state === "cancelled";
+}
+
+/** Its root was there already: nothing was linked. */
+function wasInstalled(job: Job): boolean {
+  return job.state === "ready" && job.linked === undefined;
+}

@@ -1,0 +1,158 @@
+/**
+ * What `docker save` and `podman save` write: manifest.json names a config and layers among the archive's members.
+ *
+ * Such an archive has no manifest with a digest, so one is made of config digest and diffIDs, always the same bytes for the same
+ * content. A layer's digest is its diffID; where a member is compressed its bytes are not those that the digest names.
+ */
+import { open } from "node:fs/promises";
+import { z } from "zod";
+import { StrataError } from "../errors.js";
+import { type DiffId, type Digest, diffIdAsDigest, digestOf } from "../oci/digest.js";
+import { type Descriptor, parseConfig } from "../oci/documents.js";
+import { parseJson } from "../oci/json.js";
+import { layerCodec, layerMediaType, OCI_CONFIG, OCI_MANIFEST } from "../oci/media-types.js";
+import { type ArchiveReference, formatReference, parseDockerTag } from "../oci/reference.js";
+import { printable } from "../printable.js";
+import { refusal } from "./archive-members.js";
+import { checkedDocument } from "./checked-document.js";
+import { compressionOf, MAGIC_BYTES } from "./compression.js";
+import { type Files, type Place, readAt } from "./files.js";
+import type { ImageSource, ResolvedDocument } from "./source.js";
+
+/** Closing the source closes `files`. ARCHIVE_LAYOUT, MANIFEST_UNKNOWN, LAYER_COUNT, and those of parseConfig. */
+export function dockerArchiveSource(reference: ArchiveReference, files: Files): ImageSource {
+  let opened: Promise<Image> | undefined;
+  const image = () => {
+    opened ??= openImage(reference, files);
+    return opened;
+  };
+  return {
+    reference,
+    root: async () => (await image()).root,
+    document: async (descriptor) => {
+      const { root, config, configDigest } = await image();
+      const known = descriptor.digest === configDigest ? config : root.bytes;
+      return checkedDocument(descriptor, known);
+    },
+    blob: async (descriptor) => {
+      const place = (await image()).layers.get(descriptor.digest);
+      if (place === undefined) {
+        throw new StrataError("BLOB_UNKNOWN", `Cannot read layer ${descriptor.digest}: the archive does not hold it`);
+      }
+      const digestIsOfBytes = layerCodec(descriptor.mediaType) === "none";
+      return { ...place, digestIsOfBytes, done: Promise.resolve() };
+    },
+    close: () => files.close(),
+  };
+}
+
+interface Image {
+  readonly root: ResolvedDocument;
+  readonly config: Buffer;
+  readonly configDigest: Digest;
+  readonly layers: ReadonlyMap<Digest, Place>;
+}
+
+const ManifestFile = z.array(
+  z.looseObject({
+    Config: z.string(),
+    RepoTags: z.array(z.string()).nullish(),
+    Layers: z.array(z.string()).nullish(),
+  }),
+);
+type Entry = z.infer<typeof ManifestFile>[number];
+
+/** Tags named in one message. */
+const MAX_LISTED = 20;
+
+async function openImage(reference: ArchiveReference, files: Files): Promise<Image> {
+  const entry = choose(await entriesOf(files), reference, files);
+  const config = await files.read(entry.Config);
+  if (config === undefined)
+    throw refusal(`its manifest.json names a config '${printable(entry.Config)}' that is missing`);
+  const { diffIds } = parseConfig(config);
+  const names = entry.Layers ?? [];
+  if (names.length !== diffIds.length) {
+    throw new StrataError(
+      "LAYER_COUNT",
+      `Cannot match layers and diffIDs: manifest.json has ${names.length}, the config ${diffIds.length}`,
+    );
+  }
+  const layers = new Map<Digest, Place>();
+  const descriptors: Descriptor[] = [];
+  for (const [index, diffId] of diffIds.entries()) {
+    const { place, descriptor } = await layerOf(files, names[index] ?? "", diffId);
+    layers.set(descriptor.digest, place);
+    descriptors.push(descriptor);
+  }
+  const configDigest = digestOf(config);
+  return {
+    root: manifestOf({ digest: configDigest, size: config.byteLength }, descriptors),
+    config,
+    configDigest,
+    layers,
+  };
+}
+
+async function entriesOf(files: Files): Promise<readonly Entry[]> {
+  const bytes = await files.read("manifest.json");
+  if (bytes === undefined) throw refusal("it has no manifest.json, so it is not what docker save or podman save write");
+  const parsed = ManifestFile.safeParse(parseJson(bytes, "manifest.json"));
+  if (parsed.success) return parsed.data;
+  throw refusal("its manifest.json is not a list of Config, RepoTags and Layers");
+}
+
+function choose(entries: readonly Entry[], { tag }: ArchiveReference, files: Files): Entry {
+  const wanted = tag === undefined ? undefined : canonical(tag);
+  const matches =
+    wanted === undefined
+      ? entries
+      : entries.filter(({ RepoTags }) => RepoTags?.some((own) => canonical(own) === wanted));
+  const [entry] = matches;
+  if (entry !== undefined && (wanted !== undefined || entries.length === 1)) return entry;
+  const tags = entries.flatMap(({ RepoTags }) => RepoTags ?? []);
+  const available = tags.slice(0, MAX_LISTED).map((own) => printable(own));
+  const fact = tag === undefined ? `it holds ${entries.length} images` : `it has no '${printable(tag)}'`;
+  const listed = available.length === 0 ? "" : `; there is ${available.join(", ")}`;
+  throw new StrataError("MANIFEST_UNKNOWN", `Cannot find the image in ${printable(files.path)}: ${fact}${listed}`, {
+    details: { available },
+  });
+}
+
+/** Undefined for what an archive says and nobody could ask for. */
+function canonical(tag: string): string | undefined {
+  try {
+    return formatReference(parseDockerTag(tag));
+  } catch {
+    return undefined;
+  }
+}
+
+async function layerOf(files: Files, name: string, diffId: DiffId): Promise<{ place: Place; descriptor: Descriptor }> {
+  const place = await files.locate(name);
+  if (place === undefined) throw refusal(`its manifest.json names a layer '${printable(name)}' that is missing`);
+  const mediaType = layerMediaType(compressionOf(await startOf(place)));
+  return { place, descriptor: { mediaType, digest: diffIdAsDigest(diffId), size: place.length } };
+}
+
+async function startOf({ path, offset, length }: Place): Promise<Buffer> {
+  const handle = await open(path, "r");
+  try {
+    return await readAt(handle, Math.min(MAGIC_BYTES, length), offset);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The order of the fields is part of the digest. */
+function manifestOf(config: { digest: Digest; size: number }, layers: readonly Descriptor[]): ResolvedDocument {
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: OCI_MANIFEST,
+      config: { mediaType: OCI_CONFIG, digest: config.digest, size: config.size },
+      layers: layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
+    }),
+  );
+  return { descriptor: { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.byteLength }, bytes };
+}

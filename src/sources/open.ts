@@ -1,0 +1,88 @@
+/**
+ * A reference becomes a source: the one place that knows every transport, and where local paths are allowed.
+ */
+import { realpath, stat } from "node:fs/promises";
+import { isAbsolute, normalize, sep } from "node:path";
+import { StrataError, systemErrorCode } from "../errors.js";
+import type { Reference } from "../oci/reference.js";
+import { printable } from "../printable.js";
+import { archiveFiles } from "./archive.js";
+import { directoryFiles } from "./directory.js";
+import { dockerArchiveSource } from "./docker-archive.js";
+import { layoutSource } from "./layout.js";
+import { type RegistryOptions, registrySource } from "./registry/registry-source.js";
+import type { ImageSource } from "./source.js";
+
+export interface OpenOptions {
+  /** Directories that local images may be below, symlinks resolved; `anywhere` for a user's own daemon. */
+  readonly importDirs: readonly string[] | "anywhere";
+  readonly registry: RegistryOptions;
+}
+
+/**
+ * Nothing is fetched yet. The caller closes the source. IMPORT_DENIED (also where the daemon's user may not read), LAYOUT_INVALID or
+ * ARCHIVE_LAYOUT (nothing there, not a directory or a tar), INVALID_REFERENCE (a relative path).
+ */
+export async function openSource(reference: Reference, options: OpenOptions): Promise<ImageSource> {
+  switch (reference.transport) {
+    case "docker":
+      return registrySource(reference, options.registry);
+    case "oci": {
+      const real = await allowedPath(reference, options.importDirs);
+      if (!(await stat(real)).isDirectory()) throw notThere(reference, "it is not a directory");
+      return layoutSource(reference, directoryFiles(reference.path, real));
+    }
+    case "oci-archive": {
+      const real = await allowedPath(reference, options.importDirs);
+      return layoutSource(reference, await archiveFiles(reference.path, real));
+    }
+    case "docker-archive": {
+      const real = await allowedPath(reference, options.importDirs);
+      return dockerArchiveSource(reference, await archiveFiles(reference.path, real));
+    }
+  }
+}
+
+type LocalReference = Exclude<Reference, { transport: "docker" }>;
+
+/** The path without symlinks. What stands outside the import directories is denied alike whether it exists or not. */
+async function allowedPath(reference: LocalReference, importDirs: OpenOptions["importDirs"]): Promise<string> {
+  const { path } = reference;
+  if (!isAbsolute(path)) {
+    throw new StrataError("INVALID_REFERENCE", `Cannot open ${printable(path)}: the path is not absolute`);
+  }
+  const roots = importDirs === "anywhere" ? importDirs : await realDirectories(importDirs);
+  const inside = (candidate: string) => roots === "anywhere" || roots.some((root) => isBelow(candidate, root));
+  try {
+    const real = await realpath(path);
+    if (inside(real)) return real;
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === undefined) throw error;
+    if (inside(normalize(path))) throw unreadable(reference, errno);
+  }
+  throw denied(path, "it is below none of the import directories");
+}
+
+/** Both spellings, so that a path that does not exist is judged like one that does. */
+async function realDirectories(importDirs: readonly string[]): Promise<readonly string[]> {
+  const real = await Promise.all(importDirs.map((directory) => realpath(directory).catch(() => directory)));
+  return [...new Set([...importDirs, ...real].map((directory) => normalize(directory)))];
+}
+
+const isBelow = (path: string, root: string) =>
+  path === root || path.startsWith(root.endsWith(sep) ? root : root + sep);
+
+function denied(path: string, fact: string): StrataError {
+  return new StrataError("IMPORT_DENIED", `Cannot open ${printable(path)}: ${fact}`);
+}
+
+function unreadable(reference: LocalReference, errno: string): StrataError {
+  if (errno === "EACCES" || errno === "EPERM") return denied(reference.path, "the daemon's user may not read it");
+  return notThere(reference, errno === "ENOENT" ? "it does not exist" : errno);
+}
+
+function notThere({ transport, path }: LocalReference, fact: string): StrataError {
+  const code = transport === "oci" ? "LAYOUT_INVALID" : "ARCHIVE_LAYOUT";
+  return new StrataError(code, `Cannot open ${printable(path)}: ${fact}`);
+}

@@ -1,0 +1,111 @@
+/**
+ * The pull half of distribution-spec v1.1 for one repository: manifests and blobs, with authentication.
+ *
+ * Each method is one try, and says by a TransientError that another may help; how often is the caller's. Statuses become
+ * codes here.
+ */
+import { StrataError } from "../../errors.js";
+import { MAX_DOCUMENT_BYTES } from "../../limits.js";
+import type { Digest } from "../../oci/digest.js";
+import { manifestTypes } from "../../oci/media-types.js";
+import { printable } from "../../printable.js";
+import { documentTooBig } from "../checked-document.js";
+import { type AuthOptions, Authorizer } from "./auth.js";
+import { type Answer, exchange, readBody } from "./exchange.js";
+import { registryError, transientStatus } from "./failures.js";
+
+export interface ServedManifest {
+  readonly bytes: Buffer;
+  /** As the headers have them. */
+  readonly contentType: string | undefined;
+  readonly contentDigest: string | undefined;
+}
+
+export class RegistryClient {
+  readonly #options: AuthOptions;
+  readonly #authorizer: Authorizer;
+
+  constructor(options: AuthOptions) {
+    this.#options = options;
+    this.#authorizer = new Authorizer(options);
+  }
+
+  get host(): string {
+    return this.#options.url.host;
+  }
+
+  /** `name` is a tag or a digest. MANIFEST_UNKNOWN, MANIFEST_TOO_BIG, REGISTRY_*, AUTH_*. */
+  async manifest(name: string, signal: AbortSignal): Promise<ServedManifest> {
+    const answer = await this.#get(`manifests/${name}`, { accept: manifestTypes.join(", ") }, signal);
+    if (answer.status !== 200) throw this.#unexpected(answer, `manifest ${name}`, "MANIFEST_UNKNOWN");
+    return {
+      bytes: await this.#document(answer, name),
+      contentType: answer.headers.get("content-type") ?? undefined,
+      contentDigest: answer.headers.get("docker-content-digest") ?? undefined,
+    };
+  }
+
+  /** A small blob in memory. BLOB_UNKNOWN, MANIFEST_TOO_BIG, REGISTRY_*, AUTH_*. */
+  async smallBlob(digest: Digest, signal: AbortSignal): Promise<Buffer> {
+    const answer = await this.#get(`blobs/${digest}`, {}, signal);
+    if (answer.status !== 200) throw this.#unexpected(answer, `blob ${digest}`, "BLOB_UNKNOWN");
+    return this.#document(answer, digest);
+  }
+
+  /** The bytes from `offset` on, or all of them where the registry does not do ranges: 206 or 200. BLOB_UNKNOWN, REGISTRY_*, AUTH_*. */
+  async blob(digest: Digest, offset: number, signal: AbortSignal): Promise<Answer> {
+    const path = `blobs/${digest}`;
+    const answer = await this.#get(path, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal);
+    if (answer.status === 200 || (answer.status === 206 && startsAt(answer, offset))) return answer;
+    if (offset === 0 || (answer.status !== 206 && answer.status !== 416)) {
+      throw this.#unexpected(answer, `blob ${digest}`, "BLOB_UNKNOWN");
+    }
+    answer.discard();
+    const whole = await this.#get(path, {}, signal);
+    if (whole.status === 200) return whole;
+    throw this.#unexpected(whole, `blob ${digest}`, "BLOB_UNKNOWN");
+  }
+
+  /** One 401 is answered; a second, or one from another origin (where a redirect led), is final. */
+  async #get(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
+    const { url, repository, userAgent, timings } = this.#options;
+    const target = new URL(`${repository}/${path}`, url);
+    const ask = (authorization: string | undefined) =>
+      exchange(target, {
+        headers: { ...headers, "user-agent": userAgent, ...(authorization === undefined ? {} : { authorization }) },
+        timings,
+        signal,
+      });
+    const used = this.#authorizer.header;
+    const first = await ask(used);
+    if (first.status !== 401 || first.url.origin !== url.origin) return first;
+    first.discard();
+    await this.#authorizer.answer(first, used, signal);
+    return ask(this.#authorizer.header);
+  }
+
+  async #document(answer: Answer, name: string): Promise<Buffer> {
+    const length = Number(answer.headers.get("content-length") ?? 0);
+    const bytes = length > MAX_DOCUMENT_BYTES ? undefined : await readBody(answer, MAX_DOCUMENT_BYTES);
+    if (bytes !== undefined) return bytes;
+    answer.discard();
+    throw documentTooBig(name, "the registry sends more bytes");
+  }
+
+  #unexpected(answer: Answer, what: string, missing: "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN"): Error {
+    answer.discard();
+    const { status, url } = answer;
+    const transient = transientStatus(status, url.host, answer.headers.get("retry-after"));
+    if (transient !== undefined) return transient;
+    if (status === 401 || status === 403) return this.#authorizer.refused(status);
+    if (status !== 404)
+      return registryError("REGISTRY_BAD_RESPONSE", url.host, `it answered ${status} for ${printable(what)}`);
+    const { registry, repository } = this.#options;
+    return new StrataError(missing, `Cannot find ${printable(what)}: ${registry}/${repository} does not have it`);
+  }
+}
+
+function startsAt(answer: Answer, offset: number): boolean {
+  const range = /^bytes (\d+)-/.exec(answer.headers.get("content-range") ?? "");
+  return range !== null && Number(range[1]) === offset;
+}

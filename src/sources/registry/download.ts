@@ -1,0 +1,108 @@
+/**
+ * A blob on its way from a registry into a file that somebody already reads.
+ *
+ * The file only ever grows and what is written stays: a broken connection goes on where it stopped, by a range or, where the
+ * registry ignores ranges, by reading again and skipping. Whether the bytes are right is the reader's to check.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { toStrataError } from "../../errors.js";
+import { GrowthWriter } from "../../growth.js";
+import type { Descriptor } from "../../oci/documents.js";
+import { sizeMismatch } from "../checked-document.js";
+import type { Blob } from "../source.js";
+import type { RegistryClient } from "./client.js";
+import type { Answer } from "./exchange.js";
+import { cancelled, TransientError } from "./failures.js";
+import { withRetries } from "./retry.js";
+import type { RegistryTimings } from "./timings.js";
+
+export interface DownloadOptions {
+  readonly client: RegistryClient;
+  readonly timings: RegistryTimings;
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when the first byte is in the file (or the empty blob is complete); see ImageSource.blob. */
+export async function download(descriptor: Descriptor, path: string, options: DownloadOptions): Promise<Blob> {
+  const growth = new GrowthWriter();
+  let begun: () => void = () => {};
+  const firstByte = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const advance = (bytes: number) => {
+    growth.advance(bytes);
+    begun();
+  };
+  const done = fill(descriptor, path, { ...options, advance }).then(
+    () => growth.complete(),
+    (error: unknown) => {
+      growth.fail();
+      throw toStrataError(error, "Cannot write the blob");
+    },
+  );
+  await Promise.race([firstByte, done]);
+  // The caller may look at `done` only later, or never.
+  done.catch(() => {});
+  return { path, offset: 0, length: descriptor.size, digestIsOfBytes: true, growth: growth.shared, done };
+}
+
+interface Filling extends DownloadOptions {
+  readonly advance: (bytes: number) => void;
+}
+
+const FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+
+async function fill(descriptor: Descriptor, path: string, filling: Filling): Promise<void> {
+  const handle = await open(path, FLAGS, 0o600);
+  try {
+    const file = new GrowingFile(handle, descriptor, filling.advance);
+    const { client, timings, signal } = filling;
+    await withRetries(
+      async () => file.append(await client.blob(descriptor.digest, file.bytes, signal), signal),
+      timings,
+      signal,
+    );
+  } finally {
+    await handle.close();
+  }
+}
+
+/** How far one blob has come, over all tries. */
+class GrowingFile {
+  readonly #handle: FileHandle;
+  readonly #descriptor: Descriptor;
+  readonly #advance: (bytes: number) => void;
+  bytes = 0;
+
+  constructor(handle: FileHandle, descriptor: Descriptor, advance: (bytes: number) => void) {
+    this.#handle = handle;
+    this.#descriptor = descriptor;
+    this.#advance = advance;
+  }
+
+  /** Reads no further than the first chunk that is too much. SIZE_MISMATCH: final where there is too much, transient where there is too little. */
+  async append(answer: Answer, signal: AbortSignal): Promise<void> {
+    const { size } = this.#descriptor;
+    let position = answer.status === 206 ? this.bytes : 0;
+    for await (const chunk of answer.body) {
+      if (signal.aborted) throw cancelled();
+      const end = position + chunk.byteLength;
+      if (end > size) throw sizeMismatch(this.#descriptor, end);
+      if (end > this.bytes) await this.#write(chunk.subarray(this.bytes - position));
+      position = end;
+    }
+    if (position === size) return;
+    const { code, message, options } = sizeMismatch(this.#descriptor, position);
+    throw new TransientError(code, message, options);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.byteLength; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, from, bytes.byteLength - from, this.bytes);
+      from += bytesWritten;
+      this.bytes += bytesWritten;
+    }
+    this.#advance(this.bytes);
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * One request over HTTP and its answer: timeouts, redirects, and bytes exactly as they were stored.
+ *
+ * Redirects are followed here so that Authorization never reaches another origin and TLS is never given up. Knows nothing of
+ * images, of authentication or of trying again.
+ */
+import { MAX_REDIRECTS } from "../../limits.js";
+import { printable } from "../../printable.js";
+import { cancelled, networkError, registryError, transient } from "./failures.js";
+import type { RegistryTimings } from "./timings.js";
+
+export interface ExchangeRequest {
+  readonly headers: Readonly<Record<string, string>>;
+  /** A form to be POSTed; without it the request is a GET. A POST is not redirected. */
+  readonly form?: URLSearchParams | undefined;
+  readonly timings: RegistryTimings;
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Where the answer came from, after redirects. */
+  readonly url: URL;
+  /** To be read once; a chunk must come within the stall timeout (REGISTRY_TIMEOUT). Leaving the loop ends the connection. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Ends the connection without reading the body. */
+  discard(): void;
+}
+
+/** Whoever gets the answer reads its body or discards it. REGISTRY_UNREACHABLE, REGISTRY_TIMEOUT, REGISTRY_BAD_RESPONSE, TLS_UNTRUSTED, CANCELLED. */
+export async function exchange(start: URL, request: ExchangeRequest): Promise<Answer> {
+  let url = start;
+  for (let hops = 0; ; hops += 1) {
+    const answer = await once(url, start.origin === url.origin, request);
+    if (!REDIRECTS.has(answer.status)) return checkedEncoding(answer);
+    answer.discard();
+    const location = answer.headers.get("location");
+    if (hops === MAX_REDIRECTS) throw registryError("REGISTRY_BAD_RESPONSE", start.host, "it redirects too often");
+    if (location === null || request.form !== undefined) {
+      throw registryError(
+        "REGISTRY_BAD_RESPONSE",
+        url.host,
+        `it answered ${answer.status} where no redirect can be followed`,
+      );
+    }
+    url = redirected(url, location);
+  }
+}
+
+/** At most `limit` bytes; undefined where there are more. */
+export async function readBody(answer: Answer, limit: number): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of answer.body) {
+    length += chunk.byteLength;
+    if (length > limit) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+async function once(url: URL, withAuthorization: boolean, request: ExchangeRequest): Promise<Answer> {
+  const { timings, signal } = request;
+  const deadline = new Deadline(url.host, signal);
+  const headers: Record<string, string> = { ...request.headers, "accept-encoding": "identity" };
+  if (!withAuthorization) delete headers.authorization;
+  deadline.restart(timings.headersTimeoutMs, "no answer");
+  try {
+    const response = await fetch(url, {
+      headers,
+      redirect: "manual",
+      signal: deadline.signal,
+      ...(request.form === undefined ? {} : { method: "POST", body: request.form }),
+    });
+    deadline.stop();
+    const body = read(response, deadline, timings.stallTimeoutMs);
+    return { status: response.status, headers: response.headers, url, body, discard: () => deadline.abandon() };
+  } catch (error) {
+    deadline.abandon();
+    throw deadline.reason ?? networkError(error, url.host);
+  }
+}
+
+async function* read(response: Response, deadline: Deadline, stallTimeoutMs: number): AsyncGenerator<Uint8Array> {
+  try {
+    if (response.body === null) return;
+    deadline.restart(stallTimeoutMs, "no byte");
+    for await (const chunk of response.body) {
+      deadline.stop();
+      yield chunk as Uint8Array;
+      deadline.restart(stallTimeoutMs, "no byte");
+    }
+  } catch (error) {
+    throw deadline.reason ?? networkError(error, deadline.host);
+  } finally {
+    deadline.abandon();
+  }
+}
+
+/** One abort signal out of the caller's and a timer; remembers why it fired, because fetch does not tell. */
+class Deadline {
+  readonly host: string;
+  readonly #caller: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #onAbort = () => this.#end(cancelled());
+  #timer: NodeJS.Timeout | undefined;
+  reason: Error | undefined;
+
+  constructor(host: string, caller: AbortSignal) {
+    this.host = host;
+    this.#caller = caller;
+    caller.addEventListener("abort", this.#onAbort);
+    if (caller.aborted) this.#onAbort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  restart(ms: number, fact: string): void {
+    this.stop();
+    this.#timer = setTimeout(() => {
+      this.#end(transient("REGISTRY_TIMEOUT", this.host, `${fact} for ${ms} ms`));
+    }, ms);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** No reason is given: whoever abandons does not wait for anything. */
+  abandon(): void {
+    this.stop();
+    this.#caller.removeEventListener("abort", this.#onAbort);
+    this.#controller.abort();
+  }
+
+  #end(reason: Error): void {
+    this.reason ??= reason;
+    this.#controller.abort();
+  }
+}
+
+/** fetch decodes in silence, and the digest is of the bytes as stored. */
+function checkedEncoding(answer: Answer): Answer {
+  const encoding = answer.headers.get("content-encoding");
+  if (encoding === null || encoding.toLowerCase() === "identity") return answer;
+  answer.discard();
+  throw registryError("REGISTRY_BAD_RESPONSE", answer.url.host, `it encodes the answer as '${printable(encoding)}'`);
+}
+
+function redirected(from: URL, location: string): URL {
+  const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  const refuse = (fact: string) => registryError("REGISTRY_BAD_RESPONSE", from.host, fact);
+  if (to === undefined || !/^https?:$/.test(to.protocol)) throw refuse("it redirects to what is no web address");
+  if (from.protocol === "https:" && to.protocol === "http:")
+    throw refuse(`it redirects to plain HTTP at ${printable(to.host)}`);
+  if (to.username !== "" || to.password !== "") throw refuse("it redirects to an address with a password");
+  return to;
+}

@@ -1,0 +1,124 @@
+/**
+ * The store's own small JSON documents: read with their schema, written so that a reader sees the old one or the new one.
+ *
+ * Knows what they look like, not where they stand.
+ */
+import { open, readFile, rename } from "node:fs/promises";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { StrataError } from "../errors.js";
+import { LinkMode, Overlap } from "../messages.js";
+import { parseDiffId, parseDigest } from "../oci/digest.js";
+import type { LayerDocument } from "../tasks.js";
+
+const count = z.number().int().nonnegative();
+const digest = z.string().transform((text) => parseDigest(text));
+const diffId = z.string().transform((text) => parseDiffId(text));
+
+/** The worker wrote it; it is checked again because a store may have been edited. */
+export const layerSchema = z.looseObject({
+  schema: z.literal(1),
+  diffId,
+  tarBytes: count,
+  bytes: count,
+  entries: count,
+  files: count,
+  topLevel: z.array(z.tuple([z.string(), z.string()])),
+  whiteouts: count,
+  unresolved: count,
+  dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),
+  escapingSymlinks: count,
+  decoder: z.string(),
+  changesetSha256: z.string(),
+  createdAt: z.string(),
+}) satisfies z.ZodType<LayerDocument>;
+
+/** meta/<diffID>.json: what changes about a layer that never changes. */
+export const layerMetaSchema = z.object({
+  schema: z.literal(1),
+  digests: z.array(digest),
+  durable: z.boolean(),
+  bootId: z.string(),
+  lastUsedAt: z.string(),
+});
+export type LayerMeta = z.output<typeof layerMetaSchema>;
+
+export const rootSchema = z.object({
+  schema: z.literal(1),
+  rootId: z.string(),
+  manifestDigest: digest,
+  platform: z.string(),
+  overlap: Overlap,
+  link: LinkMode,
+  layers: z.array(diffId),
+  bytes: count,
+  entries: count,
+  createdAt: z.string(),
+});
+export type RootDocument = z.output<typeof rootSchema>;
+
+export const nameSchema = z.object({
+  schema: z.literal(1),
+  name: z.string(),
+  generations: z.array(
+    z.object({
+      generation: count,
+      rootId: z.string(),
+      reference: z.string(),
+      platform: z.string(),
+      manifestDigest: digest,
+      at: z.string(),
+    }),
+  ),
+});
+export type NameDocument = z.output<typeof nameSchema>;
+export type Generation = NameDocument["generations"][number];
+
+/** STORE_CORRUPT where the document is not what this release writes; undefined where there is none. */
+export async function readDocument<Schema extends z.ZodType>(
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema> | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not a document of this store`, { cause });
+  }
+}
+
+let temporaries = 0;
+
+/** Temp, sync, rename: the bytes are on the disk before the name is theirs. */
+export async function writeDocument(path: string, document: unknown): Promise<void> {
+  await writeAtomically(path, `${JSON.stringify(document)}\n`);
+}
+
+export async function writeAtomically(path: string, bytes: string | Buffer): Promise<void> {
+  temporaries += 1;
+  const temporary = `${path}.${process.pid}-${temporaries}.new`;
+  const file = await open(temporary, "wx", 0o644);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+}
+
+/** Makes a rename in `path`'s directory survive a power cut. */
+export async function syncParent(path: string): Promise<void> {
+  const directory = await open(dirname(path), "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,17 @@
+/** Work on many small files at once, without holding more descriptors than a process may have. */
+
+const AT_ONCE = 32;
+
+/** Ends when `work` is done for every item; rejects with the first failure, after the running ones have ended. */
+export async function eachConcurrently<Item>(
+  items: Iterable<Item>,
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const iterator = items[Symbol.iterator]();
+  const lane = async (): Promise<void> => {
+    for (let next = iterator.next(); !next.done; next = iterator.next()) await work(next.value);
+  };
+  const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, lane));
+  const failed = ends.find((end) => end.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}

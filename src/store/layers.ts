@@ -1,0 +1,143 @@
+/**
+ * The unpacked layers: an index in memory of what stands under layers/, rebuilt by a scan at start, and the one rename that
+ * adds to it. A layer is never changed after its commit; what changes about it stands in meta/.
+ */
+import { readdir, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { systemErrorCode } from "../errors.js";
+import type { Log } from "../log.js";
+import { type DiffId, type Digest, parseDiffId } from "../oci/digest.js";
+import type { LayerDocument } from "../tasks.js";
+import { type LayerMeta, layerMetaSchema, layerSchema, readDocument, syncParent, writeDocument } from "./documents.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import type { StoreLayout } from "./layout.js";
+
+export interface StoredLayer {
+  readonly document: LayerDocument;
+  readonly meta: LayerMeta;
+}
+
+export class Layers {
+  readonly #layout: StoreLayout;
+  readonly #bootId: string;
+  readonly #log: Log;
+  readonly #index = new Map<DiffId, StoredLayer>();
+  /** Layers whose meta in memory is newer than on the disk. */
+  readonly #touched = new Set<DiffId>();
+
+  constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
+    this.#layout = layout;
+    this.#bootId = options.bootId;
+    this.#log = options.log;
+  }
+
+  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
+  async scan(): Promise<void> {
+    for (const algorithm of ["sha256", "sha512"]) {
+      const names = await readdir(join(this.#layout.layers, algorithm));
+      await eachConcurrently(names, async (name) => {
+        try {
+          await this.#load(parseDiffId(`${algorithm}:${name}`));
+        } catch (error) {
+          this.#log.warn("layer.unreadable", { layer: `${algorithm}:${name}`, error });
+        }
+      });
+    }
+  }
+
+  async #load(diffId: DiffId): Promise<void> {
+    const document = await readDocument(this.#layout.layerDocument(diffId), layerSchema);
+    if (document === undefined || document.diffId !== diffId) throw new Error("no layer.json of this layer");
+    const meta = await readDocument(this.#layout.layerMeta(diffId), layerMetaSchema).catch(() => undefined);
+    this.#index.set(diffId, { document, meta: meta ?? this.#newMeta(document.createdAt) });
+  }
+
+  get(diffId: DiffId): StoredLayer | undefined {
+    return this.#index.get(diffId);
+  }
+
+  all(): readonly StoredLayer[] {
+    return [...this.#index.values()];
+  }
+
+  get bytes(): number {
+    return this.all().reduce((sum, { document }) => sum + document.bytes, 0);
+  }
+
+  get size(): number {
+    return this.#index.size;
+  }
+
+  /**
+   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID. The rename is the point of no return; where
+   * another commit of the same diffID came first, that one stands and `staged` is left to its staging directory.
+   */
+  async commit(staged: string, document: LayerDocument, digest: Digest): Promise<void> {
+    const { diffId } = document;
+    const path = this.#layout.layer(diffId);
+    try {
+      await rename(staged, path);
+      await syncParent(path);
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+    }
+    if (!this.#index.has(diffId)) this.#index.set(diffId, { document, meta: this.#newMeta(document.createdAt) });
+    this.used(diffId, digest);
+  }
+
+  /** The layer was used now, as the content of this blob. Written to the disk by `flush`. */
+  used(diffId: DiffId, digest: Digest): void {
+    const layer = this.#index.get(diffId);
+    if (layer === undefined) return;
+    const { digests } = layer.meta;
+    this.#touch(diffId, {
+      digests: digests.includes(digest) ? digests : [...digests, digest],
+      lastUsedAt: new Date().toISOString(),
+    });
+  }
+
+  /** Everything committed before a sync of the whole file system is on the disk. */
+  markDurable(diffIds: readonly DiffId[]): void {
+    for (const diffId of diffIds)
+      if (this.#index.get(diffId)?.meta.durable === false) this.#touch(diffId, { durable: true });
+  }
+
+  notDurable(): DiffId[] {
+    return [...this.#index].filter(([, { meta }]) => !meta.durable).map(([diffId]) => diffId);
+  }
+
+  /** Writes the meta documents that changed. */
+  async flush(): Promise<void> {
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    await eachConcurrently(touched, async (diffId) => {
+      const layer = this.#index.get(diffId);
+      if (layer !== undefined) await writeDocument(this.#layout.layerMeta(diffId), layer.meta);
+    });
+  }
+
+  /** Whether the layer still stands where the index says. */
+  async exists(diffId: DiffId): Promise<boolean> {
+    return stat(this.#layout.layerDocument(diffId)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
+    const layer = this.#index.get(diffId);
+    if (layer === undefined) return;
+    this.#index.set(diffId, { document: layer.document, meta: { ...layer.meta, ...change } });
+    this.#touched.add(diffId);
+  }
+
+  #newMeta(at: string): LayerMeta {
+    return { schema: 1, digests: [], durable: false, bootId: this.#bootId, lastUsedAt: at };
+  }
+}
+
+/** The name of a rename's target is taken by a directory that is not empty: a commit came first. */
+export function isTaken(error: unknown): boolean {
+  const errno = systemErrorCode(error);
+  return errno === "EEXIST" || errno === "ENOTEMPTY";
+}

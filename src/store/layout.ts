@@ -1,0 +1,112 @@
+/**
+ * Every path of the store (store.md): nothing else builds one. Ids are parsed before they come here, so no path can leave the
+ * state directory.
+ */
+import { join } from "node:path";
+import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+
+export const LAYOUT_VERSION = "1";
+
+/** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
+export interface StagingPaths {
+  readonly directory: string;
+  /** A blob that is being fetched. */
+  readonly blob: string;
+  /** The future layers/…: tree, changeset, layer.json. */
+  readonly layer: string;
+  /** The future roots/…: tree, root.json. */
+  readonly root: string;
+}
+
+export class StoreLayout {
+  readonly state: string;
+
+  constructor(state: string) {
+    this.state = state;
+  }
+
+  get version(): string {
+    return join(this.state, "version");
+  }
+  get lock(): string {
+    return join(this.state, "lock");
+  }
+  get layers(): string {
+    return join(this.state, "layers");
+  }
+  get meta(): string {
+    return join(this.state, "meta");
+  }
+  get roots(): string {
+    return join(this.state, "roots");
+  }
+  get names(): string {
+    return join(this.state, "names");
+  }
+  get nameDocuments(): string {
+    return join(this.names, ".meta");
+  }
+  get documents(): string {
+    return join(this.state, "blobs");
+  }
+  get staging(): string {
+    return join(this.state, "staging");
+  }
+
+  /** Directories that exist in every store, outermost first. */
+  get directories(): string[] {
+    const { state, meta, roots, names, nameDocuments, staging } = this;
+    const algorithms = ["sha256", "sha512"];
+    const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
+      dir,
+      ...algorithms.map((name) => join(dir, name)),
+    ]);
+    return [state, ...perAlgorithm, meta, roots, names, nameDocuments, staging];
+  }
+
+  layer(diffId: DiffId): string {
+    return join(this.layers, digestAlgorithm(diffId), digestHex(diffId));
+  }
+  layerTree(diffId: DiffId): string {
+    return join(this.layer(diffId), "tree");
+  }
+  layerDocument(diffId: DiffId): string {
+    return join(this.layer(diffId), "layer.json");
+  }
+  changeset(diffId: DiffId): string {
+    return join(this.layer(diffId), "changeset");
+  }
+  layerMeta(diffId: DiffId): string {
+    return join(this.meta, `${digestHex(diffId)}.json`);
+  }
+
+  root(rootId: string): string {
+    return join(this.roots, rootId);
+  }
+  rootTree(rootId: string): string {
+    return join(this.root(rootId), "tree");
+  }
+  rootDocument(rootId: string): string {
+    return join(this.root(rootId), "root.json");
+  }
+
+  name(name: string): string {
+    return join(this.names, name);
+  }
+  /** What `names/<name>` holds: relative, so that a moved state directory still works. */
+  nameTarget(rootId: string): string {
+    return join("..", "roots", rootId, "tree");
+  }
+  nameDocument(name: string): string {
+    return join(this.nameDocuments, `${name}.json`);
+  }
+
+  document(digest: Digest): string {
+    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+  }
+
+  stagingPaths(process: string, count: number): StagingPaths {
+    const directory = join(this.staging, process, String(count));
+    return { directory, blob: join(directory, "blob"), layer: join(directory, "layer"), root: join(directory, "root") };
+  }
+}

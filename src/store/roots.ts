@@ -1,0 +1,94 @@
+/**
+ * The assembled roots: an index of what stands under roots/, and the renames that add to it and take from it. A root is
+ * immutable; its id is a hash of everything that decides what it holds, so the same request finds it.
+ */
+import { createHash } from "node:crypto";
+import { readdir, rename, stat } from "node:fs/promises";
+import type { Log } from "../log.js";
+import type { LinkMode, Overlap } from "../messages.js";
+import type { Digest } from "../oci/digest.js";
+import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import { isTaken } from "./layers.js";
+import type { StoreLayout } from "./layout.js";
+
+/** What decides the content of a root. Placement joins it with its own issue. */
+export interface RootIdentity {
+  readonly manifestDigest: Digest;
+  readonly overlap: Overlap;
+  readonly link: LinkMode;
+}
+
+export function rootIdOf({ manifestDigest, overlap, link }: RootIdentity): string {
+  return createHash("sha256")
+    .update(JSON.stringify([1, manifestDigest, overlap, link]))
+    .digest("hex");
+}
+
+export class Roots {
+  readonly #layout: StoreLayout;
+  readonly #log: Log;
+  readonly #index = new Map<string, RootDocument>();
+
+  constructor(layout: StoreLayout, log: Log) {
+    this.#layout = layout;
+    this.#log = log;
+  }
+
+  async scan(): Promise<void> {
+    await eachConcurrently(await readdir(this.#layout.roots), async (rootId) => {
+      try {
+        const document = await readDocument(this.#layout.rootDocument(rootId), rootSchema);
+        if (document?.rootId !== rootId) throw new Error("no root.json of this root");
+        this.#index.set(rootId, document);
+      } catch (error) {
+        this.#log.warn("root.unreadable", { rootId, error });
+      }
+    });
+  }
+
+  get(rootId: string): RootDocument | undefined {
+    return this.#index.get(rootId);
+  }
+
+  all(): readonly RootDocument[] {
+    return [...this.#index.values()];
+  }
+
+  get size(): number {
+    return this.#index.size;
+  }
+
+  /** One stat: whether a root that the index knows is still there. One that is not is forgotten. */
+  async stands(rootId: string): Promise<boolean> {
+    if (!this.#index.has(rootId)) return false;
+    try {
+      await stat(this.#layout.rootTree(rootId));
+      return true;
+    } catch (error) {
+      this.#log.warn("root.lost", { rootId, error });
+      this.#index.delete(rootId);
+      return false;
+    }
+  }
+
+  /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
+  async commit(staged: string, document: RootDocument): Promise<void> {
+    const path = this.#layout.root(document.rootId);
+    await writeDocument(`${staged}/root.json`, document);
+    try {
+      await rename(staged, path);
+      await syncParent(path);
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+    }
+    this.#index.set(document.rootId, document);
+  }
+
+  /** Takes a root out of sight, into `staged`, by one rename; the caller removes it from there. */
+  async take(rootId: string, staged: string): Promise<void> {
+    await rename(this.#layout.root(rootId), staged);
+    this.#index.delete(rootId);
+    await syncParent(this.#layout.root(rootId));
+  }
+}

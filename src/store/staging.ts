@@ -1,0 +1,63 @@
+/**
+ * Unfinished things: one directory for this process, one below it for each piece of work. The main thread makes, commits and
+ * removes them (invariant 2); everything under staging/ that is not of this process is a predecessor's and is swept at start.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../log.js";
+import type { StagingPaths, StoreLayout } from "./layout.js";
+
+/** Removes a directory with all it holds, off the main thread. */
+export type RemoveTree = (path: string) => Promise<void>;
+
+export class Staging {
+  readonly #layout: StoreLayout;
+  readonly #process: string;
+  readonly #removeTree: RemoveTree;
+  readonly #log: Log;
+  #count = 0;
+
+  constructor(
+    layout: StoreLayout,
+    options: { readonly bootId: string; readonly removeTree: RemoveTree; readonly log: Log },
+  ) {
+    this.#layout = layout;
+    this.#process = `${options.bootId}-${process.pid}-${randomBytes(6).toString("hex")}`;
+    this.#removeTree = options.removeTree;
+    this.#log = options.log;
+  }
+
+  /** Removes what other processes left; under the store's lock there is no other live one. */
+  async sweep(): Promise<number> {
+    const left = (await readdir(this.#layout.staging)).filter((name) => name !== this.#process);
+    for (const name of left) await this.#removeTree(join(this.#layout.staging, name));
+    return left.length;
+  }
+
+  /** Runs `work` with a new directory (0700) and removes what is left of it afterwards, however it ends. */
+  async with<Value>(work: (paths: StagingPaths) => Promise<Value>): Promise<Value> {
+    const paths = await this.#create();
+    try {
+      return await work(paths);
+    } finally {
+      await this.discard(paths.directory);
+    }
+  }
+
+  /** Something was renamed into staging to be removed: never fails, because nothing depends on it any more. */
+  async discard(path: string): Promise<void> {
+    try {
+      await this.#removeTree(path);
+    } catch (error) {
+      this.#log.warn("staging.left", { path, error });
+    }
+  }
+
+  async #create(): Promise<StagingPaths> {
+    this.#count += 1;
+    const paths = this.#layout.stagingPaths(this.#process, this.#count);
+    await mkdir(paths.directory, { recursive: true, mode: 0o700 });
+    return paths;
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The store as a whole: opened under its lock, swept, scanned into memory; then its layers, roots, names and staging.
+ *
+ * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
+ * stands. Collection, verification, journal and repair find their places beside the files here.
+ */
+import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { StrataError, systemErrorCode } from "../errors.js";
+import type { Log } from "../log.js";
+import type { Digest } from "../oci/digest.js";
+import { type RootDocument, writeAtomically } from "./documents.js";
+import { Layers } from "./layers.js";
+import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
+import { Mutex } from "./mutex.js";
+import { type Named, Names, type NewGeneration } from "./names.js";
+import { Roots } from "./roots.js";
+import { type RemoveTree, Staging } from "./staging.js";
+
+export interface StoreOptions {
+  readonly bootId: string;
+  readonly removeTree: RemoveTree;
+  /** Makes everything written so far survive a power cut; false where this machine cannot. */
+  readonly syncFileSystem: () => Promise<boolean>;
+  readonly log: Log;
+}
+
+export class Store {
+  readonly layout: StoreLayout;
+  readonly layers: Layers;
+  readonly roots: Roots;
+  readonly names: Names;
+  readonly staging: Staging;
+  readonly #options: StoreOptions;
+  /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
+  readonly #changes = new Mutex();
+  #sync: Promise<boolean> | undefined;
+
+  constructor(state: string, options: StoreOptions) {
+    this.layout = new StoreLayout(state);
+    this.layers = new Layers(this.layout, options);
+    this.roots = new Roots(this.layout, options.log);
+    this.names = new Names(this.layout, options.log);
+    this.staging = new Staging(this.layout, options);
+    this.#options = options;
+  }
+
+  /** Makes what is missing, sweeps, scans. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
+  async open(): Promise<void> {
+    for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
+    await this.#checkVersion();
+    await this.#probeLink();
+    const swept = await this.staging.sweep();
+    await this.layers.scan();
+    await this.roots.scan();
+    await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
+    this.#options.log.info("store.opened", {
+      layers: this.layers.size,
+      roots: this.roots.size,
+      names: this.names.size,
+      swept,
+    });
+  }
+
+  /** Points a name at a root that stands; undefined where the root was removed in the meantime. */
+  name(name: string, next: NewGeneration): Promise<Named | undefined> {
+    return this.#changes.run(async () =>
+      (await this.roots.stands(next.rootId)) ? this.names.set(name, next) : undefined,
+    );
+  }
+
+  /** Removes a name with its generations, and every root that no other name holds. */
+  removeName(name: string): Promise<RootDocument[]> {
+    return this.#changes.run(async () => {
+      const rootIds = new Set(this.names.get(name)?.generations.map(({ rootId }) => rootId));
+      await this.names.remove(name);
+      return this.#removeUnheld(rootIds);
+    });
+  }
+
+  /** Removes a root and every name whose current generation it is. */
+  removeRoot(rootId: string): Promise<RootDocument[]> {
+    return this.#changes.run(async () => {
+      const rootIds = new Set([rootId]);
+      for (const { name } of this.names.of(rootId)) {
+        for (const generation of this.names.get(name)?.generations ?? []) rootIds.add(generation.rootId);
+        await this.names.remove(name);
+      }
+      return this.#removeUnheld(rootIds);
+    });
+  }
+
+  /** Keeps a manifest or config under its digest. */
+  async keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
+    const path = this.layout.document(digest);
+    const known = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    if (!known) await writeAtomically(path, bytes);
+  }
+
+  /**
+   * Syncs the file system once for all that ask while it runs, and marks durable what was committed before. False where this
+   * machine has no sync(1): nothing is marked, and `durable` stays false.
+   */
+  async makeDurable(): Promise<boolean> {
+    while (this.#sync !== undefined) await this.#sync;
+    this.#sync = this.#syncOnce().finally(() => {
+      this.#sync = undefined;
+    });
+    return this.#sync;
+  }
+
+  async #syncOnce(): Promise<boolean> {
+    const committed = this.layers.notDurable();
+    if (!(await this.#options.syncFileSystem())) return false;
+    this.layers.markDurable(committed);
+    await this.layers.flush();
+    return true;
+  }
+
+  async #removeUnheld(rootIds: ReadonlySet<string>): Promise<RootDocument[]> {
+    const removed: RootDocument[] = [];
+    for (const rootId of rootIds) {
+      const document = this.roots.get(rootId);
+      if (document === undefined || this.names.holds(rootId)) continue;
+      await this.staging.with((paths) => this.roots.take(rootId, paths.root));
+      removed.push(document);
+    }
+    return removed;
+  }
+
+  async #checkVersion(): Promise<void> {
+    const { version } = this.layout;
+    try {
+      await writeFile(version, `${LAYOUT_VERSION}\n`, { flag: "wx" });
+    } catch (error) {
+      if (systemErrorCode(error) !== "EEXIST") throw error;
+      const found = (await readFile(version, "utf8")).trim();
+      if (found !== LAYOUT_VERSION) {
+        const what = JSON.stringify(found.slice(0, 32));
+        throw new StrataError(
+          "STORE_VERSION",
+          `Cannot open ${this.layout.state}: its layout version is ${what}, not ${LAYOUT_VERSION}`,
+        );
+      }
+    }
+  }
+
+  /** Two mounts inside the state directory would fail at the first link, halfway through a root: found here instead. */
+  async #probeLink(): Promise<void> {
+    for (const directory of [this.layout.layers, this.layout.roots]) {
+      const from = `${this.layout.staging}/probe-${process.pid}`;
+      const to = `${directory}/.probe-${process.pid}`;
+      try {
+        await writeFile(from, "");
+        await link(from, to);
+      } catch (error) {
+        if (systemErrorCode(error) !== "EXDEV") throw error;
+        throw new StrataError(
+          "STORE_SPLIT_MOUNT",
+          `Cannot open ${this.layout.state}: ${directory} is on another mount than staging`,
+        );
+      } finally {
+        await rm(to, { force: true });
+        await rm(from, { force: true });
+      }
+    }
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The thread boundary: one task and one outcome for each worker of workers/, plain data both ways.
+ *
+ * A failure is an outcome too: what a worker throws loses its code on the way (facts.md, Piscina). Progress goes through
+ * shared memory, so that a worker sends one message, its outcome.
+ */
+import { type StrataError, toStrataError, type WireError } from "./errors.js";
+import type { ImageLimits } from "./limits.js";
+import type { DiffId, Digest } from "./oci/digest.js";
+import type { Codec } from "./oci/media-types.js";
+import type { Conflict, PlannedPolicy } from "./overlap/plan-root.js";
+
+export type Outcome<Value> =
+  | { readonly ok: true; readonly value: Value }
+  | { readonly ok: false; readonly error: WireError };
+
+/** A blob into `staging`/tree, `staging`/changeset and `staging`/layer.json. The caller made the directory and removes it. */
+export interface UnpackTask {
+  readonly blob: {
+    readonly path: string;
+    readonly offset: number;
+    readonly length: number;
+    readonly growth?: SharedArrayBuffer;
+  };
+  readonly codec: Codec;
+  /** What the bytes must be; a digest that is absent is computed all the same. */
+  readonly expected: { readonly digest?: Digest; readonly diffId?: DiffId };
+  readonly staging: string;
+  readonly limits: ImageLimits;
+  readonly progress: SharedArrayBuffer;
+}
+
+/** layer.json: what the store knows of a layer without reading its changeset. Never changed after its rename. */
+export interface LayerDocument {
+  readonly schema: 1;
+  readonly diffId: DiffId;
+  /** Uncompressed bytes of the tar. */
+  readonly tarBytes: number;
+  /** Bytes of the files' contents. */
+  readonly bytes: number;
+  readonly entries: number;
+  readonly files: number;
+  /** Top-level names (bytes, latin1) and what each is, in the archive's order; what `planRoot` compares under policy c. */
+  readonly topLevel: readonly (readonly [name: string, type: string])[];
+  readonly whiteouts: number;
+  readonly unresolved: number;
+  /** What the archive had and the store does not keep. */
+  readonly dropped: {
+    readonly setid: number;
+    readonly ownership: number;
+    readonly xattrs: number;
+    readonly aufs: number;
+  };
+  /** Symlinks whose target is absolute or climbs above the root: stored as they are, never followed. */
+  readonly escapingSymlinks: number;
+  readonly decoder: string;
+  /** SHA-256 of the changeset file. */
+  readonly changesetSha256: string;
+  readonly createdAt: string;
+}
+
+export interface UnpackResult {
+  readonly digest: Digest;
+  readonly layer: LayerDocument;
+}
+
+/** Changesets into a plan file in `staging`: what each link task will do. */
+export interface PlanTask {
+  readonly policy: PlannedPolicy;
+  readonly changesets: readonly { readonly path: string; readonly sha256: string }[];
+  readonly staging: string;
+  /** How many link tasks would like to share the work. */
+  readonly ranges: number;
+  readonly limits: ImageLimits;
+}
+
+/** Bytes `start` to `end` of the plan file. */
+export interface PlanRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export type PlanResultMessage =
+  | {
+      readonly ok: true;
+      readonly plan: string;
+      /** Each may be linked at once beside the others; `last` only when all are done. */
+      readonly ranges: readonly PlanRange[];
+      readonly last: PlanRange;
+      readonly entries: number;
+      readonly bytes: number;
+    }
+  | { readonly ok: false; readonly conflicts: readonly Conflict[]; readonly total: number };
+
+export interface LinkTask {
+  readonly plan: string;
+  readonly range: PlanRange;
+  /** The layers' trees, lowest first; the plan names them by index. */
+  readonly layers: readonly string[];
+  readonly tree: string;
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface LinkResult {
+  readonly files: number;
+  readonly copied: number;
+  /** The errno that made the first copy necessary, e.g. EMLINK. */
+  readonly because?: string;
+}
+
+/** A directory that is out of the way already (in staging): removed with all it holds, however deep. */
+export interface RemoveTask {
+  readonly path: string;
+}
+
+export interface Tasks {
+  readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
+  readonly plan: { readonly task: PlanTask; readonly result: PlanResultMessage };
+  readonly link: { readonly task: LinkTask; readonly result: LinkResult };
+  readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
+}
+
+export type WorkerName = keyof Tasks;
+
+/** Runs the body of a worker: what it throws becomes an outcome. */
+export async function outcomeOf<Value>(action: string, body: () => Promise<Value> | Value): Promise<Outcome<Value>> {
+  try {
+    return { ok: true, value: await body() };
+  } catch (thrown) {
+    const error = toStrataError(thrown, action);
+    const wire = error.toWire();
+    const trace = error.code === "INTERNAL" ? { details: { ...wire.details, stack: String(traced(error)) } } : {};
+    return { ok: false, error: { ...wire, ...trace } };
+  }
+}
+
+const traced = (error: StrataError): unknown => (error.cause instanceof Error ? error.cause.stack : error.cause);
+
+/** Queued tasks and those that wait for a download make no progress and are not stalled. */
+export type Activity = "queued" | "working" | "waiting";
+const activities: readonly Activity[] = ["queued", "working", "waiting"];
+
+/** What a worker tells while it works: what it is doing, and three counters that only rise. */
+export class TaskProgress {
+  readonly shared: SharedArrayBuffer;
+  readonly #cells: Float64Array;
+
+  constructor(shared = new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT)) {
+    this.shared = shared;
+    this.#cells = new Float64Array(shared);
+  }
+
+  /** Bytes of the blob read. */
+  get bytesRead(): number {
+    return this.#cells[0] ?? 0;
+  }
+  set bytesRead(bytes: number) {
+    this.#cells[0] = bytes;
+  }
+
+  /** Bytes of the tar written. */
+  get bytesWritten(): number {
+    return this.#cells[1] ?? 0;
+  }
+  set bytesWritten(bytes: number) {
+    this.#cells[1] = bytes;
+  }
+
+  get entries(): number {
+    return this.#cells[2] ?? 0;
+  }
+  set entries(entries: number) {
+    this.#cells[2] = entries;
+  }
+  get activity(): Activity {
+    return activities[this.#cells[3] ?? 0] ?? "queued";
+  }
+  set activity(activity: Activity) {
+    this.#cells[3] = activities.indexOf(activity);
+  }
+}

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { run } from "../../src/cli/program.js";
+import { StratadClient } from "../../src/client/client.js";
+import { MAX_DAEMON_LOG_BYTES } from "../../src/limits.js";
+import { parse } from "./json.js";
+import { type CliResult, fakeHost, isolated, makeScratch, type Scratch } from "./support.js";
+
+const script = fileURLToPath(new URL("fake-serve.js", import.meta.url));
+
+let scratch: Scratch;
+beforeEach(() => {
+  scratch = makeScratch();
+});
+afterEach(async () => {
+  await drain();
+  scratch.remove();
+});
+
+async function command(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
+  const host = fakeHost({ argv: args, cwd: scratch.path, script, env: { ...isolated(scratch.path), ...env } });
+  const code = await run(host);
+  return { code, stdout: host.out.text, stderr: host.err.text };
+}
+
+const state = () => join(scratch.path, "data", "stratad");
+const daemonLog = () => join(state(), "daemon.log");
+const startsIn = (log: string) => log.split("\n").filter((line) => line.includes('"event":"started"')).length;
+
+/** Ends the daemon that a test started, and returns when it has let go of its directory. */
+async function drain(): Promise<void> {
+  const client = await StratadClient.connect({ env: isolated(scratch.path), reconnect: false }).catch(() => undefined);
+  if (client === undefined) return;
+  await client.request("server/drain", {});
+  await client.close();
+  while (readdirSync(state()).includes("lock")) await new Promise(setImmediate);
+}
+
+describe("a command without a daemon", () => {
+  it("starts one, and the next command uses it", async () => {
+    for (let times = 0; times < 2; times += 1) {
+      const { code, stdout, stderr } = await command(["ps", "--json"]);
+      assert.deepEqual([code, parse(stdout), stderr], [0, { jobs: [] }, ""]);
+    }
+    const log = readFileSync(daemonLog(), "utf8");
+    assert.equal(startsIn(log), 1);
+    assert.match(log, /"idleExitMs":600000/);
+    assert.equal(statSync(daemonLog()).mode & 0o777, 0o600);
+  });
+
+  it("shares the one that another command starts at the same time", async () => {
+    const results = await Promise.all(Array.from({ length: 4 }, () => command(["ps", "--json"])));
+    for (const { code, stdout } of results) assert.deepEqual([code, parse(stdout)], [0, { jobs: [] }]);
+    assert.equal(startsIn(readFileSync(daemonLog(), "utf8")), 1);
+  });
+
+  it("tells why the daemon did not start, with its code", async () => {
+    const { code, stdout } = await command(["ps", "--json"], { FAKE_SERVE: "fail" });
+    assert.equal(code, 74);
+    assert.equal(parse(stdout).error.code, "STORE_VERSION");
+  });
+
+  it("tells what a daemon that crashed said last, and where its log is", async () => {
+    const { code, stdout } = await command(["ps", "--json"], { FAKE_SERVE: "crash" });
+    assert.equal(code, 69);
+    const { error } = parse(stdout);
+    assert.equal(error.code, "DAEMON_UNREACHABLE");
+    assert.match(error.message, /it ended with exit code 1$/);
+    assert.deepEqual(error.details, { log: daemonLog(), said: "Error: out of luck" });
+  });
+
+  it("cuts the log of the daemon before it where that was too long", async () => {
+    mkdirSync(state(), { recursive: true });
+    writeFileSync(daemonLog(), "x".repeat(MAX_DAEMON_LOG_BYTES + 1));
+    assert.equal((await command(["ps"])).code, 0);
+    assert.ok(statSync(daemonLog()).size < 1000);
+  });
+
+  it("finds the one it started though the configuration puts its socket elsewhere", async () => {
+    const env = { STRATAD_RUNTIME_DIR: join(scratch.path, "else") };
+    try {
+      assert.equal((await command(["ps"], env)).code, 0);
+      assert.equal((await command(["ps"], env)).code, 0);
+      assert.equal(startsIn(readFileSync(daemonLog(), "utf8")), 1);
+    } finally {
+      const socket = join(scratch.path, "else", "stratad.sock");
+      const client = await StratadClient.connect({ endpoint: socket, reconnect: false });
+      await client.request("server/drain", {});
+      await client.close();
+    }
+  });
+});
+
+describe("a daemon of an older release", () => {
+  it("is drained and replaced", async () => {
+    assert.equal((await command(["ps"], { FAKE_VERSION: "0.0.1" })).code, 0);
+    const { code, stderr } = await command(["ps"]);
+    assert.equal(code, 0);
+    assert.equal(stderr, "Waiting for the daemon of release 0.0.1 to finish its jobs\n");
+    assert.equal(parse((await command(["endpoint", "--json"])).stdout).version, "0.1.0");
+  });
+
+  it("is used where it is newer, or was named", async () => {
+    await command(["ps"], { FAKE_VERSION: "9.0.0" });
+    await command(["ps"]);
+    assert.equal(parse((await command(["endpoint", "--json"])).stdout).version, "9.0.0");
+  });
+});
+
+describe("endpoint", () => {
+  it("starts a daemon only when told, and prints its daemon.json", async () => {
+    const none = await command(["endpoint", "--json"]);
+    assert.deepEqual([none.code, parse(none.stdout).error.code], [69, "DAEMON_UNREACHABLE"]);
+    assert.ok(!existsSync(state()));
+    const { stdout } = await command(["endpoint", "--json", "--spawn"]);
+    const socket = join(scratch.path, "run", "stratad", "stratad.sock");
+    assert.deepEqual(parse(stdout), parse(readFileSync(join(scratch.path, "run", "stratad", "daemon.json"), "utf8")));
+    assert.equal((await command(["endpoint"])).stdout, `full  unix:${socket}\n`);
+  });
+});

@@ -1,0 +1,392 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { StrataError } from "../../src/errors.js";
+import type { Job, Layer, Root } from "../../src/messages.js";
+import { parse } from "./json.js";
+import {
+  type Answers,
+  FakeDaemon,
+  isolated,
+  JOB_ID,
+  makeJob,
+  makeScratch,
+  readyJob,
+  resultOf,
+  runCli,
+  type Scratch,
+  startCli,
+} from "./support.js";
+
+let scratch: Scratch;
+let daemon: FakeDaemon | undefined;
+beforeEach(() => {
+  scratch = makeScratch();
+});
+afterEach(async () => {
+  await daemon?.stop();
+  daemon = undefined;
+  scratch.remove();
+});
+
+const socket = () => join(scratch.path, "fake.sock");
+const options = () => ({
+  env: { ...isolated(scratch.path), STRATAD_ENDPOINT: socket() },
+  cwd: scratch.path,
+});
+const serve = async (answers: Answers) => {
+  daemon = await FakeDaemon.start(socket(), answers);
+  return daemon;
+};
+const run = (...args: string[]) => runCli(args, options());
+
+const TIME = "2026-01-01T00:00:00.000Z";
+const root: Root = {
+  rootId: "0123456789abcdef",
+  path: "/state/roots/0123456789abcdef/tree",
+  manifestDigest: `sha256:${"c".repeat(64)}`,
+  overlap: "c",
+  link: "hardlink",
+  names: [{ name: "gcc", path: "/state/names/gcc", generation: 3 }],
+  layers: [`sha256:${"d".repeat(64)}`],
+  bytes: 1234,
+  entries: 12,
+  pinned: false,
+  createdAt: TIME,
+};
+const layer: Layer = {
+  diffId: `sha256:${"d".repeat(64)}`,
+  digests: [],
+  bytes: 1234,
+  entries: 12,
+  topLevel: ["bin", "x\u001b[2J"],
+  roots: ["0123456789abcdef"],
+  durable: true,
+  createdAt: TIME,
+  lastUsedAt: TIME,
+};
+const overlap = new StrataError("LAYER_OVERLAP", "Cannot link the layers of x: 'bin' is in two").toWire();
+const failed = (fields: Partial<Job> = {}) => makeJob({ state: "failed", error: overlap, ...fields });
+
+describe("install", () => {
+  it("prints the stable path on stdout, progress and a summary on stderr", async () => {
+    const fake = await serve({
+      "install/start": ({ progress }) => {
+        setImmediate(() => progress(readyJob()));
+        return makeJob({ state: "queued" });
+      },
+    });
+    const { code, stdout, stderr } = await run("install", "oci:images:gcc-amd64", "--overlap", "c", "--durable");
+    assert.equal(stdout, "/state/names/gcc-amd64\n");
+    assert.equal(code, 0);
+    assert.match(
+      stderr,
+      /^(oci:images:gcc-amd64: queued\n)?gcc-amd64: ready, 2 layers \(1 shared\), 12 files linked, 34 ms\n$/,
+    );
+    const { params } = await fake.called("install/start");
+    assert.equal(params.reference, `oci:${join(scratch.path, "images")}:gcc-amd64`);
+    assert.deepEqual([params.overlap, params.durable, params.platform], ["c", true, undefined]);
+  });
+
+  it("says nothing but the path when it is told to be quiet", async () => {
+    await serve({ "install/start": () => readyJob() });
+    assert.deepEqual(await run("-q", "install", "busybox"), {
+      code: 0,
+      stdout: "/state/names/gcc-amd64\n",
+      stderr: "",
+    });
+  });
+
+  it("prints the job as its one document", async () => {
+    await serve({ "install/start": () => readyJob() });
+    const { stdout } = await run("install", "busybox", "--json");
+    assert.deepEqual(parse(stdout), readyJob());
+  });
+
+  it("streams the jobs and then the document", async () => {
+    await serve({ "install/start": () => readyJob() });
+    const { stdout } = await run("install", "busybox", "--events", "ndjson");
+    assert.deepEqual(stdout.trimEnd().split("\n").map(parse), [{ job: readyJob() }, readyJob()]);
+  });
+
+  it("ends as the job did, with the job's id in the document", async () => {
+    await serve({ "install/start": () => failed() });
+    const { code, stdout, stderr } = await run("install", "busybox", "--json");
+    assert.equal(code, 65);
+    assert.deepEqual(parse(stdout), { error: { ...overlap, details: { jobId: JOB_ID } } });
+    assert.match(stderr, /^error: Cannot link the layers of x: 'bin' is in two \[LAYER_OVERLAP\]\n/);
+  });
+
+  it("installs several at once, and gives the code of the first that failed", async () => {
+    await serve({
+      "install/start": ({ params }) => {
+        if (String(params.reference).includes("bad")) return failed();
+        if (String(params.reference).includes("busy")) throw new StrataError("BUSY", "Cannot start: too many");
+        return readyJob();
+      },
+    });
+    const human = await run("install", "good", "busy", "bad");
+    assert.equal(human.code, 75);
+    assert.equal(human.stdout, "/state/names/gcc-amd64\n");
+    assert.match(human.stderr, /^error: busy: Cannot start: too many \[BUSY\]$/m);
+    assert.match(human.stderr, /^error: bad: Cannot link the layers/m);
+    const { stdout } = await run("install", "good", "bad", "--json");
+    assert.deepEqual(parse(stdout), {
+      error: { ...overlap, details: { jobId: JOB_ID } },
+      jobs: [readyJob(), failed()],
+    });
+    const both = await run("install", "good", "good2", "--json");
+    assert.deepEqual(parse(both.stdout), { jobs: [readyJob(), readyJob()] });
+  });
+
+  it("leaves a detached job to the daemon and prints its id", async () => {
+    const fake = await serve({ "install/start": () => makeJob({ state: "queued" }) });
+    assert.equal((await run("install", "busybox", "--detach")).stdout, `${JOB_ID}\n`);
+    assert.equal((await fake.called("install/start")).params.detach, true);
+  });
+
+  it("gives up waiting after --timeout, with the job's id, and the job goes on", async () => {
+    const fake = await serve({ "install/start": () => makeJob() });
+    const { code, stdout, stderr } = await run("install", "busybox", "--timeout", "700ms", "--json");
+    assert.equal(code, 75);
+    const { error } = parse(stdout);
+    assert.deepEqual([error.code, error.details.jobId], ["TIMED_OUT", JOB_ID]);
+    assert.match(stderr, /--timeout ran out after 700 ms \[TIMED_OUT\]/);
+    assert.ok(!fake.calls.some(({ method }) => method === "install/cancel"));
+  });
+
+  it("gives up where the daemon does not even answer", async () => {
+    await serve({ initialize: () => new Promise(() => {}) });
+    const { code, stdout } = await run("install", "busybox", "--timeout", "300ms", "--json");
+    assert.equal(parse(stdout).error.code, "TIMED_OUT");
+    assert.equal(code, 75);
+  });
+
+  it("cancels its jobs on Ctrl-C, hears the answer, and exits 130", async () => {
+    let tell = (_job: Job) => {};
+    const fake = await serve({
+      "install/start": ({ progress }) => {
+        tell = progress;
+        return makeJob();
+      },
+      "install/cancel": () => {
+        tell(makeJob({ state: "cancelled" }));
+        return makeJob({ state: "cancelled" });
+      },
+    });
+    const child = startCli(["install", "busybox", "--json"], options());
+    const result = resultOf(child);
+    // The first line of progress: the start is answered.
+    await once(child.stderr as NodeJS.EventEmitter, "data");
+    child.kill("SIGINT");
+    const { code, stdout, stderr } = await result;
+    assert.equal(code, 130);
+    assert.equal(parse(stdout).error.code, "CANCELLED");
+    assert.match(stderr, /busybox: cancelled/);
+    assert.deepEqual((await fake.called("install/cancel")).params, { jobId: JOB_ID });
+  });
+
+  it("ends at once on the second Ctrl-C", async () => {
+    const fake = await serve({ "install/start": () => makeJob(), "install/cancel": () => new Promise(() => {}) });
+    const child = startCli(["install", "busybox"], options());
+    const result = resultOf(child);
+    await once(child.stderr as NodeJS.EventEmitter, "data");
+    child.kill("SIGINT");
+    await fake.called("install/cancel");
+    child.kill("SIGINT");
+    assert.equal((await result).code, 130);
+  });
+});
+
+describe("install --to", () => {
+  const place = (path: string) => run("install", "busybox", "-q", "--to", path);
+
+  it("places a symlink to the name, and replaces one that is there", async () => {
+    await serve({ "install/start": () => readyJob() });
+    const path = join(scratch.path, "here");
+    assert.equal((await place("here")).code, 0);
+    assert.equal(readlinkSync(path), "/state/names/gcc-amd64");
+    assert.equal((await place("here")).code, 0);
+    symlinkSync("elsewhere", join(scratch.path, "other"));
+    assert.equal((await place("other/")).code, 0);
+    assert.equal(readlinkSync(join(scratch.path, "other")), "/state/names/gcc-amd64");
+  });
+
+  it("replaces nothing else, and then installs nothing", async () => {
+    const fake = await serve({ "install/start": () => readyJob() });
+    mkdirSync(join(scratch.path, "directory"));
+    writeFileSync(join(scratch.path, "file"), "");
+    for (const [path, fact] of [
+      ["directory", "it is a directory"],
+      ["file", "it is a file"],
+      [".", "it is a directory"],
+    ] as const) {
+      const { code, stderr } = await place(path);
+      assert.match(stderr, new RegExp(`^error: Cannot place the link .*: ${fact}, not a symlink \\[USAGE\\]`));
+      assert.equal(code, 64);
+    }
+    assert.equal((await place("missing/link")).code, 74);
+    assert.deepEqual(fake.calls, []);
+  });
+
+  it("places no link where the install fails", async () => {
+    await serve({ "install/start": () => failed() });
+    assert.equal((await place("here")).code, 65);
+    assert.throws(() => readlinkSync(join(scratch.path, "here")), { code: "ENOENT" });
+  });
+});
+
+describe("status", () => {
+  const unknown = () => {
+    throw new StrataError("UNKNOWN_NAME", "Cannot find the name");
+  };
+
+  it("takes a UUID for a job, then an existing name, then a reference", async () => {
+    const image = { reference: "docker.io/library/other:latest", installed: false, roots: [] };
+    await serve({
+      "install/get": () => readyJob(),
+      "root/get": ({ params }) => (params.name === "gcc" ? root : unknown()),
+      "image/status": () => image,
+    });
+    assert.deepEqual(parse((await run("status", JOB_ID.toUpperCase(), "--json")).stdout), readyJob());
+    assert.deepEqual(parse((await run("status", "gcc", "--json")).stdout), root);
+    const missing = await run("status", "other", "--json");
+    assert.deepEqual(parse(missing.stdout), image);
+    assert.equal(missing.code, 0);
+    const human = await run("status", "other");
+    assert.deepEqual([human.code, human.stdout], [0, "not installed  docker.io/library/other:latest\n"]);
+    assert.match(
+      (await run("status", "gcc", "-q")).stdout,
+      /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}1 {2}12 {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
+    );
+  });
+
+  it("makes a local path absolute", async () => {
+    const fake = await serve({
+      "image/status": () => ({ reference: "r", installed: true, roots: [root], job: readyJob() }),
+    });
+    const { stdout } = await run("status", "oci:images:x", "-q");
+    assert.equal((await fake.called("image/status")).params.reference, `oci:${join(scratch.path, "images")}:x`);
+    assert.match(stdout, /^gcc .*\n01890a5d-.* ready {2}gcc-amd64 {2}oci:\/images:gcc-amd64\n$/);
+  });
+
+  it("exits 79 for a job that nobody knows", async () => {
+    await serve({
+      "install/get": () => {
+        throw new StrataError("UNKNOWN_JOB", "Cannot find the job");
+      },
+    });
+    assert.equal((await run("status", JOB_ID)).code, 79);
+  });
+
+  it("shows the daemon, its queue and the last jobs without an argument", async () => {
+    const server = {
+      version: "0.1.0",
+      protocol: [1],
+      instanceId: "i",
+      epoch: "e",
+      pid: 7,
+      stateDir: "/state",
+      startedAt: TIME,
+      draining: false,
+      sessions: { full: 1, read: 0 },
+      jobs: { queued: 2, running: 1, ready: 0, failed: 0, cancelled: 0 },
+      workers: { total: 4, busy: 3, queuedTasks: 1 },
+      store: { layers: 3, roots: 2, names: 2, bytes: 1e6 },
+      counters: { blobsRead: 0, layersUnpacked: 0, rootsLinked: 0 },
+    };
+    await serve({ "server/status": () => server, "install/list": () => ({ jobs: [makeJob({ phase: "link" })] }) });
+    const { stdout } = await run("status");
+    assert.match(stdout, /^daemon {3}stratad 0\.1\.0, pid 7, started .* ago\nstate {4}\/state\n/);
+    assert.match(stdout, /^jobs {5}1 running, 2 queued/m);
+    assert.match(stdout, /^workers {2}3 of 4 busy, 1 task queued$/m);
+    assert.match(stdout, /\n\nJOB .*\n01890a5d-.* linking {2}- {5}oci:\/images:gcc-amd64\n$/);
+    const document = parse((await run("status", "--json")).stdout);
+    assert.deepEqual(document, { server, jobs: [makeJob({ phase: "link" })] });
+  });
+});
+
+describe("lists", () => {
+  it("are followed to their end", async () => {
+    const pages = new Map([
+      [undefined, { jobs: [makeJob()], nextCursor: "2" }],
+      ["2", { jobs: [readyJob()], nextCursor: "3" }],
+      ["3", { jobs: [failed()] }],
+    ]);
+    await serve({ "install/list": ({ params }) => pages.get(params.cursor as string | undefined) });
+    assert.deepEqual(parse((await run("ps", "--json")).stdout), { jobs: [makeJob(), readyJob(), failed()] });
+    const { stdout } = await run("ps");
+    assert.deepEqual(
+      stdout.split("\n").map((line) => line.split(/ {2,}/)[2]),
+      ["STATE", "running", "ready", "failed [LAYER_OVERLAP]", undefined],
+    );
+  });
+
+  it("are tables with a row for each name, escaped", async () => {
+    const unnamed = { ...root, names: [] };
+    await serve({ "root/list": () => ({ roots: [root, unnamed] }), "layer/list": () => ({ layers: [layer] }) });
+    const { stdout } = await run("roots");
+    assert.match(
+      stdout,
+      /^NAME {2}GEN .*PATH\ngcc {3}3 .* \/state\/names\/gcc\n- {5}- .*\/state\/roots\/0123456789abcdef\/tree\n$/,
+    );
+    assert.match(
+      (await run("layers", "-q")).stdout,
+      /^sha256:d{64} {2}1 {2}12 {2}1\.2 kB {2}.* ago {2}bin x\\x1b\[2J\n$/,
+    );
+    assert.deepEqual(parse((await run("layers", "--json")).stdout), { layers: [layer] });
+    assert.deepEqual(parse((await run("roots", "--json")).stdout), { roots: [root, unnamed] });
+  });
+});
+
+describe("rm, cancel and wait", () => {
+  it("rm prints the name it removed, or the root it had", async () => {
+    const fake = await serve({ "root/remove": () => root });
+    assert.deepEqual(await run("rm", "gcc"), { code: 0, stdout: "gcc\n", stderr: "" });
+    assert.deepEqual((await fake.called("root/remove")).params, { name: "gcc" });
+    assert.deepEqual(parse((await run("rm", "gcc", "--json")).stdout), root);
+  });
+
+  it("cancel says where the job goes on", async () => {
+    let state: Job["state"] = "cancelled";
+    await serve({ "install/cancel": () => makeJob({ state }) });
+    assert.deepEqual(await run("cancel", JOB_ID), { code: 0, stdout: `${JOB_ID}  cancelled\n`, stderr: "" });
+    state = "running";
+    assert.match((await run("cancel", JOB_ID)).stderr, /^The job goes on/);
+  });
+
+  it("wait asks until the job is over and ends as it did", async () => {
+    const answers = [makeJob({ phase: "fetch" }), makeJob({ phase: "link" }), readyJob()];
+    await serve({ "install/wait": () => answers.shift() ?? failed() });
+    const ready = await run("wait", JOB_ID);
+    assert.equal(ready.stdout, "/state/names/gcc-amd64\n");
+    assert.match(ready.stderr, /: fetching\n.*: linking\ngcc-amd64: ready/);
+    const over = await run("wait", JOB_ID, "--json");
+    assert.equal(over.code, 65);
+    assert.equal(parse(over.stdout).error.code, "LAYER_OVERLAP");
+  });
+
+  it("Ctrl-C ends a wait and not the job", async () => {
+    const fake = await serve({ "install/wait": () => new Promise(() => {}) });
+    const child = startCli(["wait", JOB_ID], options());
+    const result = resultOf(child);
+    await fake.called("install/wait");
+    child.kill("SIGINT");
+    const { code, stderr } = await result;
+    assert.equal(code, 130);
+    assert.match(stderr, /Cannot wait for the job: interrupted \[CANCELLED\]/);
+    assert.ok(!fake.calls.some(({ method }) => method === "install/cancel"));
+  });
+});
+
+describe("a reader that goes away", () => {
+  it("is no crash", async () => {
+    await serve({ "install/list": () => ({ jobs: Array.from({ length: 1000 }, () => makeJob()) }) });
+    const child = startCli(["ps"], options());
+    child.stdout?.destroy();
+    const { code, stderr } = await resultOf(child);
+    assert.deepEqual([code, stderr], [0, ""]);
+  });
+});

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { type Job, StratadClient, StrataError, type SubscriptionItem } from "../../src/client/client.js";
+import { type Harness, startHarness } from "../protocol/harness.js";
+
+const reference = "oci:/images:app";
+const event = { type: "job.layer", data: {} } as const;
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
+async function connect(t: TestContext, harness: Harness, reconnect = true): Promise<StratadClient> {
+  const client = await StratadClient.connect({ endpoint: harness.full, reconnect, reconnectTimeoutMs: 5000 });
+  t.after(() => client.close());
+  return client;
+}
+
+async function take(items: AsyncIterator<SubscriptionItem>, count: number): Promise<SubscriptionItem[]> {
+  const taken: SubscriptionItem[] = [];
+  while (taken.length < count) {
+    const { value } = await items.next();
+    assert.ok(value !== undefined);
+    taken.push(value);
+  }
+  return taken;
+}
+
+test("an install outlives its connection: one job, followed to its end", async (t) => {
+  const harness = await startHarness(t);
+  const { services, server } = harness;
+  const client = await connect(t, harness);
+  const install = client.install({ reference });
+  const { jobId } = await install.started;
+  for (let round = 0; round < 3; round += 1) {
+    const again = services.until("observe");
+    await server.closeSessions(1001, "test");
+    await again;
+  }
+  const progress = { bytesDone: 5, bytesTotal: 9, layersDone: 0, layersTotal: 1, entriesDone: 0 };
+  services.change(jobId, { state: "running", progress });
+  const seen: Job[] = [];
+  for await (const job of install) {
+    seen.push(job);
+    if (job.state === "running") services.finish(jobId);
+  }
+  assert.deepEqual(new Set(seen.map((job) => job.jobId)), new Set([jobId]));
+  assert.equal(seen.at(-1)?.state, "ready");
+  assert.equal(services.jobs.size, 1);
+  assert.equal(services.requests.length, 4);
+});
+
+test("a job that ends while nobody is connected is still seen to its end", async (t) => {
+  const harness = await startHarness(t);
+  const { services, server } = harness;
+  const client = await connect(t, harness);
+  const install = client.install({ reference });
+  const { jobId } = await install.started;
+  await server.closeSessions(1001, "test");
+  services.finish(jobId);
+  assert.equal((await install.finished).state, "ready");
+  assert.equal(services.jobs.size, 1);
+});
+
+test("a daemon that takes no start is waited at for the job it has", async (t) => {
+  const harness = await startHarness(t);
+  const { services, server } = harness;
+  const client = await connect(t, harness);
+  const install = client.install({ reference });
+  const { jobId } = await install.started;
+  services.refuseStart = new StrataError("SHUTTING_DOWN", "Cannot start: stopping");
+  const waited = services.until("wait");
+  await server.closeSessions(1001, "test");
+  await waited;
+  services.finish(jobId);
+  assert.equal((await install.finished).state, "ready");
+  assert.equal(services.jobs.size, 1);
+});
+
+test("an install that is lost before its answer is repeated and makes one job", async (t) => {
+  const harness = await startHarness(t);
+  const { services, server } = harness;
+  const client = await connect(t, harness);
+  const install = client.install({ reference });
+  await services.until("start");
+  // The answer is on its way at the same time as this close.
+  await server.closeSessions(1001, "test");
+  const { jobId } = await install.started;
+  services.finish(jobId);
+  assert.equal((await install.finished).state, "ready");
+  assert.equal(services.jobs.size, 1);
+});
+
+test("a daemon that restarts and knows the job no more gets the install again", async (t) => {
+  const first = await startHarness(t);
+  const client = await connect(t, first);
+  const install = client.install({ reference });
+  const lost = (await install.started).jobId;
+  await first.server.close();
+  const second = await startHarness(t, { directory: first.directory });
+  await second.services.until("observe");
+  const [jobId] = [...second.services.jobs.keys()];
+  assert.ok(jobId !== undefined && jobId !== lost);
+  second.services.finish(jobId);
+  assert.equal((await install.finished).jobId, jobId);
+});
+
+test("a subscription resumes behind its last event: none lost, none twice", async (t) => {
+  const harness = await startHarness(t);
+  const { events, server } = harness;
+  const client = await connect(t, harness);
+  const subscription = client.subscribe();
+  const [snapshot] = await take(subscription, 1);
+  assert.equal(snapshot?.type, "snapshot");
+  const seqs: number[] = [];
+  for (let round = 0; round < 4; round += 1) {
+    for (let n = 0; n < 50; n += 1) events.publish(event);
+    seqs.push(...(await take(subscription, 25)).map(({ seq }) => seq));
+    await server.closeSessions(1001, "test");
+    for (let n = 0; n < 50; n += 1) events.publish(event);
+  }
+  seqs.push(...(await take(subscription, 300)).map(({ seq }) => seq));
+  assert.deepEqual(seqs, range(1, 400));
+});
+
+test("a filtered subscription resumes from the bookmark, not from its last event", async (t) => {
+  const harness = await startHarness(t, { hub: { maxRingEvents: 5 } });
+  const { events, server } = harness;
+  const client = await connect(t, harness);
+  const subscription = client.subscribe({ filter: { types: ["job.ready"] } });
+  await take(subscription, 1);
+  for (let n = 0; n < 20; n += 1) events.publish(event);
+  events.bookmark();
+  // An answered request stands behind the bookmark in the same connection.
+  await client.request("server/status", {});
+  await server.closeSessions(1001, "test");
+  events.publish({ type: "job.ready", data: {} });
+  assert.deepEqual(
+    (await take(subscription, 1)).map(({ type, seq }) => [type, seq]),
+    [["job.ready", 21]],
+  );
+});
+
+test("what cannot be replayed becomes one reset with the present state", async (t) => {
+  const first = await startHarness(t);
+  const client = await connect(t, first);
+  const subscription = client.subscribe();
+  await take(subscription, 1);
+  first.events.publish(event);
+  await take(subscription, 1);
+  await first.server.close();
+  const second = await startHarness(t, { directory: first.directory, hub: { epoch: "epoch-2" } });
+  const [reset] = await take(subscription, 1);
+  assert.ok(reset?.type === "reset");
+  assert.deepEqual([reset.epoch, reset.seq, reset.snapshot.roots.length], ["epoch-2", 0, 1]);
+  second.events.publish(event);
+  const [live] = await take(subscription, 1);
+  assert.deepEqual([live?.type, live?.epoch, live?.seq], ["job.layer", "epoch-2", 1]);
+  assert.equal(client.server.epoch, "epoch-2");
+});
+
+test("a reader that falls far behind is resumed from the ring once it has caught up", async (t) => {
+  const harness = await startHarness(t);
+  const { events } = harness;
+  const client = await connect(t, harness);
+  const subscription = client.subscribe({ since: { epoch: "epoch-1", seq: 0 } });
+  for (let n = 0; n < 9000; n += 1) events.publish(event);
+  assert.deepEqual(
+    (await take(subscription, 9000)).map(({ seq }) => seq),
+    range(1, 9000),
+  );
+});
+
+test("leaving the loop of a subscription closes it at the daemon", async (t) => {
+  const harness = await startHarness(t);
+  const client = await connect(t, harness);
+  for (let n = 0; n < 40; n += 1) {
+    for await (const item of client.subscribe()) {
+      assert.equal(item.type, "snapshot");
+      break;
+    }
+    await client.request("server/status", {});
+  }
+});
+
+test("a request waits for a lost connection to come back", async (t) => {
+  const harness = await startHarness(t);
+  const client = await connect(t, harness);
+  await harness.server.closeSessions(1001, "test");
+  assert.equal((await client.request("root/list", {})).roots.length, 1);
+});
+
+test("a request that was under way when the connection was lost is DAEMON_UNREACHABLE, not repeated", async (t) => {
+  const harness = await startHarness(t);
+  const client = await connect(t, harness);
+  const { jobId } = await client.install({ reference }).started;
+  const waited = harness.services.until("wait");
+  const waiting = client.request("install/wait", { jobId });
+  await waited;
+  const rejected = assert.rejects(waiting, { code: "DAEMON_UNREACHABLE" });
+  await harness.server.closeSessions(1001, "test");
+  await rejected;
+});
+
+test("without reconnect everything ends with the connection", async (t) => {
+  const harness = await startHarness(t);
+  const client = await connect(t, harness, false);
+  const install = client.install({ reference });
+  await install.started;
+  const subscription = client.subscribe();
+  await take(subscription, 1);
+  const next = subscription.next();
+  const rejected = Promise.all([
+    assert.rejects(install.finished, { code: "DAEMON_UNREACHABLE" }),
+    assert.rejects(next, { code: "DAEMON_UNREACHABLE" }),
+  ]);
+  await harness.server.closeSessions(1001, "test");
+  await rejected;
+  await assert.rejects(client.request("root/list", {}), { code: "DAEMON_UNREACHABLE" });
+});
+
+test("a daemon that does not come back is DAEMON_UNREACHABLE in the end", async (t) => {
+  const harness = await startHarness(t);
+  const client = await StratadClient.connect({ endpoint: harness.full, reconnectTimeoutMs: 50 });
+  const install = client.install({ reference });
+  await install.started;
+  await harness.server.close();
+  await assert.rejects(install.finished, { code: "DAEMON_UNREACHABLE" });
+  await client.close();
+});

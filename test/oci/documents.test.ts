@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pairLayers, parseConfig, parseIndex, parseLayout, parseManifest } from "../../src/oci/documents.js";
+import { isForeignLayer, layerCodec, OCI_INDEX, OCI_MANIFEST } from "../../src/oci/media-types.js";
+
+const digest = `sha256:${"1".repeat(64)}`;
+const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: 2 };
+const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest, size: 3 };
+const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: [layer] };
+const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [{ ...layer, mediaType: OCI_MANIFEST }] };
+const bytes = (value: unknown) => Buffer.from(JSON.stringify(value));
+
+test("a manifest is read, fields that are not known are no error and do not come along", () => {
+  const read = parseManifest(bytes({ ...manifest, extra: 1, layers: [{ ...layer, data: "eA==" }] }), OCI_MANIFEST);
+  assert.deepEqual(read, { config, layers: [layer], annotations: {} });
+});
+
+test("null stands for an absent field, as Go writes it", () => {
+  const read = parseManifest(bytes({ ...manifest, annotations: null, artifactType: null }), OCI_MANIFEST);
+  assert.deepEqual(read.annotations, {});
+});
+
+const manifests: readonly (readonly [string, string, unknown])[] = [
+  ["layers and manifests at once", "MANIFEST_AMBIGUOUS", { ...manifest, manifests: [] }],
+  ["another mediaType than its descriptor", "MANIFEST_AMBIGUOUS", { ...manifest, mediaType: OCI_INDEX }],
+  ["schema 1", "MEDIA_TYPE_UNSUPPORTED", { schemaVersion: 1, fsLayers: [] }],
+  ["schema 3", "MANIFEST_INVALID", { ...manifest, schemaVersion: 3 }],
+  ["no config", "MANIFEST_INVALID", { ...manifest, config: undefined }],
+  ["a list instead of an object", "MANIFEST_INVALID", [manifest]],
+  ["null instead of an object", "MANIFEST_INVALID", null],
+  ["a size that is negative", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, size: -1 }] }],
+  ["a size that is a text", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, size: "3" }] }],
+  ["a size that is a fraction", "DESCRIPTOR_INVALID", { ...manifest, config: { ...config, size: 1.5 } }],
+  ["a size beyond what is exact", "DESCRIPTOR_INVALID", { ...manifest, config: { ...config, size: 2 ** 60 } }],
+  ["a descriptor without digest", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, digest: undefined }] }],
+  ["a digest of another form", "DIGEST_FORMAT", { ...manifest, layers: [{ ...layer, digest: "sha256:../x" }] }],
+  ["no layers", "NO_LAYERS", { ...manifest, layers: [] }],
+  ["null layers", "NO_LAYERS", { ...manifest, layers: null }],
+  ["too many layers", "LIMIT_LAYERS", { ...manifest, layers: Array(513).fill(layer) }],
+  [
+    "a chart",
+    "NOT_AN_IMAGE",
+    { ...manifest, config: { ...config, mediaType: "application/vnd.cncf.helm.config.v1+json" } },
+  ],
+  [
+    "an artifact",
+    "NOT_AN_IMAGE",
+    {
+      ...manifest,
+      layers: [],
+      artifactType: "a/b",
+      config: { ...config, mediaType: "application/vnd.oci.empty.v1+json" },
+    },
+  ],
+  [
+    "a layer that is no tar",
+    "MEDIA_TYPE_UNSUPPORTED",
+    { ...manifest, layers: [{ ...layer, mediaType: "text/plain" }] },
+  ],
+];
+for (const [what, code, document] of manifests) {
+  test(`a manifest with ${what} is ${code}`, () => {
+    assert.throws(() => parseManifest(bytes(document), OCI_MANIFEST), { code });
+  });
+}
+
+test("an index is read with platforms and annotations", () => {
+  const platform = { os: "linux", architecture: "arm64", variant: "v8" };
+  const read = parseIndex(bytes({ ...index, manifests: [{ ...layer, mediaType: OCI_MANIFEST, platform }] }), OCI_INDEX);
+  assert.deepEqual(read.manifests, [{ ...layer, mediaType: OCI_MANIFEST, platform }]);
+});
+
+test("an index with layers is ambiguous", () => {
+  assert.throws(() => parseIndex(bytes({ ...index, layers: [] }), OCI_INDEX), { code: "MANIFEST_AMBIGUOUS" });
+});
+
+test("a config gives platform and diffIDs, or says what is wrong", () => {
+  const good = { os: "linux", architecture: "amd64", rootfs: { type: "layers", diff_ids: [digest] }, history: null };
+  assert.deepEqual(parseConfig(bytes(good)), { platform: { os: "linux", architecture: "amd64" }, diffIds: [digest] });
+  const rootfs = { type: "base", diff_ids: [] };
+  assert.throws(() => parseConfig(bytes({ ...good, rootfs })), { code: "ROOTFS_TYPE" });
+  const short = { type: "layers", diff_ids: ["sha256:1"] };
+  assert.throws(() => parseConfig(bytes({ ...good, rootfs: short })), { code: "DIGEST_FORMAT" });
+  assert.throws(() => parseConfig(bytes({})), { code: "MANIFEST_INVALID" });
+});
+
+test("layers and diffIDs must be as many", () => {
+  const read = parseManifest(bytes(manifest), OCI_MANIFEST);
+  const platform = { os: "linux", architecture: "amd64" };
+  assert.throws(() => pairLayers(read, { platform, diffIds: [] }), { code: "LAYER_COUNT" });
+});
+
+test("a layout is of version 1", () => {
+  assert.equal(parseLayout(bytes({ imageLayoutVersion: "1.0.0" })).imageLayoutVersion, "1.0.0");
+  for (const value of [{ imageLayoutVersion: "2.0.0" }, { imageLayoutVersion: 1 }, {}, []]) {
+    assert.throws(() => parseLayout(bytes(value)), { code: "LAYOUT_INVALID" });
+  }
+});
+
+test("a layer's media type names its codec", () => {
+  for (const [mediaType, codec, foreign] of [
+    ["application/vnd.oci.image.layer.v1.tar", "none", false],
+    ["application/vnd.oci.image.layer.v1.tar+gzip", "gzip", false],
+    ["application/vnd.oci.image.layer.v1.tar+zstd", "zstd", false],
+    ["application/vnd.oci.image.layer.v1.tar+xz", "xz", false],
+    ["application/vnd.docker.image.rootfs.diff.tar.gzip", "gzip", false],
+    ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "gzip", true],
+    ["application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "gzip", true],
+  ] as const) {
+    assert.equal(layerCodec(mediaType), codec);
+    assert.equal(isForeignLayer(mediaType), foreign);
+  }
+});

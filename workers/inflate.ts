@@ -1,0 +1,90 @@
+/**
+ * A layer's compressed bytes into its tar, whatever the codec, behind one interface: chunks in, chunks out.
+ *
+ * Owns which engine reads which codec and the limits that hold for all of them; the exact framing of each codec stands in its
+ * own file. The consumer may work synchronously: engines inflate ahead in libuv's pool while it does.
+ */
+import { StrataError } from "../src/errors.js";
+import type { ImageLimits } from "../src/limits.js";
+import type { Codec } from "../src/oci/media-types.js";
+import { ByteInput, type ChunkSource } from "./byte-input.js";
+import { gunzip } from "./gunzip.js";
+import { hasZstdMagic, unzstd } from "./unzstd.js";
+
+export type { ChunkSource } from "./byte-input.js";
+
+export interface Inflated {
+  /** Names the engine, for layer.json. */
+  readonly decoder: string;
+  readonly chunks: AsyncIterable<Buffer>;
+}
+
+/**
+ * Codes CODEC_*, MEDIA_TYPE_MISMATCH, MEDIA_TYPE_UNSUPPORTED, LIMIT_BYTES, LIMIT_RATIO, LIMIT_WINDOW. `bytesRead` tells how
+ * much of the blob the source has given, for the ratio.
+ */
+export async function inflate(codec: Codec, source: ChunkSource, limits: ImageLimits): Promise<Inflated> {
+  const input = new ByteInput(source);
+  await refuseMismatch(codec, input);
+  switch (codec) {
+    case "none":
+      return { decoder: "none", chunks: bounded(input.rest(), input, limits) };
+    case "gzip": {
+      const { decoder, chunks } = await gunzip(input, limits);
+      return { decoder, chunks: bounded(chunks, input, limits) };
+    }
+    case "zstd": {
+      const { decoder, chunks } = unzstd(input, limits);
+      return { decoder, chunks: bounded(chunks, input, limits) };
+    }
+    case "xz":
+      throw new StrataError("MEDIA_TYPE_UNSUPPORTED", "Cannot unpack the layer: this release reads no xz");
+  }
+}
+
+/** Ends a bomb while it unpacks: bytes and ratio are judged chunk by chunk. */
+async function* bounded(chunks: AsyncIterable<Buffer>, input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    if (bytes > limits.maxLayerBytes) {
+      throw new StrataError("LIMIT_BYTES", `Cannot unpack the layer: it is larger than ${limits.maxLayerBytes} bytes`);
+    }
+    if (bytes > limits.ratioFloorBytes && bytes > input.bytesRead * limits.maxRatio) {
+      throw new StrataError(
+        "LIMIT_RATIO",
+        `Cannot unpack the layer: it inflates to more than ${limits.maxRatio} times its size`,
+      );
+    }
+    yield chunk;
+  }
+}
+
+const MAGIC_BYTES = 262;
+const USTAR_AT = 257;
+
+/** The first bytes must be what the media type says: a reader that guesses instead would unpack something else than the next. */
+async function refuseMismatch(codec: Codec, input: ByteInput): Promise<void> {
+  const head = await input.peek(MAGIC_BYTES);
+  if (head.length === 0) {
+    const code = codec === "none" ? "TAR_TRUNCATED" : "CODEC_TRUNCATED";
+    throw new StrataError(code, "Cannot unpack the layer: it is empty");
+  }
+  const found = sniff(head);
+  if (found === undefined || found === codec) return;
+  throw new StrataError(
+    "MEDIA_TYPE_MISMATCH",
+    `Cannot unpack the layer: its media type says ${codec}, its first bytes are ${found}`,
+  );
+}
+
+/** Undefined where the bytes are too few or too odd to tell: the codec or the guard then says what is wrong. */
+function sniff(head: Buffer): string | undefined {
+  if (head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b) return "gzip";
+  if (hasZstdMagic(head)) return "zstd";
+  if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]))) return "xz";
+  if (head.subarray(0, 3).equals(Buffer.from("BZh"))) return "bzip2";
+  if (head.length >= MAGIC_BYTES && head.subarray(USTAR_AT, USTAR_AT + 5).equals(Buffer.from("ustar"))) return "none";
+  if (/^\s*<(?:!doctype|html)/i.test(head.toString("latin1"))) return "HTML";
+  return undefined;
+}

@@ -1,0 +1,137 @@
+/**
+ * Worker entry: changesets and a policy into a plan file that link tasks share by ranges.
+ *
+ * Half a million entries are no work, and no message, for the main thread. A range holds whole runs of the depth-first plan;
+ * it makes the directories it needs itself, so that ranges may be linked side by side, and a directory that reaches beyond
+ * its range gets its mode and time in the last one.
+ */
+import { hash } from "node:crypto";
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { StrataError } from "../src/errors.js";
+import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
+import { type Changeset, decodeChangeset } from "../src/overlap/changeset.js";
+import { type PlannedEntry, planRoot, type RootPlan } from "../src/overlap/plan-root.js";
+import { type Outcome, outcomeOf, type PlanRange, type PlanResultMessage, type PlanTask } from "../src/tasks.js";
+import { encodeOperation, type LinkOperation } from "./link-operations.js";
+import { storedDirectoryMode, storedFileMode } from "./stored-mode.js";
+
+/** Below this many entries a second worker costs more than it saves. */
+const MIN_RANGE_ENTRIES = 4096;
+
+export default (task: PlanTask): Promise<Outcome<PlanResultMessage>> =>
+  outcomeOf("Cannot plan the root", () => plan(task));
+
+function plan(task: PlanTask): PlanResultMessage {
+  const result = planRoot(task.changesets.map(readChangeset), task.policy);
+  if (!result.ok) {
+    return { ok: false, conflicts: result.conflicts.slice(0, MAX_CONFLICTS_LISTED), total: result.conflicts.length };
+  }
+  const { plan } = result;
+  if (plan.length > task.limits.maxEntriesPerImage) {
+    throw new StrataError(
+      "LIMIT_ENTRIES",
+      `Cannot plan the root: it has more than ${task.limits.maxEntriesPerImage} entries`,
+    );
+  }
+  const bytes = plan.reduce((sum, { entry }) => sum + (entry.type === "file" ? entry.size : 0), 0);
+  if (bytes > task.limits.maxImageBytes) {
+    throw new StrataError("LIMIT_BYTES", `Cannot plan the root: it is larger than ${task.limits.maxImageBytes} bytes`);
+  }
+  return { ok: true, ...writePlan(`${task.staging}/plan`, plan, task.ranges), entries: plan.length, bytes };
+}
+
+function readChangeset({ path, sha256 }: PlanTask["changesets"][number]): Changeset {
+  const bytes = readFileSync(path);
+  if (hash("sha256", bytes, "hex") !== sha256) {
+    throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not the changeset that was committed`);
+  }
+  return decodeChangeset(bytes.toString("latin1"));
+}
+
+interface PlanFile {
+  readonly plan: string;
+  readonly ranges: readonly PlanRange[];
+  readonly last: PlanRange;
+}
+
+function writePlan(path: string, plan: RootPlan, wanted: number): PlanFile {
+  const perRange = Math.max(MIN_RANGE_ENTRIES, Math.ceil(plan.length / wanted));
+  const late = lateDirectories(plan, perRange);
+  const fd = openSync(path, "wx", 0o600);
+  let at = 0;
+  const write = (operations: Iterable<LinkOperation>): PlanRange => {
+    const start = at;
+    let text = "";
+    for (const operation of operations) text += encodeOperation(operation);
+    const bytes = Buffer.from(text, "latin1");
+    while (at < start + bytes.length) at += writeSync(fd, bytes, at - start);
+    return { start, end: at };
+  };
+  try {
+    const ranges: PlanRange[] = [];
+    for (let from = 0; from < plan.length; from += perRange)
+      ranges.push(write(operations(plan, from, from + perRange, late)));
+    const last = write([...late.values()].reverse());
+    return { plan: path, ranges, last };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The directories that stand open at a range's border, outermost first, with the attributes they get in the end. */
+function lateDirectories(plan: RootPlan, perRange: number): Map<string, LinkOperation> {
+  const needed = new Set<string>();
+  for (let border = perRange; border < plan.length; border += perRange) {
+    for (const path of ancestors((plan[border] as PlannedEntry).entry.path)) needed.add(path);
+  }
+  const late = new Map<string, LinkOperation>();
+  if (needed.size === 0) return late;
+  for (const { entry } of plan) {
+    if ((entry.type === "dir" || entry.type === "implied") && needed.has(entry.path)) {
+      late.set(entry.path, { kind: "attributes", path: entry.path, ...directoryAttributes(entry) });
+    }
+  }
+  return late;
+}
+
+function* operations(
+  plan: RootPlan,
+  from: number,
+  to: number,
+  late: ReadonlyMap<string, LinkOperation>,
+): Generator<LinkOperation> {
+  const first = plan[from];
+  if (first !== undefined) for (const path of ancestors(first.entry.path)) yield { kind: "ensure", path };
+  for (let i = from; i < Math.min(to, plan.length); i += 1) {
+    const { layer, entry } = plan[i] as PlannedEntry;
+    switch (entry.type) {
+      case "dir":
+      case "implied":
+        if (late.has(entry.path)) yield { kind: "ensure", path: entry.path };
+        else yield { kind: "directory", path: entry.path, ...directoryAttributes(entry) };
+        break;
+      case "file":
+        // Empty files are created, never linked: they are the inode that runs out of links.
+        if (entry.size === 0)
+          yield { kind: "empty", path: entry.path, mode: storedFileMode(entry.mode), mtime: entry.mtime };
+        else yield { kind: "link", path: entry.path, layer };
+        break;
+      case "hardlink":
+        yield { kind: "link", path: entry.path, layer };
+        break;
+      case "symlink":
+        yield { kind: "symlink", path: entry.path, mtime: entry.mtime, target: entry.target };
+        break;
+    }
+  }
+}
+
+function directoryAttributes(entry: PlannedEntry["entry"]): { mode: number; mtime: number } {
+  return entry.type === "dir"
+    ? { mode: storedDirectoryMode(entry.mode), mtime: entry.mtime }
+    : { mode: 0o755, mtime: 0 };
+}
+
+function* ancestors(path: string): Generator<string> {
+  for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) yield path.slice(0, slash);
+}
