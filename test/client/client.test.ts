@@ -83,6 +83,22 @@ test("errors of the daemon are StrataErrors with all they carry", async (t) => {
   await client.close();
 });
 
+test("a refused install that nobody looks at is no unhandled rejection", async (t) => {
+  const { services, full } = await startHarness(t);
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  t.after(() => process.off("unhandledRejection", note));
+  const client = await StratadClient.connect({ endpoint: full });
+  services.refuseStart = new StrataError("BUSY", "Cannot start: full");
+  client.install({ reference });
+  await services.until("start");
+  await client.request("server/status", {});
+  await new Promise(setImmediate);
+  assert.deepEqual(unhandled, []);
+  await client.close();
+});
+
 test("params that do not fit are refused without a frame", async (t) => {
   const { services, full } = await startHarness(t);
   const client = await StratadClient.connect({ endpoint: full });

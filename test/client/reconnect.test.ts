@@ -156,18 +156,6 @@ test("what cannot be replayed becomes one reset with the present state", async (
   assert.equal(client.server.epoch, "epoch-2");
 });
 
-test("a reader that falls far behind is resumed from the ring once it has caught up", async (t) => {
-  const harness = await startHarness(t);
-  const { events } = harness;
-  const client = await connect(t, harness);
-  const subscription = client.subscribe({ since: { epoch: "epoch-1", seq: 0 } });
-  for (let n = 0; n < 9000; n += 1) events.publish(event);
-  assert.deepEqual(
-    (await take(subscription, 9000)).map(({ seq }) => seq),
-    range(1, 9000),
-  );
-});
-
 test("leaving the loop of a subscription closes it at the daemon", async (t) => {
   const harness = await startHarness(t);
   const client = await connect(t, harness);

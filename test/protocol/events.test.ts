@@ -125,6 +125,22 @@ for (const [what, since] of elsewhere) {
   });
 }
 
+test("what is published during a replay waits its turn until the receiver flows", () => {
+  const hub = createHub();
+  for (let n = 0; n < 3; n += 1) hub.publish(event);
+  const sink = new Sink();
+  sink.flowing = false;
+  const { subscription } = hub.open(sink, { since: { epoch: "e", seq: 0 } });
+  subscription.start();
+  hub.publish(event);
+  hub.bookmark();
+  assert.deepEqual(sink.seqs, []);
+  sink.flowing = true;
+  subscription.pump();
+  assert.deepEqual(sink.seqs, [1, 2, 3, 4]);
+  hub.close();
+});
+
 test("a bookmark says where the stream stands, and takes no number", () => {
   const hub = createHub();
   const sink = new Sink();

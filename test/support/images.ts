@@ -1,0 +1,75 @@
+/**
+ * Images for tests, as OCI image layouts on the disk: tars from entries or from real directories, in any codec, right or wrong
+ * in one place.
+ */
+import { execFile } from "node:child_process";
+import { randomFillSync } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { pack } from "tar-stream";
+import { json, type TestImage } from "./registry.js";
+
+export interface TarFile {
+  readonly name: string;
+  readonly type?: "file" | "directory" | "symlink" | "link";
+  readonly mode?: number;
+  readonly mtime?: Date;
+  readonly content?: string | Buffer;
+  readonly linkname?: string;
+}
+
+const MTIME = new Date("2026-02-03T04:05:06Z");
+
+/** One tar of these entries, in this order, always the same bytes. */
+export async function tarOf(entries: readonly TarFile[]): Promise<Buffer> {
+  const tar = pack();
+  for (const { name, type = "file", mode, mtime = MTIME, content = "", linkname } of entries) {
+    const defaultMode = type === "directory" ? 0o755 : 0o644;
+    const header = { name, type, mode: mode ?? defaultMode, mtime };
+    if (type === "file") tar.entry(header, content);
+    else tar.entry(linkname === undefined ? header : { ...header, linkname });
+  }
+  tar.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of tar) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** What gzip cannot shrink and no deduplication can share. */
+export const noise = (bytes: number): Buffer => randomFillSync(Buffer.allocUnsafe(bytes));
+
+/** `files` files of `bytes` bytes each below the top-level directory `top`: something that takes a while to unpack. */
+export async function bulkyTar(top: string, files: number, bytes: number): Promise<Buffer> {
+  const entries: TarFile[] = [{ name: `${top}/`, type: "directory" }];
+  for (let i = 0; i < files; i += 1) entries.push({ name: `${top}/file-${i}`, content: noise(bytes) });
+  return tarOf(entries);
+}
+
+/** An OCI image layout with each image under its tag. */
+export async function writeLayout(directory: string, images: Readonly<Record<string, TestImage>>): Promise<void> {
+  await mkdir(join(directory, "blobs/sha256"), { recursive: true });
+  const manifests: object[] = [];
+  for (const [tag, image] of Object.entries(images)) {
+    const { mediaType, digest, size } = image.descriptor;
+    manifests.push({ mediaType, digest, size, annotations: { "org.opencontainers.image.ref.name": tag } });
+    const blobs = [...image.blobs, [digest, image.bytes] as const];
+    const below = [...image.manifests].map(([key, { bytes }]) => [key, bytes] as const);
+    for (const [name, bytes] of [...blobs, ...below]) await writeFile(blobPath(directory, name), bytes);
+  }
+  await writeFile(join(directory, "index.json"), json({ schemaVersion: 2, manifests }));
+  await writeFile(join(directory, "oci-layout"), json({ imageLayoutVersion: "1.0.0" }));
+}
+
+export const blobPath = (layout: string, digest: string): string =>
+  join(layout, "blobs", digest.replace(":", "/"));
+
+/** The digests of an image's layers, the lowest first. */
+export const layerDigests = (image: TestImage): string[] =>
+  (JSON.parse(image.bytes.toString()) as { layers: { digest: string }[] }).layers.map(({ digest }) => digest);
+
+/** What GNU tar makes of `paths` below `directory`, with numeric owners; real files of this machine. */
+export async function realTar(file: string, directory: string, paths: readonly string[]): Promise<void> {
+  const args = ["--create", "--file", file, "--format=posix", "--numeric-owner", "--sort=name", "-C", directory];
+  await promisify(execFile)("tar", [...args, "--warning=no-file-ignored", "--", ...paths]);
+}

@@ -1,0 +1,72 @@
+/**
+ * A directory tree as data, to compare what the daemon assembled with what an outside judge extracted.
+ */
+import { createHash } from "node:crypto";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+export interface TreeEntry {
+  readonly type: "file" | "directory" | "symlink" | "other";
+  /** SHA-256 of a file's content. */
+  readonly content?: string;
+  readonly target?: string;
+  /** The execute bits of a file. */
+  readonly executable?: number;
+  /** In seconds. */
+  readonly mtime: number;
+}
+
+export interface TreeFacts {
+  /** By path, bytes as latin1; without the top directory itself. */
+  readonly entries: ReadonlyMap<string, TreeEntry>;
+  /** Files that have a write bit. */
+  readonly writable: readonly string[];
+}
+
+export function readTree(top: string): TreeFacts {
+  const entries = new Map<string, TreeEntry>();
+  const writable: string[] = [];
+  const walk = (directory: string): void => {
+    for (const name of readdirSync(Buffer.from(`${top}/${directory}`, "latin1"), "latin1")) {
+      const path = directory === "" ? name : `${directory}/${name}`;
+      const onDisk = Buffer.from(`${top}/${path}`, "latin1");
+      const stat = lstatSync(onDisk);
+      const mtime = Math.floor(stat.mtimeMs / 1000);
+      if (stat.isDirectory()) {
+        entries.set(path, { type: "directory", mtime });
+        walk(path);
+      } else if (stat.isSymbolicLink()) {
+        entries.set(path, { type: "symlink", mtime, target: readlinkSync(onDisk, "latin1") });
+      } else if (stat.isFile()) {
+        const content = createHash("sha256").update(readFileSync(onDisk)).digest("hex");
+        entries.set(path, { type: "file", mtime, content, executable: stat.mode & 0o111 });
+        if ((stat.mode & 0o222) !== 0) writable.push(path);
+      } else {
+        entries.set(path, { type: "other", mtime });
+      }
+    }
+  };
+  walk("");
+  return { entries, writable };
+}
+
+const MAX_SHOWN = 10;
+
+/** What is different, path for path; empty where the trees are the same. */
+export function differences(actual: TreeFacts, expected: TreeFacts): string[] {
+  const paths = new Set([...actual.entries.keys(), ...expected.entries.keys()]);
+  const found: string[] = [];
+  for (const path of [...paths].sort()) {
+    const [is, should] = [actual.entries.get(path), expected.entries.get(path)].map((entry) => JSON.stringify(entry));
+    if (is !== should) found.push(`${path}: ${is ?? "missing"}, not ${should ?? "missing"}`);
+  }
+  return found.length <= MAX_SHOWN ? found : [...found.slice(0, MAX_SHOWN), `and ${found.length - MAX_SHOWN} more`];
+}
+
+/** Everything below a directory, by path; empty where it is not there. */
+export function everythingBelow(directory: string): string[] {
+  try {
+    return readdirSync(directory, { recursive: true, encoding: "latin1" });
+  } catch {
+    return [];
+  }
+}
