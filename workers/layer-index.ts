@@ -16,11 +16,11 @@ export interface DirectoryNode {
   readonly depth: number;
 }
 
-/** A file, symlink or hard link; its entry is complete once its content is written. */
+/** A file, symlink or hard link; the hash of a file's content comes when it is written. */
 export interface LeafNode {
   readonly kind: "leaf";
   readonly path: string;
-  entry: Entry | undefined;
+  entry: Entry;
 }
 
 export type Node = DirectoryNode | LeafNode;
@@ -81,7 +81,7 @@ export class LayerIndex {
     return false;
   }
 
-  addLeaf(path: string, parent: DirectoryNode, entry?: Entry): LeafNode {
+  addLeaf(path: string, parent: DirectoryNode, entry: Entry): LeafNode {
     if (this.#nodes.has(path)) refuse("DUPLICATE_PATH", path, "the archive has this path already");
     const leaf: LeafNode = { kind: "leaf", path, entry };
     this.#add(leaf, parent);
@@ -90,21 +90,30 @@ export class LayerIndex {
 
   /** A whiteout or an opaque marker: it hides lower layers only, so it never collides with this layer's own entries. */
   addMark(mark: Entry & { type: "whiteout" | "opaque" }): void {
-    for (let slash = mark.path.indexOf("/"); slash !== -1; slash = mark.path.indexOf("/", slash + 1)) {
-      const above = mark.path.slice(0, slash);
-      if (this.#nodes.get(above)?.kind === "leaf")
-        refuse("PARENT_NOT_DIR", mark.path, `${printableName(above)} is no directory`);
-    }
+    this.#refuseBelowLeaf(mark);
     this.#marks.set(`${mark.type} ${mark.path}`, mark);
     this.#refuseTooMany(mark.path);
+  }
+
+  /** All entries are known: what a mark stands below may have come after it. PARENT_NOT_DIR, in any order. */
+  refuseMisplacedMarks(): void {
+    for (const mark of this.#marks.values()) this.#refuseBelowLeaf(mark);
+  }
+
+  #refuseBelowLeaf({ type, path }: Entry): void {
+    const mark = type === "opaque" ? `${path}/` : path;
+    for (let slash = mark.indexOf("/"); slash !== -1; slash = mark.indexOf("/", slash + 1)) {
+      const above = mark.slice(0, slash);
+      if (this.#nodes.get(above)?.kind === "leaf")
+        refuse("PARENT_NOT_DIR", path, `${printableName(above)} is no directory`);
+    }
   }
 
   /** The layer's entries, depth first in the archive's order, then its whiteouts. */
   *changeset(): Generator<Entry> {
     for (const node of this.nodes()) {
-      if (node.kind === "leaf") {
-        if (node.entry !== undefined) yield node.entry;
-      } else if (node.attributes === undefined) yield { type: "implied", path: node.path };
+      if (node.kind === "leaf") yield node.entry;
+      else if (node.attributes === undefined) yield { type: "implied", path: node.path };
       else yield { type: "dir", path: node.path, ...node.attributes };
     }
     yield* this.#marks.values();

@@ -20,8 +20,8 @@ function remove(path: Buffer): void {
   const stack: { path: Buffer; listed: boolean }[] = [{ path, listed: false }];
   for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
     if (top.listed) {
-      ignoring("ENOENT", () => rmdirSync(top.path));
-      stack.pop();
+      if (removeEmpty(top.path)) stack.pop();
+      else top.listed = false;
       continue;
     }
     top.listed = true;
@@ -31,6 +31,18 @@ function remove(path: Buffer): void {
       else ignoring("ENOENT", () => unlinkSync(childPath));
     }
   }
+}
+
+/** False where something came in since it was listed: a worker that is being ended may still write for a moment. */
+function removeEmpty(path: Buffer): boolean {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === "ENOTEMPTY" || errno === "EEXIST") return false;
+    if (errno !== "ENOENT") throw error;
+  }
+  return true;
 }
 
 function list(path: Buffer): ReturnType<typeof readEntries> {

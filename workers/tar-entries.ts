@@ -25,7 +25,9 @@ export class SecondReader implements TarSink {
   readonly #expected: TarEntry[] = [];
   #mirrored: TarEntry | undefined;
   #failure: StrataError | undefined;
-  #drained: Promise<void> | undefined;
+  #drained: Promise<unknown> | undefined;
+  /** However tar-stream ends; nothing waits for it in any other way, for it may have ended already. */
+  #closed: Promise<void> | undefined;
 
   constructor(sink: TarSink) {
     this.#sink = sink;
@@ -64,10 +66,8 @@ export class SecondReader implements TarSink {
   async finish(): Promise<void> {
     const stream = this.#stream;
     if (stream === undefined) return;
-    await new Promise<void>((resolve) => {
-      stream.on("close", () => resolve());
-      stream.end(undefined);
-    });
+    stream.end(undefined);
+    await this.#closed;
     if (this.#failure !== undefined) throw this.#failure;
     const [missed] = this.#expected;
     if (missed !== undefined) throw ambiguous(missed, "another reader does not see it");
@@ -81,14 +81,13 @@ export class SecondReader implements TarSink {
     this.#stream ??= this.#open();
     if (this.#stream.write(bytes) || this.#drained !== undefined) return;
     const stream = this.#stream;
-    this.#drained = new Promise((resolve) => {
-      stream.once("drain", () => resolve());
-      stream.once("close", () => resolve());
-    });
+    const drain = new Promise<void>((resolve) => stream.once("drain", () => resolve()));
+    this.#drained = Promise.race([drain, this.#closed]);
   }
 
   #open(): Extract {
     const stream = extract();
+    this.#closed = new Promise((resolve) => stream.once("close", () => resolve()));
     stream.on("entry", (headers, body, next) => {
       const entry = this.#expected.shift();
       const difference = entry === undefined ? "another reader sees an entry more" : differs(entry, headers);

@@ -7,6 +7,7 @@
  */
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
+import { printable, printableName } from "../src/printable.js";
 import { BLOCK, isZeroBlock, parseHeader, type RawHeader } from "./tar-header.js";
 import { type PaxRecords, parsePax } from "./tar-pax.js";
 
@@ -203,10 +204,11 @@ export class TarGuard {
 
   #beginEntry(header: RawHeader, block: Buffer, at: number): void {
     const pax = this.#pax;
+    const name = pax?.path ?? this.#longName ?? header.name;
     const entry: TarEntry = {
       index: this.#entries,
-      type: this.#typeOf(header),
-      name: pax?.path ?? this.#longName ?? header.name,
+      type: this.#typeOf(header, name),
+      name,
       linkName: pax?.linkpath ?? this.#longLink ?? header.linkName,
       mode: header.mode,
       mtime: clampTime(pax?.mtime ?? header.mtime),
@@ -230,7 +232,7 @@ export class TarGuard {
     }
   }
 
-  #typeOf({ typeflag }: RawHeader): TarType {
+  #typeOf({ typeflag }: RawHeader, name: string): TarType {
     switch (typeflag) {
       case "0":
       case "\0":
@@ -243,9 +245,9 @@ export class TarGuard {
       case "5":
         return "dir";
       case "S":
-        return this.#refuse("TAR_SPARSE", "a sparse file");
+        return this.#refuse("TAR_SPARSE", "a sparse file", name);
       default:
-        return this.#refuse("ENTRY_TYPE", `an entry of type ${JSON.stringify(typeflag)}`);
+        return this.#refuse("ENTRY_TYPE", `an entry of type "${printable(typeflag)}"`, name);
     }
   }
 
@@ -257,14 +259,14 @@ export class TarGuard {
   }
 
   #refuseShape(entry: TarEntry, header: RawHeader): void {
-    if (this.#entries >= this.#limits.maxEntriesPerLayer)
-      this.#refuse("LIMIT_ENTRIES", `more than ${this.#limits.maxEntriesPerLayer} entries`);
     const { type, size, name } = entry;
+    if (this.#entries >= this.#limits.maxEntriesPerLayer)
+      this.#refuse("LIMIT_ENTRIES", `more than ${this.#limits.maxEntriesPerLayer} entries`, name);
     // A reader that skips the body and one that does not would see different entries from here on.
     if (type !== "file" && (size > 0 || header.size > 0))
-      this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`);
-    if (type === "file" && name.endsWith("/")) this.#refuse("TAR_AMBIGUOUS", "a file whose name ends in a slash");
-    if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`);
+      this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`, name);
+    if (type === "file" && name.endsWith("/")) this.#refuse("TAR_AMBIGUOUS", "a file whose name ends in a slash", name);
+    if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`, name);
   }
 
   #takeBody(chunk: Buffer, at: number): number {
@@ -304,14 +306,16 @@ export class TarGuard {
     return whole;
   }
 
-  #refuse(code: TarCode, fact: string): never {
+  #refuse(code: TarCode, fact: string, name?: string): never {
+    const entryName = name === undefined ? {} : { entryName: printableName(name) };
     throw new StrataError(code, `Cannot unpack the layer: ${fact} (entry ${this.#entries})`, {
-      details: { entryIndex: this.#entries },
+      details: { entryIndex: this.#entries, ...entryName },
     });
   }
 }
 
 export type TarCode =
+  | "BAD_LINK"
   | "BAD_NAME"
   | "ENTRY_TYPE"
   | "LIMIT_BYTES"

@@ -22,7 +22,7 @@ const ZERO = 0x30;
 /** A record's length never needs more digits: the header itself is bounded. */
 const MAX_LENGTH_DIGITS = 8;
 
-/** Refuses with TAR_PAX, TAR_SIZE or BAD_NAME. */
+/** Refuses with TAR_PAX, TAR_SIZE, BAD_NAME or BAD_LINK. */
 export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
   const found: { path?: string; linkpath?: string; size?: number; mtime?: number } = {};
   let sparse = false;
@@ -38,7 +38,8 @@ export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
     if (key === "path" || key === "linkpath") {
       if (found[key] !== undefined) refuse("TAR_PAX", `${key} twice in one extended header`);
       if (value === "") refuse("TAR_PAX", `an empty ${key} in an extended header`);
-      if (value.includes("\0")) refuse("BAD_NAME", `a NUL in the ${key} of an extended header`);
+      if (value.includes("\0"))
+        refuse(key === "path" ? "BAD_NAME" : "BAD_LINK", `a NUL in the ${key} of an extended header`);
       found[key] = value;
     } else if (key === "size") {
       if (found.size !== undefined) refuse("TAR_PAX", "size twice in one extended header");

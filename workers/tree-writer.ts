@@ -5,11 +5,10 @@
  * this very layer. Files keep their mode without write bits, because every root shares their inodes (invariant 6).
  * Knows no policy: whiteouts and hard links whose target the layer lacks become data (invariant 8).
  */
-import { createHash, type Hash, hash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import {
   chmodSync,
   closeSync,
-  constants,
   futimesSync,
   linkSync,
   lutimesSync,
@@ -24,27 +23,31 @@ import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import { diskPath } from "./disk-path.js";
+import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-guard.js";
 import { parsePath } from "./tar-path.js";
+import type { WriteBehind } from "./write-behind.js";
 
-const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
 const PERMISSIONS = 0o777;
 const SETID = 0o7000;
 const WHITEOUT = ".wh.";
+const AUFS = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
 
-interface OpenFile {
-  readonly leaf: LeafNode;
-  readonly fd: number;
-  readonly mode: number;
-  readonly mtime: number;
-  readonly size: number;
-  /** Absent until the content turns out to come in more than one piece. */
-  hash: Hash | undefined;
-  sha256: string | undefined;
-}
+type FileEntry = Entry & { readonly type: "file" };
+
+/** Where the content of the entry that is being read goes: into a batch, or straight to a file that is too large for one. */
+type OpenFile =
+  | { readonly kind: "batched" }
+  | {
+      readonly kind: "direct";
+      readonly leaf: LeafNode;
+      readonly entry: FileEntry;
+      readonly fd: number;
+      readonly hash: Hash;
+    };
 
 export interface TreeCounts {
   entries: number;
@@ -69,25 +72,26 @@ export class TreeWriter implements TarSink {
   };
   readonly #tree: string;
   readonly #limits: ImageLimits;
+  /** The tree's path and a slash, as the bytes that come before every path in it. */
+  readonly #prefix: Buffer;
+  readonly #behind: WriteBehind;
   #file: OpenFile | undefined;
+  /** Made last: what they link to may still be on its way to the disk. */
+  readonly #links: { readonly path: string; readonly target: string }[] = [];
   /** Hard links to names that have not come yet: refused if they still come, data if they never do. */
-  readonly #unresolved: (Entry & { type: "unresolved" })[] = [];
+  readonly #unresolved: { readonly link: Entry & { type: "unresolved" }; readonly from: TarEntry }[] = [];
 
-  /** `tree` is an empty directory of the caller's, in staging. */
-  constructor(tree: string, limits: ImageLimits) {
+  /** `tree` is an empty directory of the caller's, in staging. `behind` is the thread's, and is left empty. */
+  constructor(tree: string, limits: ImageLimits, behind: WriteBehind) {
     this.#tree = tree;
+    this.#prefix = Buffer.from(`${tree}/`);
     this.#limits = limits;
+    this.#behind = behind;
     this.index = new LayerIndex(limits);
   }
 
   entry(entry: TarEntry): void {
-    try {
-      this.#add(entry);
-    } catch (thrown) {
-      throw thrown instanceof StrataError
-        ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
-        : thrown;
-    }
+    naming(entry, () => this.#add(entry));
     const { dropped } = this.counts;
     if (entry.mode & SETID) dropped.setid += 1;
     if (entry.owned) dropped.ownership += 1;
@@ -97,34 +101,33 @@ export class TreeWriter implements TarSink {
   data(piece: Buffer): void {
     const file = this.#file;
     if (file === undefined) return;
-    if (piece.length === file.size) file.sha256 = hash("sha256", piece, "hex");
-    else {
-      file.hash ??= createHash("sha256");
-      file.hash.update(piece);
+    if (file.kind === "batched") {
+      this.#behind.append(piece);
+      return;
     }
-    for (let at = 0; at < piece.length; ) at += writeSync(file.fd, piece, at, piece.length - at);
+    file.hash.update(piece);
+    for (let at = 0; at < piece.length; ) at += writeSync(file.fd, piece, at);
   }
 
   end(): void {
     const file = this.#file;
-    if (file === undefined) return;
+    if (file?.kind !== "direct") {
+      this.#file = undefined;
+      return;
+    }
+    const { leaf, entry, fd } = file;
+    futimesSync(fd, entry.mtime, entry.mtime);
     this.#file = undefined;
-    const { leaf, fd, mode, mtime, size } = file;
-    futimesSync(fd, mtime, mtime);
     closeSync(fd);
-    const sha256 = file.sha256 ?? file.hash?.digest("hex") ?? EMPTY_SHA256;
-    leaf.entry = { type: "file", path: leaf.path, mode, mtime, size, sha256 };
-    this.counts.files += 1;
-    this.counts.bytes += size;
+    leaf.entry = { ...entry, sha256: file.hash.digest("hex") };
   }
 
   /** All entries were given: checks what only the whole archive can tell, and sets the directories' modes and times. */
   finish(): void {
-    for (const link of this.#unresolved) {
-      if (this.index.get(link.target) !== undefined) {
-        refuse("HARDLINK_TARGET", link.path, `its target ${printableName(link.target)} comes later in the archive`);
-      }
-    }
+    for (const { link, from } of this.#unresolved) naming(from, () => this.#refuseResolved(link));
+    this.index.refuseMisplacedMarks();
+    this.#behind.flush();
+    for (const { path, target } of this.#links) linkSync(this.#diskPath(target), this.#diskPath(path));
     this.counts.unresolved = this.#unresolved.length;
     this.counts.entries = this.index.size;
     const directories: DirectoryNode[] = [];
@@ -139,8 +142,9 @@ export class TreeWriter implements TarSink {
 
   /** After a refusal: nothing of an archive stays open. */
   abandon(): void {
-    if (this.#file !== undefined) closeSync(this.#file.fd);
+    if (this.#file?.kind === "direct") closeSync(this.#file.fd);
     this.#file = undefined;
+    this.#behind.discard();
   }
 
   #add(entry: TarEntry): void {
@@ -149,11 +153,7 @@ export class TreeWriter implements TarSink {
       if (entry.type !== "dir") refuse("ROOT_TYPE", entry.name, `the image root is a ${entry.type}`);
       return;
     }
-    const slash = path.lastIndexOf("/");
-    if (path.startsWith(WHITEOUT, slash + 1)) {
-      this.#whiteout(entry, path, path.slice(slash + 1));
-      return;
-    }
+    if (path.includes(WHITEOUT) && this.#reserved(entry, path)) return;
     const parent = this.index.parentOf(path, this.#makeDirectory);
     switch (entry.type) {
       case "dir":
@@ -171,6 +171,12 @@ export class TreeWriter implements TarSink {
     }
   }
 
+  #refuseResolved({ path, target }: Entry & { type: "unresolved" }): void {
+    this.#refuseLinkedAncestor(target, path);
+    if (this.index.get(target) !== undefined)
+      refuse("HARDLINK_TARGET", path, `its target ${printableName(target)} comes later in the archive`);
+  }
+
   #directory(entry: TarEntry, path: string, parent: DirectoryNode): void {
     const isNew = this.index.declareDirectory(path, parent, { mode: entry.mode & PERMISSIONS, mtime: entry.mtime });
     if (isNew) this.#makeDirectory({ path });
@@ -181,18 +187,20 @@ export class TreeWriter implements TarSink {
     mkdirSync(this.#diskPath(path), IMPLIED_MODE);
   };
 
-  #openFile(entry: TarEntry, path: string, parent: DirectoryNode): void {
-    const leaf = this.index.addLeaf(path, parent);
-    const fd = openSync(this.#diskPath(path), CREATE, storedFileMode(entry.mode));
-    this.#file = {
-      leaf,
-      fd,
-      mode: entry.mode & PERMISSIONS,
-      mtime: entry.mtime,
-      size: entry.size,
-      hash: undefined,
-      sha256: undefined,
-    };
+  #openFile({ mode, mtime, size }: TarEntry, path: string, parent: DirectoryNode): void {
+    const entry: FileEntry = { type: "file", path, mode: mode & PERMISSIONS, mtime, size, sha256: "" };
+    const leaf = this.index.addLeaf(path, parent, entry);
+    this.counts.files += 1;
+    this.counts.bytes += size;
+    if (this.#behind.takes(size)) {
+      this.#file = { kind: "batched" };
+      this.#behind.add({ prefix: this.#prefix, path, mode: storedFileMode(mode), mtime, size }, (sha256) => {
+        leaf.entry = { ...entry, sha256 };
+      });
+      return;
+    }
+    const fd = openSync(this.#diskPath(path), CREATE, storedFileMode(mode));
+    this.#file = { kind: "direct", leaf, entry, fd, hash: createHash("sha256") };
   }
 
   #symlink(entry: TarEntry, path: string, parent: DirectoryNode): void {
@@ -208,34 +216,31 @@ export class TreeWriter implements TarSink {
     if (escapes(path, target)) this.counts.escapingSymlinks += 1;
   }
 
-  #hardlink(entry: TarEntry, path: string, parent: DirectoryNode): void {
-    if (entry.linkName === "") refuse("BAD_NAME", path, "a hard link without a target");
-    const target = hardlinkTarget(entry.linkName, path, this.#limits);
+  #hardlink(from: TarEntry, path: string, parent: DirectoryNode): void {
+    const { linkName } = from;
+    if (linkName === "") refuse("BAD_NAME", path, "a hard link without a target");
+    const target = hardlinkTarget(linkName, path, this.#limits);
     this.#refuseLinkedAncestor(target, path);
     const known = this.index.get(target);
     if (known === undefined) {
-      this.#addUnresolved(path, target, parent);
+      this.#addUnresolved(from, { type: "unresolved", path, target }, parent);
       return;
     }
     if (known.kind === "dir") refuse("HARDLINK_TARGET", path, `its target ${printableName(target)} is a directory`);
     const of = known.entry;
-    if (of === undefined) throw new Error("a leaf without its entry, between entries");
     if (of.type === "unresolved") {
-      this.#addUnresolved(path, of.target, parent);
+      this.#addUnresolved(from, { ...of, path }, parent);
       return;
     }
-    this.index.addLeaf(
-      path,
-      parent,
-      of.type === "symlink" ? { ...of, path } : { type: "hardlink", path, target: firstName(of, target) },
-    );
-    linkSync(this.#diskPath(target), this.#diskPath(path));
+    const entry: Entry =
+      of.type === "symlink" ? { ...of, path } : { type: "hardlink", path, target: firstName(of, target) };
+    this.index.addLeaf(path, parent, entry);
+    this.#links.push({ path, target });
   }
 
-  #addUnresolved(path: string, target: string, parent: DirectoryNode): void {
-    const unresolved = { type: "unresolved", path, target } as const;
-    this.index.addLeaf(path, parent, unresolved);
-    this.#unresolved.push(unresolved);
+  #addUnresolved(from: TarEntry, link: Entry & { type: "unresolved" }, parent: DirectoryNode): void {
+    this.index.addLeaf(link.path, parent, link);
+    this.#unresolved.push({ link, from });
   }
 
   /** A target below a symlink or a file of this layer would be found through it by a careless reader. */
@@ -247,15 +252,24 @@ export class TreeWriter implements TarSink {
     }
   }
 
+  /** Names that start in `.wh.` are never anything in a tree: they hide something, or are what aufs kept for itself. */
+  #reserved(entry: TarEntry, path: string): boolean {
+    const components = path.split("/");
+    const first = components.find((component) => component.startsWith(WHITEOUT));
+    if (first === undefined) return false;
+    const base = components.at(-1) as string;
+    if (first.startsWith(AUFS) && first !== OPAQUE) this.counts.dropped.aufs += 1;
+    else if (components.indexOf(first) < components.length - 1)
+      refuse("ENTRY_TYPE", path, `the whiteout ${printableName(first)} is a directory`);
+    else this.#whiteout(entry, path, base);
+    return true;
+  }
+
   #whiteout(entry: TarEntry, path: string, base: string): void {
     if (base === WHITEOUT || base === ".wh.." || base === ".wh...")
       refuse("BAD_NAME", path, "a whiteout of nothing, `.` or `..`");
     if (entry.type !== "file" && entry.type !== "hardlink")
       refuse("ENTRY_TYPE", path, `a whiteout that is a ${entry.type}`);
-    if (base !== OPAQUE && base.startsWith(".wh..wh.")) {
-      this.counts.dropped.aufs += 1;
-      return;
-    }
     const above = path.slice(0, -base.length);
     if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
     else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
@@ -267,7 +281,16 @@ export class TreeWriter implements TarSink {
   }
 }
 
-const EMPTY_SHA256 = hash("sha256", "", "hex");
+/** A refusal on the way says which entry it is about. */
+function naming(entry: TarEntry, action: () => void): void {
+  try {
+    action();
+  } catch (thrown) {
+    throw thrown instanceof StrataError
+      ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
+      : thrown;
+  }
+}
 
 /** Hard links in a chain all name the first: one hop is enough for who reads the changeset. */
 const firstName = (of: Entry, target: string): string => (of.type === "hardlink" ? of.target : target);

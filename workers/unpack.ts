@@ -23,6 +23,10 @@ import { inflate } from "./inflate.js";
 import { SecondReader } from "./tar-entries.js";
 import { TarGuard } from "./tar-guard.js";
 import { TreeWriter } from "./tree-writer.js";
+import { WriteBehind } from "./write-behind.js";
+
+/** One for the thread: its memory and its helper are kept from task to task. */
+const behind = new WriteBehind();
 
 export default (task: UnpackTask): Promise<Outcome<UnpackResult>> =>
   outcomeOf("Cannot unpack the layer", () => unpack(task));
@@ -70,7 +74,7 @@ async function writeTree(task: UnpackTask, reader: BlobReader, progress: TaskPro
   const algorithm = algorithmOf(task.expected.diffId);
   const tree = `${task.staging}/tree`;
   mkdirSync(tree, 0o755);
-  const writer = new TreeWriter(tree, task.limits);
+  const writer = new TreeWriter(tree, task.limits, behind);
   const second = new SecondReader(writer);
   const guard = new TarGuard(second, task.limits);
   const tarHash = createHash(algorithm);

@@ -12,8 +12,6 @@ import { EndpointDocument } from "../../src/messages.js";
 import { until, within } from "./deadline.js";
 import { collect, type Ended, type RunOptions, type Sandbox } from "./sandbox.js";
 
-/** The compiled bin beside these compiled tests. */
-export const mainScript = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 export const checkout = findCheckout(dirname(fileURLToPath(import.meta.url)));
 export const fixtureImages = join(checkout, "test/fixtures/images");
 
@@ -36,7 +34,8 @@ export interface ServeOptions {
 
 /** Starts `stratad serve` in the foreground and answers when its daemon.json is there. It ends with the sandbox. */
 export async function serve(sandbox: Sandbox, { args = [], env }: ServeOptions = {}): Promise<Daemon> {
-  const child = spawn(process.execPath, [mainScript, "serve", ...args], {
+  const [program, ...before] = sandbox.stratad;
+  const child = spawn(program, [...before, "serve", ...args], {
     env: { ...sandbox.env, STRATAD_IDLE_EXIT_MS: "", ...env },
     cwd: sandbox.directory,
     stdio: ["ignore", "pipe", "pipe"],
@@ -84,7 +83,7 @@ export async function readEndpoint(
 
 /** Runs one command of the command line to its end. */
 export function cli(sandbox: Sandbox, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
-  return sandbox.run([process.execPath, mainScript, ...args], options);
+  return sandbox.run([...sandbox.stratad, ...args], options);
 }
 
 /** The document that a command prints with --json; fails where it ends with another code than `exitCode`. */

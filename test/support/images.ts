@@ -3,7 +3,7 @@
  * in one place.
  */
 import { execFile } from "node:child_process";
-import { randomFillSync } from "node:crypto";
+import { createCipheriv } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -36,8 +36,14 @@ export async function tarOf(entries: readonly TarFile[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** What gzip cannot shrink and no deduplication can share. */
-export const noise = (bytes: number): Buffer => randomFillSync(Buffer.allocUnsafe(bytes));
+/** What gzip cannot shrink, different at each call and the same in each run. */
+export function noise(bytes: number): Buffer {
+  noises += 1;
+  const key = Buffer.alloc(16);
+  key.writeUInt32LE(noises);
+  return createCipheriv("aes-128-ctr", key, Buffer.alloc(16)).update(Buffer.alloc(bytes));
+}
+let noises = 0;
 
 /** `files` files of `bytes` bytes each below the top-level directory `top`: something that takes a while to unpack. */
 export async function bulkyTar(top: string, files: number, bytes: number): Promise<Buffer> {

@@ -10,11 +10,22 @@ import { chmodSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
 import { until } from "./deadline.js";
 
-/** A test's context, or node:test itself for what a whole file shares. */
+/** A test's context, or `fileScope()`. */
 export interface Scope {
-  after(cleanUp: () => Promise<void>): void;
+  after(cleanUp: () => Promise<void>): unknown;
+}
+
+/** For what a whole file shares: to be called at its top level, since a hook that is added within a hook runs too early. */
+export function fileScope(): Scope {
+  const cleanUps: (() => Promise<void>)[] = [];
+  after(async () => {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
+  return { after: (cleanUp) => cleanUps.push(cleanUp) };
 }
 
 export interface Ended {
@@ -30,6 +41,9 @@ export interface RunOptions {
   readonly deadlineMs?: number;
 }
 
+/** The compiled bin beside these compiled tests. */
+export const mainScript = fileURLToPath(new URL("../../src/main.js", import.meta.url));
+
 const MARK = "STRATAD_TEST_SANDBOX";
 /** A daemon that outlives even a killed test run goes by itself. */
 const LAST_RESORT_IDLE_MS = 120_000;
@@ -40,6 +54,8 @@ export class Sandbox {
   readonly runtimeDir: string;
   readonly stateDir: string;
   readonly env: NodeJS.ProcessEnv;
+  /** What runs the command line here; arguments follow. */
+  stratad: readonly [string, ...string[]] = [process.execPath, mainScript];
 
   private constructor(directory: string) {
     this.directory = directory;

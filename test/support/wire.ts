@@ -61,11 +61,12 @@ export class Wire {
 
   /** The result; rejects with RpcError. */
   request(method: string, params: object = {}): Promise<Json> {
+    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error(`closed before ${method}`));
     this.#id += 1;
     const id = this.#id;
     const answer = new Promise<Json>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     this.#socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
-    return within(`the answer to ${method}`, answer, 120_000);
+    return within(`the answer to ${method}`, answer, 60_000);
   }
 
   /** The RpcError that the request ends with. */

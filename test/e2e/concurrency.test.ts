@@ -1,0 +1,177 @@
+/**
+ * Many that want the same: one download, one unpack, an answer for each; and what a job owes to those who asked for it.
+ *
+ * The registry stops in the middle of the blob until all have asked, so nothing here depends on who is quick.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { before, type TestContext, test } from "node:test";
+import { until } from "../support/deadline.js";
+import { type Daemon, serve } from "../support/daemon.js";
+import { type Gate, gateAt } from "../support/gate.js";
+import { bulkyTar, layerDigests } from "../support/images.js";
+import { buildImage, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
+import { Sandbox } from "../support/sandbox.js";
+import { everythingBelow } from "../support/trees.js";
+import { type Json, Wire } from "../support/wire.js";
+
+let image: TestImage;
+
+before(async () => {
+  image = buildImage([await bulkyTar("alpha", 200, 4096), await bulkyTar("beta", 50, 4096)]);
+});
+
+interface Stage {
+  readonly sandbox: Sandbox;
+  readonly daemon: Daemon;
+  readonly registry: TestRegistry;
+  readonly gate: Gate;
+  readonly reference: string;
+  connect(): Promise<Wire>;
+}
+
+async function stage(t: TestContext): Promise<Stage> {
+  const gate = gateAt(layerDigests(image), 64 * 1024);
+  const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox);
+  const reference = `${registry.host}/app:1`;
+  return { sandbox, daemon, registry, gate, reference, connect: () => Wire.connect(t, daemon.socket) };
+}
+
+const blobRequests = ({ requests }: TestRegistry) =>
+  layerDigests(image).map((digest) => requests.filter(({ path }) => path.endsWith(`/blobs/${digest}`)).length);
+
+const staged = ({ stateDir }: Sandbox) =>
+  everythingBelow(join(stateDir, "staging")).filter((path) => path.includes("/"));
+
+test("20 sessions that install one image get 20 answers from one download and one unpack", async (t) => {
+  const { registry, gate, reference, connect, sandbox } = await stage(t);
+  const wires = await Promise.all(Array.from({ length: 20 }, connect));
+  const jobs: Json[] = await Promise.all(wires.map((wire) => wire.request("install/start", { reference })));
+  assert.equal(new Set(jobs.map(({ jobId }) => jobId)).size, 20);
+  await gate.reached;
+  gate.open();
+  const ends = await Promise.all(wires.map((wire, i) => wire.request("install/wait", { jobId: jobs[i].jobId })));
+  assert.deepEqual(
+    ends.map(({ state }) => state),
+    Array(20).fill("ready"),
+  );
+  assert.equal(new Set(ends.map(({ root }) => root.path)).size, 1);
+  assert.deepEqual(blobRequests(registry), [1, 1]);
+  assert.deepEqual(await (wires[0] as Wire).counters(), { blobsRead: 2, layersUnpacked: 2, rootsLinked: 1 });
+  assert.deepEqual(staged(sandbox), []);
+});
+
+test("20 sessions that install under names of their own share one root", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  gate.open();
+  const wires = await Promise.all(Array.from({ length: 20 }, connect));
+  const ends = await Promise.all(wires.map((wire, i) => wire.ready(reference, { name: `name-${i}` })));
+  assert.equal(new Set(ends.map(({ root }) => root.path)).size, 1);
+  assert.equal(new Set(ends.map(({ name }) => name.path)).size, 20);
+  const { roots } = await (wires[0] as Wire).request("root/list");
+  assert.equal(roots.length, 1);
+  assert.equal(roots[0].names.length, 20);
+});
+
+test("a cancel by who came first does not cancel the others, and nothing is fetched again", async (t) => {
+  const { registry, gate, reference, connect } = await stage(t);
+  const [first, ...others] = await Promise.all(Array.from({ length: 4 }, connect));
+  const started = await (first as Wire).request("install/start", { reference });
+  await gate.reached;
+  const jobs = await Promise.all(others.map((wire) => wire.request("install/start", { reference })));
+  await until("all jobs run", async () => (await (first as Wire).request("server/status")).jobs.running === 4);
+  await (first as Wire).request("install/cancel", { jobId: started.jobId });
+  const cancelled = await (first as Wire).request("install/wait", { jobId: started.jobId });
+  assert.deepEqual([cancelled.state, cancelled.error.code], ["cancelled", "CANCELLED"]);
+  gate.open();
+  const ends = await Promise.all(others.map((wire, i) => wire.request("install/wait", { jobId: jobs[i].jobId })));
+  assert.deepEqual(
+    ends.map(({ state }) => state),
+    ["ready", "ready", "ready"],
+  );
+  assert.deepEqual(blobRequests(registry), [1, 1]);
+});
+
+test("when all have cancelled the work ends, staging is empty, and the same install works at once", async (t) => {
+  const { sandbox, gate, reference, connect } = await stage(t);
+  const wires = await Promise.all([connect(), connect()]);
+  const jobs = await Promise.all(wires.map((wire) => wire.request("install/start", { reference })));
+  await gate.reached;
+  for (const [i, wire] of wires.entries()) await wire.request("install/cancel", { jobId: jobs[i].jobId });
+  const again = wires[0].request("install/start", { reference });
+  gate.open();
+  const { jobId } = await again;
+  assert.equal((await wires[0].request("install/wait", { jobId })).state, "ready");
+  for (const { jobId } of jobs) assert.equal((await wires[1].request("install/get", { jobId })).state, "cancelled");
+  await until("staging is empty", () => staged(sandbox).length === 0);
+});
+
+test("closing the session that asked does not end its job", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const [asks, watches] = await Promise.all([connect(), connect()]);
+  const { jobId } = await asks.request("install/start", { reference });
+  await gate.reached;
+  await asks.close();
+  assert.equal((await watches.request("install/get", { jobId })).state, "running");
+  gate.open();
+  assert.equal((await watches.request("install/wait", { jobId })).state, "ready");
+});
+
+test("a job whose session is closed ends when another session cancels it", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const [asks, cancels] = await Promise.all([connect(), connect()]);
+  const { jobId } = await asks.request("install/start", { reference });
+  await gate.reached;
+  await asks.close();
+  await until("the session is gone", async () => (await cancels.request("server/status")).sessions.full === 1);
+  await cancels.request("install/cancel", { jobId });
+  assert.equal((await cancels.request("install/wait", { jobId })).state, "cancelled");
+});
+
+test("who waits for a job is interested in it: a cancel by who started it does not end it", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const [asks, waits] = await Promise.all([connect(), connect()]);
+  const { jobId } = await asks.request("install/start", { reference });
+  await gate.reached;
+  const end = waits.request("install/wait", { jobId });
+  await waits.request("server/status");
+  assert.equal((await asks.request("install/cancel", { jobId })).state, "running");
+  gate.open();
+  assert.equal((await end).state, "ready");
+});
+
+test("install/wait that runs out of time answers with the job as it stands", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const wire = await connect();
+  const { jobId } = await wire.request("install/start", { reference });
+  await gate.reached;
+  const job = await wire.request("install/wait", { jobId, timeoutMs: 1 });
+  assert.equal(job.state, "running");
+  gate.open();
+  assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
+});
+
+test("the same requestKey gives the same job to every session, and refuses other params", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const [one, other] = await Promise.all([connect(), connect()]);
+  const params = { reference, requestKey: "key-1" };
+  const [a, b] = await Promise.all([one.request("install/start", params), other.request("install/start", params)]);
+  assert.equal(a.jobId, b.jobId);
+  const refused = await other.refused("install/start", { ...params, name: "another" });
+  assert.deepEqual([refused.data.code, refused.rpc], ["INVALID_PARAMS", -32602]);
+  gate.open();
+  assert.equal((await one.request("install/wait", { jobId: a.jobId })).state, "ready");
+  const later = await one.request("install/start", params);
+  assert.deepEqual([later.jobId, later.state], [a.jobId, "ready"]);
+});
+
+test("a read-only session may ask and may not install", async (t) => {
+  const { daemon, reference } = await stage(t);
+  const wire = await Wire.connect(t, daemon.readOnlySocket);
+  const refused = await wire.refused("install/start", { reference });
+  assert.deepEqual([refused.data.code, refused.data.exitCode], ["NOT_ALLOWED", 77]);
+  assert.equal((await wire.request("image/status", { reference })).installed, false);
+});

@@ -1,0 +1,173 @@
+/**
+ * The daemon dies, is told to stop, or meets another one: what was promised stands, what was half done is gone.
+ */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { before, test } from "node:test";
+import { until } from "../support/deadline.js";
+import { cli, cliJson, serve } from "../support/daemon.js";
+import { gateAt } from "../support/gate.js";
+import { bulkyTar, layerDigests, tarOf, writeLayout } from "../support/images.js";
+import { buildImage, startRegistry, type TestImage } from "../support/registry.js";
+import { Sandbox } from "../support/sandbox.js";
+import { differences, everythingBelow, readTree } from "../support/trees.js";
+import { type Json, Wire } from "../support/wire.js";
+
+let image: TestImage;
+let big: TestImage;
+
+before(async () => {
+  const small = await tarOf([{ name: "small", content: "stored before the crash" }]);
+  image = buildImage([small, await bulkyTar("bulk", 400, 8192)]);
+  big = buildImage([small, await bulkyTar("bulk", 6000, 4096)], { codec: "none" });
+});
+
+const staging = ({ stateDir }: Sandbox) => join(stateDir, "staging");
+
+/** Every root has its document and its tree, and every name leads to one. */
+function assertNoHalfRoot({ stateDir }: Sandbox): void {
+  for (const rootId of readdirSync(join(stateDir, "roots"))) {
+    assert.deepEqual(readdirSync(join(stateDir, "roots", rootId)).sort(), ["root.json", "tree"]);
+  }
+  for (const name of readdirSync(join(stateDir, "names"))) assert.ok(existsSync(join(stateDir, "names", name)), name);
+}
+
+test("kill -9 while a blob arrives: nothing half is left, the stored layer is used, the same install works", async (t) => {
+  const gate = gateAt(layerDigests(image).slice(1), 1024 * 1024);
+  const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  const reference = `${registry.host}/app:1`;
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox);
+  const wire = await Wire.connect(t, daemon.socket);
+  const { jobId } = await wire.request("install/start", { reference });
+  await until("files of the second layer are in staging", () =>
+    everythingBelow(staging(sandbox)).some((path) => path.includes("/bulk/file-")),
+  );
+  await until("the first layer is stored", async () => {
+    const { layers } = await wire.request("install/get", { jobId });
+    return layers[0]?.state === "stored";
+  });
+  daemon.kill("SIGKILL");
+  assert.equal((await daemon.ended).signal, "SIGKILL");
+  assert.deepEqual(readdirSync(join(sandbox.stateDir, "roots")), []);
+  assert.notDeepEqual(everythingBelow(staging(sandbox)), []);
+
+  gate.open();
+  const next = await serve(sandbox);
+  assert.deepEqual(everythingBelow(staging(sandbox)), []);
+  const again = await Wire.connect(t, next.socket);
+  const job = await again.ready(reference);
+  assert.deepEqual(
+    job.layers.map(({ reused }: Json) => reused),
+    [true, false],
+  );
+  assert.equal(readTree(job.root.path).entries.size, 402);
+  assertNoHalfRoot(sandbox);
+});
+
+test("kill -9 at any moment of a local install leaves a store in which the same install works", async (t) => {
+  const sandbox = await Sandbox.create(t);
+  await writeLayout(sandbox.file("layout"), { app: big });
+  const reference = `oci:${sandbox.file("layout")}:app`;
+  const state = (...parts: string[]) => everythingBelow(join(sandbox.stateDir, ...parts));
+  const moments: Record<string, () => boolean> = {
+    "the first files are written": () => state("staging").some((path) => path.includes("/bulk/file-")),
+    "a layer is committed": () => state("layers/sha256").some((path) => path.endsWith("/layer.json")),
+    "the root is being linked": () => state("staging").some((path) => /\/root\/tree\/./.test(path)),
+    "the root is committed": () => readdirSync(join(sandbox.stateDir, "roots")).length > 0,
+  };
+  for (const [what, reached] of Object.entries(moments)) {
+    const daemon = await serve(sandbox);
+    const wire = await Wire.connect(t, daemon.socket);
+    wire.request("install/start", { reference }).catch(() => undefined);
+    await until(what, reached);
+    daemon.kill("SIGKILL");
+    await daemon.ended;
+  }
+  const next = await serve(sandbox);
+  assert.deepEqual(state("staging"), []);
+  const job = await (await Wire.connect(t, next.socket)).ready(reference);
+  assert.equal(readTree(job.root.path).entries.size, 6002);
+  assertNoHalfRoot(sandbox);
+});
+
+test("a restarted daemon answers for what is installed, from its scan", async (t) => {
+  const sandbox = await Sandbox.create(t);
+  await writeLayout(sandbox.file("layout"), { app: image });
+  const reference = `oci:${sandbox.file("layout")}:app`;
+  const daemon = await serve(sandbox);
+  const job = await (await Wire.connect(t, daemon.socket)).ready(reference);
+  const tree = readTree(job.root.path);
+  daemon.kill("SIGKILL");
+  await daemon.ended;
+  const wire = await Wire.connect(t, (await serve(sandbox)).socket);
+  const status = await wire.request("image/status", { reference });
+  assert.equal(status.installed, true);
+  assert.equal(status.roots[0].path, job.root.path);
+  const repeated = await wire.ready(reference);
+  assert.equal(repeated.root.path, job.root.path);
+  assert.deepEqual(await wire.counters(), { blobsRead: 0, layersUnpacked: 0, rootsLinked: 0 });
+  assert.deepEqual(differences(readTree(job.root.path), tree), []);
+});
+
+test("SIGTERM lets the running job finish, takes no new ones, and the daemon exits with 0", async (t) => {
+  const gate = gateAt(layerDigests(image), 64 * 1024);
+  const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  const reference = `${registry.host}/app:1`;
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox);
+  const wire = await Wire.connect(t, daemon.socket);
+  await wire.request("events/subscribe");
+  const { jobId } = await wire.request("install/start", { reference });
+  await gate.reached;
+  daemon.kill("SIGTERM");
+  await wire.notified("server.draining", ({ params }) => params.type === "server.draining");
+  const refused = await wire.refused("install/start", { reference, name: "later" });
+  assert.deepEqual([refused.data.code, refused.data.retryable, refused.data.exitCode], ["SHUTTING_DOWN", true, 75]);
+  assert.equal((await wire.request("server/status")).draining, true);
+  const end = wire.request("install/wait", { jobId });
+  gate.open();
+  assert.equal((await end).state, "ready");
+  const { exitCode, signal } = await daemon.ended;
+  assert.deepEqual([exitCode, signal], [0, null]);
+  assert.deepEqual(readdirSync(sandbox.runtimeDir), []);
+  assert.equal(readTree(join(sandbox.stateDir, "names/app")).entries.size, 402);
+  assert.deepEqual(await sandbox.processes(), []);
+});
+
+test("a second SIGTERM ends at once, and the store is still sound", async (t) => {
+  const gate = gateAt(layerDigests(image), 64 * 1024);
+  const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  const reference = `${registry.host}/app:1`;
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox);
+  const wire = await Wire.connect(t, daemon.socket);
+  await wire.request("events/subscribe");
+  await wire.request("install/start", { reference });
+  await gate.reached;
+  daemon.kill("SIGTERM");
+  await wire.notified("server.draining", ({ params }) => params.type === "server.draining");
+  daemon.kill("SIGTERM");
+  await daemon.ended;
+  gate.open();
+  const next = await Wire.connect(t, (await serve(sandbox)).socket);
+  assert.equal((await next.ready(reference)).state, "ready");
+});
+
+test("a second daemon on the same state directory ends at once with STORE_LOCKED and the first's pid", async (t) => {
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox);
+  const env = { XDG_RUNTIME_DIR: sandbox.file("tmp") };
+  const { exitCode, stderr } = await cli(sandbox, ["serve"], { env });
+  assert.equal(exitCode, 75);
+  assert.match(stderr, /STORE_LOCKED/);
+  assert.match(stderr, new RegExp(`\\b${daemon.pid}\\b`));
+  const said = stderr.split("\n").find((line) => line.startsWith("{") && line.includes("STORE_LOCKED")) ?? "{}";
+  assert.equal(JSON.parse(said).details.pid, daemon.pid);
+  const status: Json = await cliJson(sandbox, ["status"]);
+  assert.equal(status.server.pid, daemon.pid);
+});

@@ -1,0 +1,102 @@
+/**
+ * Runs the compiled unpack worker on bytes, in a directory of the test's own, and tells what came of it as plain text: one line for
+ * each thing that now stands in the tree.
+ */
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { WireError } from "../../src/errors.js";
+import { type ImageLimits, imageLimits } from "../../src/limits.js";
+import type { Codec } from "../../src/oci/media-types.js";
+import { decodeChangeset, type Entry } from "../../src/overlap/changeset.js";
+import { type LayerDocument, TaskProgress, type UnpackTask } from "../../src/tasks.js";
+import unpack from "../../workers/unpack.js";
+
+export interface Unpacking {
+  readonly codec?: Codec;
+  readonly limits?: Partial<ImageLimits>;
+  readonly expected?: UnpackTask["expected"];
+  readonly growth?: SharedArrayBuffer;
+  /** What the descriptor says; absent: the bytes' own length. */
+  readonly length?: number;
+}
+
+export interface Unpacked {
+  readonly error?: WireError;
+  readonly layer?: LayerDocument;
+  /** By path (bytes, latin1); empty after a refusal. */
+  readonly tree: ReadonlyMap<string, string>;
+  readonly changeset: readonly Entry[];
+  /** What the worker was given to fill; it is gone when `withUnpacked` returns. */
+  readonly staging: string;
+}
+
+/** Unpacks `blob`, gives what came of it to `look`, and removes everything again. */
+export async function withUnpacked<Value>(
+  blob: Buffer,
+  options: Unpacking,
+  look: (unpacked: Unpacked) => Value | Promise<Value>,
+): Promise<Value> {
+  const work = mkdtempSync(join(tmpdir(), "unpack-"));
+  // Shared memory wakes nobody in a process that has nothing else to wait for.
+  const alive = setInterval(() => undefined, 1000);
+  try {
+    const path = join(work, "blob");
+    writeFileSync(path, blob);
+    return await look(await unpackFile(path, work, { length: blob.length, ...options }));
+  } finally {
+    clearInterval(alive);
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** The same for a file of the caller's, into the empty directory `staging`. */
+export async function unpackFile(
+  path: string,
+  staging: string,
+  { codec = "none", limits = {}, expected = {}, growth, length = lstatSync(path).size }: Unpacking,
+): Promise<Unpacked> {
+  const outcome = await unpack({
+    blob: { path, offset: 0, length, ...(growth === undefined ? {} : { growth }) },
+    codec,
+    expected,
+    staging,
+    limits: { ...imageLimits, ...limits },
+    progress: new TaskProgress().shared,
+  });
+  if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
+  const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));
+  return { layer: outcome.value.layer, tree: describeTree(join(staging, "tree")), changeset, staging };
+}
+
+/** The outcome alone: the code of the refusal, or the tree. */
+export const outcomeOfBytes = (blob: Buffer, options: Unpacking = {}): Promise<string | ReadonlyMap<string, string>> =>
+  withUnpacked(blob, options, ({ error, tree }) => error?.code ?? tree);
+
+/** `file hello`, `dir`, `symlink ../x`, `other` for each path. Of the content the first 32 characters (latin1), to a NUL. */
+export function describeTree(top: string): Map<string, string> {
+  const found = new Map<string, string>();
+  const walk = (below: string): void => {
+    for (const name of readdirSync(onDisk(top, below), "latin1").sort()) {
+      const path = below === "" ? name : `${below}/${name}`;
+      const stat = lstatSync(onDisk(top, path));
+      if (stat.isDirectory()) {
+        found.set(path, "dir");
+        walk(path);
+      } else if (stat.isSymbolicLink()) found.set(path, `symlink ${readlinkSync(onDisk(top, path), "latin1")}`);
+      else if (stat.isFile()) found.set(path, `file ${shown(readFileSync(onDisk(top, path), "latin1"))}`.trimEnd());
+      else found.set(path, "other");
+    }
+  };
+  walk("");
+  return found;
+}
+
+/** A path of which a part is bytes of an archive. */
+export const onDisk = (top: string, path: string): Buffer =>
+  Buffer.concat([Buffer.from(`${top}/`), Buffer.from(path, "latin1")]);
+
+/** Descriptors that this process holds open now. */
+export const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
+
+const shown = (content: string): string => content.slice(0, 32).replace(/\0[^]*/, "");

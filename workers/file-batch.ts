@@ -1,0 +1,167 @@
+/**
+ * A batch of small files in shared memory: one thread fills it, any thread writes it to the disk, the first one reads the
+ * hashes back. Owns the layout of that memory and how a file is created: exclusively, never through a link.
+ *
+ * Decides nothing: every path in it was allowed by tree-writer.ts, and its directory is there.
+ */
+import { hash } from "node:crypto";
+import { closeSync, constants, futimesSync, openSync, writeSync } from "node:fs";
+import { systemErrorCode } from "../src/errors.js";
+
+const BATCH_BYTES = 256 * 1024;
+/** Larger files gain nothing from a second thread and would only be copied. */
+export const MAX_BATCHED_BYTES = 128 * 1024;
+
+export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
+
+/** Whose turn a batch is: its owner fills it and collects it; in between, whoever claims it first writes it. */
+const STATE = { filling: 0, ready: 1, taken: 2, done: 3 } as const;
+
+/** Control words at the start of the memory, then the errno of a failure, then the records. */
+const WORD = { state: 0, files: 1, failed: 2 } as const;
+const ERRNO_AT = 16;
+const ERRNO_BYTES = 32;
+const RECORDS_AT = 64;
+
+/** A record: path length, size, mode (uint32), mtime (double), SHA-256 of the content; then the path's bytes and the content. */
+const FIELD = { pathBytes: 0, size: 4, mode: 8, mtime: 16, sha256: 24 } as const;
+const HEAD_BYTES = 56;
+const HASH_BYTES = 32;
+
+export interface NewFile {
+  /** Bytes before the path: the tree's own path, and a slash. */
+  readonly prefix: Buffer;
+  /** Bytes, latin1. */
+  readonly path: string;
+  readonly mode: number;
+  readonly mtime: number;
+  readonly size: number;
+}
+
+export class FileBatch {
+  readonly shared: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #bytes: Buffer;
+  #end = RECORDS_AT;
+  #content = 0;
+
+  constructor(shared = new SharedArrayBuffer(BATCH_BYTES)) {
+    this.shared = shared;
+    this.#words = new Int32Array(shared, 0, RECORDS_AT / Int32Array.BYTES_PER_ELEMENT);
+    this.#bytes = Buffer.from(shared);
+  }
+
+  // The owner's side.
+
+  hasRoomFor({ prefix, path, size }: NewFile): boolean {
+    return this.#end + HEAD_BYTES + prefix.length + path.length + size <= BATCH_BYTES;
+  }
+
+  get files(): number {
+    return this.#words[WORD.files] as number;
+  }
+
+  /** The file's content follows by `append`, exactly `size` bytes of it. */
+  add({ prefix, path, mode, mtime, size }: NewFile): void {
+    const at = this.#end;
+    const pathAt = at + HEAD_BYTES;
+    this.#bytes.writeUInt32LE(prefix.length + path.length, at + FIELD.pathBytes);
+    this.#bytes.writeUInt32LE(size, at + FIELD.size);
+    this.#bytes.writeUInt32LE(mode, at + FIELD.mode);
+    this.#bytes.writeDoubleLE(mtime, at + FIELD.mtime);
+    prefix.copy(this.#bytes, pathAt);
+    this.#bytes.write(path, pathAt + prefix.length, "latin1");
+    this.#content = pathAt + prefix.length + path.length;
+    this.#end = this.#content + size;
+    this.#words[WORD.files] = this.files + 1;
+  }
+
+  append(piece: Buffer): void {
+    piece.copy(this.#bytes, this.#content);
+    this.#content += piece.length;
+  }
+
+  /** From now on anybody may claim it. */
+  submit(): void {
+    Atomics.store(this.#words, WORD.state, STATE.ready);
+  }
+
+  get isDone(): boolean {
+    return Atomics.load(this.#words, WORD.state) === STATE.done;
+  }
+
+  /** Blocks this thread until the one that claimed the batch has written it. */
+  waitUntilDone(): void {
+    for (;;) {
+      const state = Atomics.load(this.#words, WORD.state);
+      if (state === STATE.done) return;
+      Atomics.wait(this.#words, WORD.state, state);
+    }
+  }
+
+  /** The hashes (hex) of the files that were written, in order; then the batch is empty. Throws the failure of a system call. */
+  collect(): string[] {
+    const hashes: string[] = [];
+    for (const at of this.#records())
+      hashes.push(this.#bytes.toString("hex", at + FIELD.sha256, at + FIELD.sha256 + HASH_BYTES));
+    const failed = Atomics.load(this.#words, WORD.failed) !== 0;
+    this.clear();
+    if (failed) throw this.#failure();
+    return hashes;
+  }
+
+  clear(): void {
+    this.#words.fill(0);
+    this.#end = RECORDS_AT;
+  }
+
+  // Whoever writes it.
+
+  /** True for the one thread that is to write it. */
+  claim(): boolean {
+    return Atomics.compareExchange(this.#words, WORD.state, STATE.ready, STATE.taken) === STATE.ready;
+  }
+
+  /** After a claim. Never throws: the owner learns of a failure when it collects. */
+  write(): void {
+    try {
+      for (const at of this.#records()) this.#writeFile(at);
+    } catch (error) {
+      this.#bytes.fill(0, ERRNO_AT, ERRNO_AT + ERRNO_BYTES);
+      this.#bytes.write(systemErrorCode(error) ?? String(error), ERRNO_AT, ERRNO_BYTES - 1, "latin1");
+      Atomics.store(this.#words, WORD.failed, 1);
+    }
+    Atomics.store(this.#words, WORD.state, STATE.done);
+    Atomics.notify(this.#words, WORD.state);
+  }
+
+  #writeFile(at: number): void {
+    const size = this.#bytes.readUInt32LE(at + FIELD.size);
+    const mtime = this.#bytes.readDoubleLE(at + FIELD.mtime);
+    const pathAt = at + HEAD_BYTES;
+    const contentAt = pathAt + this.#bytes.readUInt32LE(at + FIELD.pathBytes);
+    const content = this.#bytes.subarray(contentAt, contentAt + size);
+    const fd = openSync(this.#bytes.subarray(pathAt, contentAt), CREATE, this.#bytes.readUInt32LE(at + FIELD.mode));
+    try {
+      for (let done = 0; done < size; ) done += writeSync(fd, content, done);
+      futimesSync(fd, mtime, mtime);
+    } finally {
+      closeSync(fd);
+    }
+    this.#bytes.write(hash("sha256", content, "hex"), at + FIELD.sha256, "hex");
+  }
+
+  *#records(): Generator<number> {
+    let at = RECORDS_AT;
+    for (let left = this.files; left > 0; left -= 1) {
+      yield at;
+      at += HEAD_BYTES + this.#bytes.readUInt32LE(at + FIELD.pathBytes) + this.#bytes.readUInt32LE(at + FIELD.size);
+    }
+  }
+
+  /** Looks like what the fs functions throw, so that it is told as the system's error that it is. */
+  #failure(): Error {
+    const errno = this.#bytes.toString("latin1", ERRNO_AT, ERRNO_AT + ERRNO_BYTES).replace(/\0.*$/s, "");
+    return Object.assign(new Error(`${errno}, while writing a file`), { code: errno, errno: -1 });
+  }
+}
