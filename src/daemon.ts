@@ -4,7 +4,7 @@
  * Owns the daemon's life (ready, draining, idle, stopped) and nothing that it does.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
@@ -32,6 +32,7 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
+import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
 import { ownVersion } from "./version.js";
 
@@ -45,6 +46,7 @@ export interface Daemon {
 /** Files and directories are made readable for others where they are roots, and never writable. */
 const UMASK = 0o022;
 const IDLE_CHECKS = 4;
+const STATE_CHECK_MS = 2000;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -169,6 +171,12 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     "idle watch",
     watchIdle(config.idleExitMs, () => (jobs.activeCount === 0 ? server.idleMs() : 0), drain),
   );
+  const lost = (): void => {
+    log.error("state.lost", { stateDir: config.stateDir });
+    jobs.cancelAll();
+    drain();
+  };
+  life.onEnd("state watch", await watchState(store.layout.lock, lost));
   await tellReady(readiness, log, { version, endpoints });
   return { stopped: life.stopped, drain };
 }
@@ -221,7 +229,7 @@ class Life {
 
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
-  return acquireLock(join(config.stateDir, "lock"), log);
+  return acquireLock(new StoreLayout(config.stateDir).lock, log);
 }
 
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
@@ -301,6 +309,17 @@ async function announce(config: Config, { identity, ...document }: Announcement)
 async function tellReady(readiness: Readiness, log: Log, fields: Record<string, unknown>): Promise<void> {
   log.info("daemon.ready", { pid: process.pid, ...fields });
   await readiness.notify("READY=1");
+}
+
+/** A state directory that was removed or replaced under us is not ours any more: whoever comes next needs a new daemon. */
+async function watchState(lockFile: string, lost: () => void): Promise<() => void> {
+  const { ino } = await stat(lockFile);
+  const timer = setInterval(async () => {
+    const now = await stat(lockFile).catch(() => undefined);
+    if (now?.ino !== ino) lost();
+  }, STATE_CHECK_MS);
+  timer.unref();
+  return () => clearInterval(timer);
 }
 
 /** Ends a daemon that nobody needs. Returns what stops the watch. */
