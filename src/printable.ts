@@ -5,9 +5,8 @@
  * doubled so that the result is unambiguous. Knows nothing of who shows it.
  */
 
-const UNSAFE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it removes
-  /[\u0000-\u001f\u007f-\u009f\\\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|\p{Co}|\p{Cn}/gu;
+/** Control, invisible, private and unassigned characters, lone surrogates, line separators; and the backslash itself. */
+const UNSAFE = /[\\\p{C}\p{Zl}\p{Zp}]/gu;
 
 /** `maxBytes` bounds the UTF-8 length of the result; what is cut ends in `…`. */
 export function printable(text: string, maxBytes = 256): string {
@@ -32,8 +31,8 @@ function escapeCharacter(character: string): string {
 }
 
 function cut(text: string, maxBytes: number): string {
-  if (Buffer.byteLength(text) <= maxBytes) return text;
-  let end = Math.min(text.length, maxBytes);
-  while (end > 0 && Buffer.byteLength(text.slice(0, end)) > maxBytes - 3) end -= 1;
-  return `${text.slice(0, end)}…`;
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return text;
+  // As a stream that goes on: a character that is not complete is left out.
+  return `${new TextDecoder().decode(bytes.subarray(0, maxBytes - 3), { stream: true })}…`;
 }

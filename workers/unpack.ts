@@ -9,7 +9,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
 import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
-import { encodeChangeset, topLevelOf } from "../src/overlap/changeset.js";
+import { encodeChangeset, topLevelNames } from "../src/overlap/changeset.js";
 import {
   type LayerDocument,
   type Outcome,
@@ -51,7 +51,7 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
       diffId,
       tarBytes,
       ...writer.counts,
-      topLevel: topLevel(writer),
+      topLevel: [...topLevelNames(writer.index.changeset())],
       decoder,
       changesetSha256,
       createdAt: new Date().toISOString(),
@@ -129,16 +129,6 @@ function blobDigest(reader: BlobReader, expected: Digest | undefined): Digest {
     );
   }
   return digest;
-}
-
-function topLevel(writer: TreeWriter): [string, string][] {
-  const names = new Map<string, string>();
-  for (const entry of writer.index.changeset()) {
-    if (entry.type === "whiteout" || entry.type === "opaque") continue;
-    const name = topLevelOf(entry.path);
-    if (!names.has(name)) names.set(name, name === entry.path ? entry.type : "dir");
-  }
-  return [...names];
 }
 
 function writeChangeset(staging: string, writer: TreeWriter): string {

@@ -40,14 +40,18 @@ async function* frames(input: ByteInput, limits: ImageLimits): AsyncGenerator<Bu
     if (head.length === 0 && !first) return;
     if (head.length >= 8 && isSkippable(head.readUInt32LE(0))) await skip(input, head.readUInt32LE(4));
     else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, limits);
-    else if (first || isPrefixOfMagic(head)) throw truncated();
+    else if (first || isCutHeader(head)) throw truncated();
     else throw new StrataError("CODEC_TRAILING", "Cannot inflate the layer: data after the zstd frames");
   }
 }
 
-function isPrefixOfMagic(head: Buffer): boolean {
-  const magic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
-  return head.length < 4 && head.equals(magic.subarray(0, head.length));
+/** Fewer bytes than a frame's start, and nothing else so far. */
+function isCutHeader(head: Buffer): boolean {
+  if (head.length >= 8) return false;
+  if (head.length >= 4) return isSkippable(head.readUInt32LE(0));
+  const frame = Buffer.alloc(4);
+  frame.writeUInt32LE(MAGIC);
+  return head.equals(frame.subarray(0, head.length));
 }
 
 async function skip(input: ByteInput, bytes: number): Promise<void> {

@@ -83,14 +83,14 @@ async function start(context: Context, config: Config): Promise<StratadClient> {
   for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(LOOK_MS, lookMs * 1.5)) {
     context.signal.throwIfAborted();
     const reason = await Promise.race([daemon.ended, sleep(lookMs)]);
+    // Another command started one at the same time, or its predecessor is about to leave: give it a moment, then try again.
+    const isHeld = reason?.code === "STORE_LOCKED";
+    if (isHeld) await sleep(LOOK_MS);
     const client = await tryConnection(context, config.socket);
     if (client !== undefined) return client;
-    // Another command started one at the same time, or its predecessor is about to leave: look again.
-    if (reason !== undefined && reason.code !== "STORE_LOCKED") throw reason;
+    if (reason !== undefined && !isHeld) throw reason;
     if (performance.now() > untilMs) throw reason ?? noAnswer(daemon.logPath);
-    if (reason === undefined) continue;
-    await sleep(LOOK_MS);
-    daemon = await startInBackground(context.host, config);
+    if (isHeld) daemon = await startInBackground(context.host, config);
   }
 }
 

@@ -129,8 +129,18 @@ export function unescapeField(field: string): string {
   return field.replace(/\\x([0-9a-f]{2})/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
-/** The first component of a path: what stands at the image root. */
-export function topLevelOf(path: string): string {
+function topLevelOf(path: string): string {
   const slash = path.indexOf("/");
   return slash === -1 ? path : path.slice(0, slash);
+}
+
+/** What the entries put at the image root, name by name, and what each is: a directory where they only stand below it. */
+export function topLevelNames(entries: Iterable<Entry>): Map<string, Entry["type"]> {
+  const names = new Map<string, Entry["type"]>();
+  for (const entry of entries) {
+    if (entry.type === "whiteout" || entry.type === "opaque") continue;
+    const name = topLevelOf(entry.path);
+    if (!names.has(name)) names.set(name, name === entry.path && entry.type !== "implied" ? entry.type : "dir");
+  }
+  return names;
 }

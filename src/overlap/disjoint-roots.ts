@@ -4,11 +4,11 @@
  * A root is then whole top-level entries, each from one layer, and a layer's tree is linked as it stands. A whiteout has no
  * lower layer to hide anything in, so it is refused rather than ignored.
  */
-import { type Changeset, topLevelOf } from "./changeset.js";
+import { type Changeset, topLevelNames } from "./changeset.js";
 import type { Conflict, ConflictSide, EntryConflict, PlannedEntry, PlanResult } from "./plan-root.js";
 
 export function disjointRoots(changesets: readonly Changeset[]): PlanResult {
-  const conflicts = [...overlaps(changesets), ...meaningless(changesets)];
+  const conflicts = [...overlappingNames(changesets.map(topLevelNames)), ...meaningless(changesets)];
   if (conflicts.length > 0) return { ok: false, conflicts: conflicts.sort(byPathThenLayer) };
   const plan: PlannedEntry[] = [];
   for (const [layer, changeset] of changesets.entries()) {
@@ -32,20 +32,6 @@ export function overlappingNames(topLevels: readonly ReadonlyMap<string, Conflic
   }
   const shared = [...sides].filter(([, each]) => each.length > 1);
   return shared.map(([path, each]) => ({ code: "LAYER_OVERLAP", path, sides: each }));
-}
-
-function overlaps(changesets: readonly Changeset[]): Conflict[] {
-  return overlappingNames(
-    changesets.map((changeset) => {
-      const names = new Map<string, ConflictSide["type"]>();
-      for (const entry of changeset) {
-        if (entry.type === "whiteout" || entry.type === "opaque") continue;
-        const name = topLevelOf(entry.path);
-        if (!names.has(name)) names.set(name, name === entry.path ? entry.type : "dir");
-      }
-      return names;
-    }),
-  );
 }
 
 function meaningless(changesets: readonly Changeset[]): EntryConflict[] {
