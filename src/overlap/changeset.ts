@@ -129,7 +129,8 @@ export function unescapeField(field: string): string {
   return field.replace(/\\x([0-9a-f]{2})/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
-function topLevelOf(path: string): string {
+/** The first component of a path. */
+export function topLevelOf(path: string): string {
   const slash = path.indexOf("/");
   return slash === -1 ? path : path.slice(0, slash);
 }
