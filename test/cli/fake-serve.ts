@@ -1,10 +1,12 @@
 /**
  * Stands in for main.js where the command line starts a daemon: takes the state directory for itself, listens, writes daemon.json.
  *
- * FAKE_SERVE says what it does instead: `fail` (with an error of ours in its log) or `crash` (without). FAKE_VERSION is what it says it is.
+ * FAKE_SERVE says what it does instead: `fail` (with an error of ours in its log), `crash` (without), or `late`
+ * (it listens only when others have found its lock twice). FAKE_VERSION is what it says it is.
  */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { loadConfig } from "../../src/config.js";
 import { StrataError } from "../../src/errors.js";
 import { createLog } from "../../src/log.js";
@@ -25,6 +27,12 @@ const config = await loadConfig({ env: process.env, flags: {}, ...paths });
 const lock = join(config.stateDir, "lock");
 await mkdir(lock).catch(() => fail(new StrataError("STORE_LOCKED", "Cannot lock the store: another has it")));
 await mkdir(config.runtimeDir, { recursive: true, mode: 0o700 });
+
+if (FAKE_SERVE === "late") {
+  const refusals = async () =>
+    (await readFile(join(config.stateDir, "daemon.log"), "utf8")).split("STORE_LOCKED").length - 1;
+  while ((await refusals()) < 2) await nextTurn();
+}
 
 const instanceId = `fake-${process.pid}`;
 const stop = async () => {

@@ -38,9 +38,13 @@ class Screen implements Terminal {
     this.#resized = () => {};
   }
 
-  /** As if the window had become that wide; the view redraws at once. */
+  /** As if the window had become that wide: what stood there is wrapped, and the view redraws at once. */
   resize(columns: number): void {
     this.columns = columns;
+    const wrap = (line: string) => line.match(new RegExp(`.{1,${columns}}`, "g")) ?? [""];
+    const above = this.#lines.slice(0, this.#row).flatMap(wrap);
+    this.#lines = [...above, this.#lines[this.#row] ?? ""];
+    this.#row = above.length;
     this.#resized();
   }
 
@@ -131,6 +135,18 @@ describe("progress on a terminal", () => {
     assert.equal(screen.lines.length - 1, 8);
     assert.equal(screen.lines.at(-3), "  (296 layers more)");
     view.finish();
+  });
+
+  it("takes away what a narrower terminal has wrapped", () => {
+    const { screen, view, redraw } = start(["a"]);
+    view.update(0, running(2));
+    redraw();
+    screen.resize(30);
+    const first = "  abababababab  unpacking  0~";
+    assert.deepEqual(screen.lines.slice(0, 3), ["$ stratad install", "a: unpacking, 0 of 2 layers", first]);
+    assert.equal(screen.lines.length, 1 + 1 + 2 + 1 + 1);
+    view.finish();
+    assert.deepEqual(screen.lines, ["$ stratad install", ""]);
   });
 
   it("draws again at the width that the terminal has now", () => {

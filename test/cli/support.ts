@@ -3,7 +3,7 @@
  * the test says.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -140,7 +140,7 @@ export class FakeDaemon {
   readonly calls: Call[] = [];
   readonly #server = createServer();
   readonly #sockets: WebSocketServer;
-  readonly #waiting = new Set<() => void>();
+  readonly #arrivals = new EventEmitter();
 
   static async start(path: string, answers: Answers): Promise<FakeDaemon> {
     const daemon = new FakeDaemon(answers);
@@ -159,12 +159,13 @@ export class FakeDaemon {
     });
   }
 
-  /** Resolves when a call of the method has come. */
+  /** Resolves when a call of the method has come, rejects when none comes. */
   async called(method: MethodName): Promise<Call> {
+    const signal = AbortSignal.timeout(10_000);
     for (;;) {
       const call = this.calls.find((known) => known.method === method);
       if (call !== undefined) return call;
-      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+      await once(this.#arrivals, "call", { signal });
     }
   }
 
@@ -184,7 +185,7 @@ export class FakeDaemon {
       progress: (job) => send({ method: "$/progress", params: { token, value: { kind: "report", job } } }),
     };
     this.calls.push(call);
-    for (const wake of this.#waiting) wake();
+    this.#arrivals.emit("call");
     if (frame.id === undefined) return;
     try {
       methods[frame.method].params.parse(frame.params);
