@@ -21,6 +21,7 @@ import { Installer } from "./install/installer.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
+import { Life } from "./life.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, PROTOCOL_VERSION } from "./messages.js";
 import { Pool } from "./pool.js";
@@ -181,52 +182,6 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   return { stopped: life.stopped, drain };
 }
 
-/** What has to be undone, in reverse; and the one way from running over draining to stopped. */
-class Life {
-  readonly stopped: Promise<void>;
-  readonly #log: Log;
-  readonly #ends: (readonly [what: string, end: () => void | Promise<void>])[] = [];
-  #announce = (): void => undefined;
-  #resolve = (): void => undefined;
-  draining = false;
-
-  constructor(log: Log) {
-    this.#log = log;
-    this.stopped = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
-
-  onEnd(what: string, end: () => void | Promise<void>): void {
-    this.#ends.push([what, end]);
-  }
-
-  beforeEnd(announce: () => void): void {
-    this.#announce = announce;
-  }
-
-  drain(finish: () => Promise<void>): void {
-    if (this.draining) return;
-    this.draining = true;
-    this.#log.info("daemon.draining");
-    this.#announce();
-    void finish().then(() => this.end());
-  }
-
-  /** A part that cannot be stopped is logged, and the others are stopped all the same. */
-  async end(): Promise<void> {
-    for (const [what, end] of this.#ends.splice(0).reverse()) {
-      try {
-        await end();
-      } catch (error) {
-        this.#log.error("daemon.stop.failed", { what, error });
-      }
-    }
-    this.#log.info("daemon.stopped");
-    this.#resolve();
-  }
-}
-
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
@@ -295,6 +250,7 @@ interface Announcement extends Pick<EndpointDocument, "instanceId" | "version" |
 async function announce(config: Config, { identity, ...document }: Announcement): Promise<void> {
   const { pid, startTime: pidStartTime, bootId } = identity;
   const { stateDir } = config;
+  const background = config.idleExitMs !== undefined;
   await writeEndpointFile(config.runtimeDir, {
     schema: 1,
     pid,
@@ -302,6 +258,7 @@ async function announce(config: Config, { identity, ...document }: Announcement)
     bootId,
     protocol: [PROTOCOL_VERSION],
     stateDir,
+    background,
     ...document,
   });
 }

@@ -377,6 +377,8 @@ export const EndpointDocument = z.object({
     }),
   ),
   stateDir: z.string(),
+  /** Started by a command for its own state directory, and ends itself when idle. */
+  background: z.boolean().optional(),
   startedAt: time,
 });
 export type EndpointDocument = z.infer<typeof EndpointDocument>;

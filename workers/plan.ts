@@ -56,7 +56,7 @@ interface PlanFile {
 
 function writePlan(path: string, plan: RootPlan, wanted: number): PlanFile {
   const perRange = Math.max(MIN_RANGE_ENTRIES, Math.ceil(plan.length / wanted));
-  const late = lateDirectories(plan, perRange);
+  const context = { late: lateDirectories(plan, perRange), empty: emptyFiles(plan) };
   const fd = openSync(path, "wx", 0o600);
   let at = 0;
   const write = (operations: Iterable<LinkOperation>): PlanRange => {
@@ -70,8 +70,8 @@ function writePlan(path: string, plan: RootPlan, wanted: number): PlanFile {
   try {
     const ranges: PlanRange[] = [];
     for (let from = 0; from < plan.length; from += perRange)
-      ranges.push(write(operations(plan, from, from + perRange, late)));
-    const last = write([...late.values()].reverse());
+      ranges.push(write(operations(plan, { from, to: from + perRange }, context)));
+    const last = write([...context.late.values()].reverse());
     return { plan: path, ranges, last };
   } finally {
     closeSync(fd);
@@ -94,11 +94,24 @@ function lateDirectories(plan: RootPlan, perRange: number): Map<string, LinkOper
   return late;
 }
 
+/** Files without content, by layer and path: what a hard link to one of them needs to know. */
+function emptyFiles(plan: RootPlan): Map<string, PlannedEntry["entry"] & { type: "file" }> {
+  const found = new Map<string, PlannedEntry["entry"] & { type: "file" }>();
+  for (const { layer, entry } of plan) {
+    if (entry.type === "file" && entry.size === 0) found.set(`${layer}/${entry.path}`, entry);
+  }
+  return found;
+}
+
+interface PlanContext {
+  readonly late: ReadonlyMap<string, LinkOperation>;
+  readonly empty: ReturnType<typeof emptyFiles>;
+}
+
 function* operations(
   plan: RootPlan,
-  from: number,
-  to: number,
-  late: ReadonlyMap<string, LinkOperation>,
+  { from, to }: { readonly from: number; readonly to: number },
+  { late, empty }: PlanContext,
 ): Generator<LinkOperation> {
   const first = plan[from];
   if (first !== undefined) for (const path of ancestors(first.entry.path)) yield { kind: "ensure", path };
@@ -111,14 +124,13 @@ function* operations(
         else yield { kind: "directory", path: entry.path, ...directoryAttributes(entry) };
         break;
       case "file":
+      case "hardlink": {
         // Empty files are created, never linked: they are the inode that runs out of links.
-        if (entry.size === 0)
-          yield { kind: "empty", path: entry.path, mode: storedFileMode(entry.mode), mtime: entry.mtime };
-        else yield { kind: "link", path: entry.path, layer };
+        const file = empty.get(`${layer}/${entry.type === "file" ? entry.path : entry.target}`);
+        if (file === undefined) yield { kind: "link", path: entry.path, layer };
+        else yield { kind: "empty", path: entry.path, mode: storedFileMode(file.mode), mtime: file.mtime };
         break;
-      case "hardlink":
-        yield { kind: "link", path: entry.path, layer };
-        break;
+      }
       case "symlink":
         yield { kind: "symlink", path: entry.path, mtime: entry.mtime, target: entry.target };
         break;

@@ -4,6 +4,7 @@
  * A daemon of this user that is older than this release is asked to drain and replaced; one that was named, another
  * user's or a newer one is used as it is. Owns the connection's end: none outlives its verb.
  */
+import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StratadClient } from "../client/client.js";
 import type { Config } from "../config.js";
@@ -15,6 +16,8 @@ import type { Context } from "./context.js";
 import { formatDuration } from "./duration.js";
 import { startInBackground, userConfig } from "./spawn.js";
 
+/** Where the system's daemon listens (systemd/stratad.socket). */
+const SYSTEM_SOCKET = "/run/stratad/stratad.sock";
 /** From the start of the process to its first answer; a store of 100,000 layers is read in 2 s. */
 const START_TIMEOUT_MS = 10_000;
 /** Between two looks; the first come quickly, since a daemon usually needs a quarter of a second. */
@@ -47,16 +50,35 @@ export async function withDaemon<T>(
 /** Whatever answers, of whichever release. */
 async function connectToRunning(context: Context): Promise<StratadClient> {
   if (context.globals.endpoint !== undefined) return openConnection(context, context.globals.endpoint);
-  const client = await tryConnection(context);
-  return client ?? openConnection(context, (await userConfig(context.host)).socket);
+  const config = await userConfig(context.host);
+  return (await findRunning(context, config)) ?? openConnection(context, config.socket);
 }
 
 async function connect(context: Context): Promise<StratadClient> {
   if (context.globals.endpoint !== undefined) return openConnection(context, context.globals.endpoint);
-  const client = await tryConnection(context);
-  if (client !== undefined && !(await isOutdated(client, context))) return client;
-  const successor = client === undefined ? undefined : await replace(client, context);
-  return successor ?? start(context, await userConfig(context.host));
+  const config = await userConfig(context.host);
+  const client = await findRunning(context, config);
+  const current = client === undefined ? undefined : await orSuccessor(client, context, config);
+  return current ?? start(context, config);
+}
+
+/** The daemon that answers, or what came after one that had to go; undefined where nothing did. */
+async function orSuccessor(
+  client: StratadClient,
+  context: Context,
+  config: Config,
+): Promise<StratadClient | undefined> {
+  try {
+    return (await isOutdated(client, config)) ? await replace(client, context, config) : client;
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** The daemon of the user's own state directory, else the system's. */
+async function findRunning(context: Context, config: Config): Promise<StratadClient | undefined> {
+  return (await tryConnection(context, config.socket)) ?? (await tryConnection(context, SYSTEM_SOCKET));
 }
 
 async function openConnection({ host, signal }: Context, endpoint?: string): Promise<StratadClient> {
@@ -99,29 +121,31 @@ function noAnswer(logPath: string): StrataError {
   return new StrataError("DAEMON_UNREACHABLE", `Cannot start the daemon: ${fact}`, { details: { log: logPath } });
 }
 
-/** Only the daemon of this user's own state directory is this user's to replace. */
-async function isOutdated(client: StratadClient, { host }: Context): Promise<boolean> {
-  if (!isOlder(client.server.serverInfo.version, await ownVersion())) return false;
-  const [{ stateDir }, config] = await Promise.all([client.request("server/status", {}), userConfig(host)]);
+/** Older than this release, or of a state directory that is gone. Only the daemon of the user's own one is the user's to replace. */
+async function isOutdated(client: StratadClient, config: Config): Promise<boolean> {
+  const lost = await stat(config.stateDir).then(
+    () => false,
+    () => true,
+  );
+  if (!lost && !isOlder(client.server.serverInfo.version, await ownVersion())) return false;
+  const { stateDir } = await client.request("server/status", {});
   return stateDir === config.stateDir;
 }
 
 /** Returns when the old daemon no longer answers, or with a connection to what somebody else put in its place. */
-async function replace(old: StratadClient, context: Context): Promise<StratadClient | undefined> {
-  const version = old.server.serverInfo.version;
+async function replace(old: StratadClient, context: Context, config: Config): Promise<StratadClient | undefined> {
+  const { instanceId, serverInfo } = old.server;
+  const release = printable(serverInfo.version, 64);
   await old.request("server/drain", {});
   await old.close();
-  context.message(`Waiting for the daemon of release ${printable(version, 64)} to finish its jobs`);
+  context.message(`Waiting for the daemon of release ${release} to finish its jobs`);
   const untilMs = performance.now() + DRAIN_TIMEOUT_MS + START_TIMEOUT_MS;
   while (performance.now() < untilMs) {
     context.signal.throwIfAborted();
-    const client = await tryConnection(context);
-    if (client === undefined || client.server.serverInfo.version !== version) return client;
+    const client = await tryConnection(context, config.socket);
+    if (client === undefined || client.server.instanceId !== instanceId) return client;
     await client.close();
     await sleep(LOOK_MS);
   }
-  throw new StrataError(
-    "SHUTTING_DOWN",
-    `Cannot replace the daemon of release ${printable(version, 64)}: it is still draining`,
-  );
+  throw new StrataError("SHUTTING_DOWN", `Cannot replace the daemon of release ${release}: it is still draining`);
 }

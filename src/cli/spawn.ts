@@ -5,8 +5,10 @@
  * state directory, which is bounded. Knows nothing of its protocol.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
+import { readEndpointDocument } from "../client/endpoint.js";
 import { type Config, loadConfig } from "../config.js";
 import { isErrorCode, StrataError, toStrataError } from "../errors.js";
 import { IDLE_EXIT_MS, MAX_DAEMON_LOG_BYTES } from "../limits.js";
@@ -20,8 +22,23 @@ export interface BackgroundDaemon {
 }
 
 /** The daemon that a command of this user would start, as its configuration says. */
-export function userConfig({ env, uid, home, tmpdir }: Host): Promise<Config> {
-  return loadConfig({ flags: {}, env, uid, system: false, home, tmpdir });
+export async function userConfig({ env, uid, home, tmpdir }: Host): Promise<Config> {
+  const load = (environment: NodeJS.ProcessEnv): Promise<Config> =>
+    loadConfig({ flags: {}, env: environment, uid, system: false, home, tmpdir });
+  const config = await load(env);
+  const runtimeDir = await placeBeside(config);
+  return runtimeDir === undefined ? config : load({ ...env, STRATAD_RUNTIME_DIR: runtimeDir });
+}
+
+/**
+ * A user may have several homes and one runtime directory. The first daemon that a command starts gets the usual place; that of
+ * another state directory a place below it, as GnuPG does it for its homes. Undefined where the usual place is ours, and
+ * where somebody started a daemon there by hand: that one is meant to be used.
+ */
+async function placeBeside({ runtimeDir, stateDir }: Config): Promise<string | undefined> {
+  const occupant = await readEndpointDocument(join(runtimeDir, "daemon.json")).catch(() => undefined);
+  if (occupant?.background !== true || occupant.stateDir === stateDir) return undefined;
+  return join(runtimeDir, `d.${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`);
 }
 
 /** CONFIG_INVALID, or a store error where its log cannot be written. */
@@ -57,7 +74,8 @@ async function openLog(stateDir: string, logPath: string): Promise<FileHandle> {
 /** Flags of this one call are not the daemon's settings; a daemon that nobody asked for ends by itself. */
 function daemonEnvironment({ env }: Host, config: Config): NodeJS.ProcessEnv {
   const { STRATAD_QUIET, STRATAD_PROGRESS, STRATAD_COLOR, STRATAD_TIMEOUT, ...rest } = env;
-  return { ...rest, STRATAD_IDLE_EXIT_MS: String(config.idleExitMs ?? IDLE_EXIT_MS) };
+  const { runtimeDir, idleExitMs = IDLE_EXIT_MS } = config;
+  return { ...rest, STRATAD_RUNTIME_DIR: runtimeDir, STRATAD_IDLE_EXIT_MS: String(idleExitMs) };
 }
 
 async function reasonOfEnd(child: ChildProcess, logPath: string, from: number): Promise<StrataError> {

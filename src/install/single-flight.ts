@@ -19,7 +19,7 @@ export interface Landed<Value> {
 export class SingleFlight<Key, Value> {
   readonly #flights = new Map<Key, Flight<Value>>();
 
-  /** Rejects with the work's failure, or with CANCELLED as soon as `signal` is aborted. */
+  /** Rejects with the work's failure, or with CANCELLED when `signal` is aborted: at once while others wait, else once the work has ended. */
   async run(key: Key, signal: AbortSignal, work: (signal: AbortSignal) => Promise<Value>): Promise<Landed<Value>> {
     const known = this.#flights.get(key);
     // A flight that all have left is about to end with CANCELLED: not one to join.
@@ -30,7 +30,11 @@ export class SingleFlight<Key, Value> {
       return { value: await untilAborted(flight.result, signal), joined };
     } finally {
       flight.passengers -= 1;
-      if (flight.passengers === 0) flight.controller.abort();
+      if (flight.passengers === 0) {
+        flight.controller.abort();
+        // Whoever leaves last leaves a clean place: what was begun is out of staging when they answer.
+        await flight.result.catch(() => undefined);
+      }
     }
   }
 

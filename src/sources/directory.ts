@@ -61,7 +61,8 @@ async function openInside(real: string, name: string): Promise<FileHandle | unde
     if (errno === "ENOENT" || errno === "ENOTDIR") return undefined;
     if (errno === "ELOOP") throw invalid(name, "it is a symlink");
     if (errno === undefined) throw error;
-    throw invalid(name, errno, error);
+    if (errno !== "EACCES") throw invalid(name, errno, error);
+    throw new StrataError("IMPORT_DENIED", `Cannot open ${printable(file)}: the daemon's user may not read it`);
   }
 }
 

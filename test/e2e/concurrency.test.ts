@@ -6,8 +6,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import { until } from "../support/deadline.js";
 import { type Daemon, serve } from "../support/daemon.js";
+import { until } from "../support/deadline.js";
 import { type Gate, gateAt } from "../support/gate.js";
 import { bulkyTar, layerDigests } from "../support/images.js";
 import { buildImage, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
@@ -82,7 +82,10 @@ test("a cancel by who came first does not cancel the others, and nothing is fetc
   const started = await (first as Wire).request("install/start", { reference });
   await gate.reached;
   const jobs = await Promise.all(others.map((wire) => wire.request("install/start", { reference })));
-  await until("all jobs run", async () => (await (first as Wire).request("server/status")).jobs.running === 4);
+  for (const [i, wire] of others.entries()) {
+    const { jobId } = jobs[i];
+    await until("the job has joined", async () => (await wire.request("install/get", { jobId })).layers.length === 2);
+  }
   await (first as Wire).request("install/cancel", { jobId: started.jobId });
   const cancelled = await (first as Wire).request("install/wait", { jobId: started.jobId });
   assert.deepEqual([cancelled.state, cancelled.error.code], ["cancelled", "CANCELLED"]);

@@ -7,6 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { checkout, cli, cliJson, fixtureImages, readEndpoint, serve } from "../support/daemon.js";
+import { until } from "../support/deadline.js";
 import { fixtureImages as makeFixtures } from "../support/make-fixtures.js";
 import { fileScope, Sandbox } from "../support/sandbox.js";
 import { differences, everythingBelow, readTree } from "../support/trees.js";
@@ -114,7 +115,6 @@ test("the README's line starts the daemon by itself where none answers, and it g
   assert.ok(existsSync(join(stdout.trim(), "include/stddef.h")));
   const { pid } = (await readEndpoint(alone)) ?? { pid: undefined };
   assert.ok(pid === undefined || (await alone.processes()).includes(pid));
-  const { until } = await import("../support/deadline.js");
   await until("the idle daemon ends", async () => (await alone.processes()).length === 0);
   assert.equal(await readEndpoint(alone), undefined);
 });

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { cli, cliJson, serve } from "../support/daemon.js";
-import { layerDigests, tarOf, type TarFile, writeLayout } from "../support/images.js";
+import { layerDigests, type TarFile, tarOf, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
 import { fileScope, Sandbox } from "../support/sandbox.js";
 import { everythingBelow } from "../support/trees.js";

@@ -36,7 +36,7 @@ export interface ServeOptions {
 export async function serve(sandbox: Sandbox, { args = [], env }: ServeOptions = {}): Promise<Daemon> {
   const [program, ...before] = sandbox.stratad;
   const child = spawn(program, [...before, "serve", ...args], {
-    env: { ...sandbox.env, STRATAD_IDLE_EXIT_MS: "", ...env },
+    env: { ...sandbox.env, ...env },
     cwd: sandbox.directory,
     stdio: ["ignore", "pipe", "pipe"],
   });

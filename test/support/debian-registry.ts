@@ -11,16 +11,20 @@ export interface DebianRegistry {
   readonly host: string;
 }
 
-export const basicUser = { username: "tester", password: "abc123xyz" } as const;
+export const basicUser = { username: "tester", password: "abc" } as const;
 /** bcrypt of that password, so that no htpasswd program is needed. */
-const HTPASSWD = "tester:$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW\n";
+const HTPASSWD = "tester:$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i\n";
 
 /** `auth: "basic"` asks for `basicUser`. It ends with the sandbox. */
 export async function startDebianRegistry(
   sandbox: Sandbox,
   { name, auth }: { readonly name: string; readonly auth: "anonymous" | "basic" },
 ): Promise<DebianRegistry> {
-  const [config, passwords, storage] = [sandbox.file(`${name}.yml`), sandbox.file(`${name}.htpasswd`), sandbox.file(name)];
+  const [config, passwords, storage] = [
+    sandbox.file(`${name}.yml`),
+    sandbox.file(`${name}.htpasswd`),
+    sandbox.file(name),
+  ];
   await writeFile(passwords, HTPASSWD);
   const lines = [
     "version: 0.1",

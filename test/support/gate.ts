@@ -38,7 +38,8 @@ export function gateAt(digests: readonly string[], bytes: number): Gate {
     },
     script: async (exchange) => {
       const { request, body } = exchange;
-      if (isOpen || body === undefined || !digests.some((digest) => request.path.endsWith(`/blobs/${digest}`))) return false;
+      if (isOpen || body === undefined || !digests.some((digest) => request.path.endsWith(`/blobs/${digest}`)))
+        return false;
       await hold(exchange, body);
       return true;
     },

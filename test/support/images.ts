@@ -26,7 +26,8 @@ export async function tarOf(entries: readonly TarFile[]): Promise<Buffer> {
   const tar = pack();
   for (const { name, type = "file", mode, mtime = MTIME, content = "", linkname } of entries) {
     const defaultMode = type === "directory" ? 0o755 : 0o644;
-    const header = { name, type, mode: mode ?? defaultMode, mtime };
+    // tar-stream takes 0 for no mode; of this it writes the lower twelve bits.
+    const header = { name, type, mode: (mode ?? defaultMode) || 0o10000, mtime };
     if (type === "file") tar.entry(header, content);
     else tar.entry(linkname === undefined ? header : { ...header, linkname });
   }
@@ -67,8 +68,7 @@ export async function writeLayout(directory: string, images: Readonly<Record<str
   await writeFile(join(directory, "oci-layout"), json({ imageLayoutVersion: "1.0.0" }));
 }
 
-export const blobPath = (layout: string, digest: string): string =>
-  join(layout, "blobs", digest.replace(":", "/"));
+export const blobPath = (layout: string, digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
 
 /** The digests of an image's layers, the lowest first. */
 export const layerDigests = (image: TestImage): string[] =>

@@ -61,7 +61,10 @@ export async function fixtureImages(): Promise<ReadonlyMap<string, Buffer>> {
       os: "linux",
       created: CREATED,
       config: { Env: ["PATH=/bin"], Cmd: ["/bin/gcc"] },
-      rootfs: { type: "layers", diff_ids: tars.map((tar) => `sha256:${createHash("sha256").update(tar).digest("hex")}`) },
+      rootfs: {
+        type: "layers",
+        diff_ids: tars.map((tar) => `sha256:${createHash("sha256").update(tar).digest("hex")}`),
+      },
     };
     const manifest = {
       schemaVersion: 2,

@@ -69,6 +69,15 @@ export class Wire {
     return within(`the answer to ${method}`, answer, 60_000);
   }
 
+  /** The id of the last request. */
+  get lastId(): number {
+    return this.#id;
+  }
+
+  notify(method: string, params: object): void {
+    this.#socket.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
+  }
+
   /** The RpcError that the request ends with. */
   async refused(method: string, params: object = {}): Promise<RpcError> {
     const outcome = await this.request(method, params).catch((error: unknown) => error);

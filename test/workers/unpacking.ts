@@ -99,4 +99,4 @@ export const onDisk = (top: string, path: string): Buffer =>
 /** Descriptors that this process holds open now. */
 export const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
-const shown = (content: string): string => content.slice(0, 32).replace(/\0[^]*/, "");
+const shown = (content: string): string => content.slice(0, 32).replace(/\0.*/s, "");

@@ -1,0 +1,210 @@
+/**
+ * The pool with the workers that ship and small real tasks: failures of a thread are outcomes, and the next task is served.
+ */
+import assert from "node:assert/strict";
+import { createHash, randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { StrataError } from "../src/errors.js";
+import { GrowthWriter } from "../src/growth.js";
+import { imageLimits } from "../src/limits.js";
+import { createLog } from "../src/log.js";
+import { Pool } from "../src/pool.js";
+import { type PlanTask, TaskProgress, type UnpackTask } from "../src/tasks.js";
+import { until } from "./support/deadline.js";
+import { file, tar } from "./support/tar-builder.js";
+
+const lines: string[] = [];
+const log = createLog("debug", (line) => lines.push(line));
+
+suite("pool", () => {
+  let work: string;
+  let pool: Pool;
+  before(() => {
+    work = mkdtempSync(join(tmpdir(), "pool-"));
+    pool = new Pool({ threads: 1, stallTimeoutMs: 200, log });
+  });
+  after(async () => {
+    await pool.close();
+    rmSync(work, { recursive: true, force: true });
+  });
+
+  const unpackTask = (
+    bytes: Buffer,
+    more: Partial<UnpackTask["blob"]> = {},
+    progress = new TaskProgress(),
+  ): UnpackTask => {
+    const staging = join(work, randomUUID());
+    mkdirSync(staging);
+    const path = `${staging}.blob`;
+    writeFileSync(path, bytes);
+    const blob = { path, offset: 0, length: bytes.length, ...more };
+    return { blob, codec: "none", expected: {}, staging, limits: imageLimits, progress: progress.shared };
+  };
+  const code = (expected: string) => (error: unknown) => {
+    assert.ok(error instanceof StrataError, String(error));
+    assert.equal(error.code, expected, error.message);
+    return true;
+  };
+  async function servesTheNext(): Promise<void> {
+    const task = unpackTask(tar(file("a", "hello")));
+    assert.equal((await pool.run("unpack", task)).layer.entries, 1);
+    assert.equal(readFileSync(join(task.staging, "tree/a"), "utf8"), "hello");
+    assert.deepEqual([pool.busy, pool.queued], [0, 0]);
+  }
+
+  test("a task goes out and its result comes back, with progress on the way", async () => {
+    const progress = new TaskProgress();
+    const bytes = tar(file("a", "hello"));
+    const { layer } = await pool.run("unpack", unpackTask(bytes, {}, progress), { progress });
+    assert.deepEqual([layer.entries, layer.bytes, progress.entries], [1, 5, 1]);
+    assert.deepEqual([progress.bytesRead, progress.bytesWritten], [bytes.length, bytes.length]);
+    await servesTheNext();
+  });
+
+  test("a refusal comes back with its code and details", async () => {
+    await assert.rejects(pool.run("unpack", unpackTask(tar(file("../x")))), (error) => {
+      code("PATH_TRAVERSAL")(error);
+      assert.deepEqual((error as StrataError).options.details, { entryIndex: 0, entryName: "../x" });
+      return true;
+    });
+    await servesTheNext();
+  });
+
+  test("a failure of the system keeps its errno", async () => {
+    await assert.rejects(
+      pool.run("unpack", { ...unpackTask(tar()), staging: join(work, "nowhere") }),
+      code("STORE_IO"),
+    );
+    await servesTheNext();
+  });
+
+  test("a bug of ours is INTERNAL, its stack in the log and nowhere else", async () => {
+    const broken = { ...unpackTask(tar(file("a"))), limits: undefined } as unknown as UnpackTask;
+    lines.length = 0;
+    await assert.rejects(pool.run("unpack", broken), (error) => {
+      code("INTERNAL")(error);
+      assert.doesNotMatch(JSON.stringify((error as StrataError).toWire()), /\.js:\d+/);
+      return true;
+    });
+    assert.match(lines.join(""), /worker\.failed.*\.js:\d+/);
+    await servesTheNext();
+  });
+
+  test("a task that waits for a download is not stalled, and is ended by its signal", async () => {
+    const growth = new GrowthWriter();
+    const progress = new TaskProgress();
+    const cancel = new AbortController();
+    const task = unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }, progress);
+    const running = pool.run("unpack", task, { progress, signal: cancel.signal });
+    const settled = running.catch((error: unknown) => error);
+    await until("the worker waits", async () => progress.activity === "waiting");
+    // Another task's stall says that the time for one has passed.
+    const other = new Pool({ threads: 1, stallTimeoutMs: 200, log });
+    const still = new TaskProgress();
+    still.activity = "working";
+    const idle = unpackTask(Buffer.alloc(0), { length: 100, growth: new GrowthWriter().shared });
+    await assert.rejects(other.run("unpack", idle, { progress: still }), code("WORKER_STALLED"));
+    await other.close();
+    assert.equal(progress.activity, "waiting");
+    cancel.abort();
+    assert.ok(code("CANCELLED")(await settled));
+    await servesTheNext();
+  });
+
+  test("a queued task that is cancelled never starts", async () => {
+    const growth = new GrowthWriter();
+    const progress = new TaskProgress();
+    const first = pool.run("unpack", unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }, progress));
+    const firstSettled = first.catch((error: unknown) => error);
+    const cancel = new AbortController();
+    const task = unpackTask(tar(file("a")));
+    const second = pool.run("unpack", task, { signal: cancel.signal });
+    assert.deepEqual([pool.busy, pool.queued], [1, 1]);
+    cancel.abort();
+    await assert.rejects(second, code("CANCELLED"));
+    growth.fail();
+    assert.ok(code("SIZE_MISMATCH")(await firstSettled));
+    await servesTheNext();
+    assert.equal(existsSync(join(task.staging, "tree")), false);
+  });
+
+  test("a signal that is aborted already starts nothing", async () => {
+    const task = unpackTask(tar(file("a")));
+    await assert.rejects(pool.run("unpack", task, { signal: AbortSignal.abort() }), code("CANCELLED"));
+    assert.equal(existsSync(join(task.staging, "tree")), false);
+    await servesTheNext();
+  });
+
+  /** A changeset of so many lines: time in which the planner talks to nobody, and in the end more than its heap holds. */
+  function hugePlanTask(line: string, lines: number): PlanTask {
+    const staging = join(work, randomUUID());
+    mkdirSync(staging);
+    const text = Buffer.from(`stratad-changeset 1\n${line.repeat(lines)}`);
+    const path = join(staging, "changeset");
+    writeFileSync(path, text);
+    const sha256 = createHash("sha256").update(text).digest("hex");
+    return { policy: "c", changesets: [{ path, sha256 }], staging, ranges: 1, limits: imageLimits };
+  }
+
+  test("a worker that is busy without progress is WORKER_STALLED", async () => {
+    const progress = new TaskProgress();
+    progress.activity = "working";
+    await assert.rejects(pool.run("plan", hugePlanTask("i\ta\n", 3_000_000), { progress }), code("WORKER_STALLED"));
+    await servesTheNext();
+  });
+
+  test("a busy worker is ended by its signal", async () => {
+    const cancel = new AbortController();
+    const running = pool.run("plan", hugePlanTask("i\ta\n", 3_000_000), { signal: cancel.signal });
+    cancel.abort();
+    await assert.rejects(running, code("CANCELLED"));
+    await servesTheNext();
+  });
+
+  test("a worker that runs out of heap is WORKER_CRASHED, which may be tried again", async () => {
+    lines.length = 0;
+    await assert.rejects(pool.run("plan", hugePlanTask("i\ta\n", 7_000_000)), (error) => {
+      code("WORKER_CRASHED")(error);
+      return (error as StrataError).retryable;
+    });
+    assert.match(lines.join(""), /worker\.crashed/);
+    await servesTheNext();
+  });
+
+  test("among those that wait the largest runs first, equals in the order they came", async () => {
+    const growth = new GrowthWriter();
+    const blocking = pool.run("unpack", unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }));
+    const blocked = blocking.catch(() => undefined);
+    const order: string[] = [];
+    const waiting = (
+      [
+        ["small", 1],
+        ["large", 9],
+        ["middle", 5],
+        ["large too", 9],
+        ["none", undefined],
+      ] as const
+    ).map(async ([name, weight]) => {
+      await pool.run("unpack", unpackTask(tar(file(name))), weight === undefined ? {} : { weight });
+      order.push(name);
+    });
+    assert.equal(pool.queued, waiting.length);
+    growth.fail();
+    await Promise.all([blocked, ...waiting]);
+    assert.deepEqual(order, ["large", "large too", "middle", "small", "none"]);
+  });
+
+  test("a pool that is closed ends what runs", async () => {
+    const own = new Pool({ threads: 1, stallTimeoutMs: 60_000, log });
+    const growth = new GrowthWriter();
+    const progress = new TaskProgress();
+    const task = unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }, progress);
+    const settled = own.run("unpack", task, { progress }).catch((error: unknown) => error);
+    await until("the worker waits", async () => progress.activity === "waiting");
+    await own.close();
+    assert.ok((await settled) instanceof StrataError);
+  });
+});
