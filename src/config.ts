@@ -124,6 +124,7 @@ const plain = [
 const limitRows: Readonly<Record<LimitName, { doc: string; most?: number }>> = {
   maxLayers: { doc: "layers of an image" },
   maxEntriesPerLayer: { doc: "entries of a layer" },
+  maxNameBytesPerLayer: { doc: "bytes of all paths and link targets of a layer" },
   maxEntriesPerImage: { doc: "entries of an image" },
   maxLayerBytes: { doc: "bytes of a layer unpacked" },
   maxImageBytes: { doc: "bytes of an image unpacked" },

@@ -14,8 +14,10 @@ const MINUTE = 60 * SECOND;
 export const imageLimits = {
   /** LIMIT_LAYERS. Docker stops at 127; a manifest of 4 MiB could name 20,000. */
   maxLayers: 512,
-  /** LIMIT_ENTRIES, a layer: each entry is an inode and about 200 bytes of memory in the worker. */
+  /** LIMIT_ENTRIES, a layer: each entry is an inode, and 200 bytes of the worker's memory besides its names. */
   maxEntriesPerLayer: 500_000,
+  /** LIMIT_BYTES, a layer: paths and link targets are held in the worker's memory, which ends at 512 MiB. */
+  maxNameBytesPerLayer: 64 * MiB,
   /** LIMIT_ENTRIES, an image: inodes of one root. */
   maxEntriesPerImage: 2_000_000,
   /** LIMIT_BYTES, a layer unpacked: a bomb fills the disk. */

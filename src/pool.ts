@@ -5,9 +5,10 @@
  * memory, made no progress) becomes WORKER_CRASHED or WORKER_STALLED, and the pool goes on with a new thread. Knows nothing
  * of what the tasks mean.
  */
-import { Piscina, type PiscinaTask, type TaskQueue } from "piscina";
+import { Piscina } from "piscina";
 import { StrataError } from "./errors.js";
 import type { Log } from "./log.js";
+import { Slots } from "./slots.js";
 import type { Outcome, TaskProgress, Tasks, WorkerName } from "./tasks.js";
 
 export interface PoolOptions {
@@ -30,18 +31,20 @@ const STALL_CHECKS = 4;
 
 export class Pool {
   readonly #piscina: Piscina;
+  /** Piscina gets a task when a thread is free: its own queue would reorder those that can be cancelled. */
+  readonly #threads: Slots;
   readonly #options: PoolOptions;
   #running = 0;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#threads = new Slots(options.threads);
     this.#piscina = new Piscina({
       minThreads: options.threads,
       maxThreads: options.threads,
       idleTimeout: 2 ** 31 - 1,
       // The default wait would stop pending asynchronous work in the thread: inflating ahead.
       atomics: "disabled",
-      taskQueue: new WeightedQueue(),
       // A bound for runaway JavaScript; Buffers are not counted, they are bounded by the queues of the workers.
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     });
@@ -70,10 +73,10 @@ export class Pool {
     const signal = AbortSignal.any([stalled.signal, ...(options.signal === undefined ? [] : [options.signal])]);
     this.#running += 1;
     try {
-      const outcome: Outcome<Tasks[Name]["result"]> = await this.#piscina.run(weighted(task, options.weight ?? 0), {
-        filename: new URL(`../workers/${name}.js`, import.meta.url).href,
-        signal,
-      });
+      const filename = new URL(`../workers/${name}.js`, import.meta.url).href;
+      const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, signal, () =>
+        this.#piscina.run(task, { filename, signal }),
+      );
       if (outcome.ok) return outcome.value;
       throw this.#received(name, outcome.error);
     } catch (thrown) {
@@ -119,40 +122,3 @@ export class Pool {
     return () => clearInterval(timer);
   }
 }
-
-interface Weighted {
-  readonly weight: number;
-}
-
-/** Piscina hands the queue its own wrapper of the task; the weight travels beside it under Piscina's symbol. */
-function weighted<Task extends object>(task: Task, weight: number): Task {
-  Object.defineProperty(task, Piscina.queueOptionsSymbol, { value: { weight } satisfies Weighted, configurable: true });
-  return task;
-}
-
-/** Largest first, in the order of arrival among equals: the longest layer must not start last. */
-class WeightedQueue implements TaskQueue {
-  readonly #tasks: PiscinaTask[] = [];
-
-  get size(): number {
-    return this.#tasks.length;
-  }
-
-  push(task: PiscinaTask): void {
-    const weight = weightOf(task);
-    const before = this.#tasks.findIndex((other) => weightOf(other) < weight);
-    this.#tasks.splice(before === -1 ? this.#tasks.length : before, 0, task);
-  }
-
-  shift(): PiscinaTask | null {
-    return this.#tasks.shift() ?? null;
-  }
-
-  remove(task: PiscinaTask): void {
-    const at = this.#tasks.indexOf(task);
-    if (at !== -1) this.#tasks.splice(at, 1);
-  }
-}
-
-const weightOf = (task: PiscinaTask): number =>
-  (task as unknown as Record<symbol, Weighted | null>)[Piscina.queueOptionsSymbol]?.weight ?? 0;

@@ -14,7 +14,6 @@ const floors: Readonly<Record<string, number>> = {
   cli: 9,
   "daemon.ts": 8,
   "config.ts": 7,
-  "life.ts": 7,
   protocol: 6,
   client: 6,
   install: 5,
@@ -31,6 +30,8 @@ const floors: Readonly<Record<string, number>> = {
   "limits.ts": 0,
   "log.ts": 0,
   "growth.ts": 0,
+  "life.ts": 1,
+  "slots.ts": 1,
   "printable.ts": 0,
   "version.ts": 0,
 };

@@ -48,6 +48,7 @@ export class BlobReader {
         `Cannot read the layer's blob: it ends after ${this.#read} of ${length} bytes`,
       );
     this.#read += bytes;
+    this.#progress.bytesRead = this.#read;
     const chunk = buffer.subarray(0, bytes);
     this.#hash.update(chunk);
     return chunk;

@@ -1,10 +1,8 @@
 /**
  * gzip (RFC 1952), exactly: members one after another, each with its header, CRC and length checked, zeros after the last,
- * nothing else. The deflate streams inside go to an engine: fflate for a blob so small that the trip to libuv's pool would cost
- * more than the work, node:zlib for the rest.
+ * nothing else. A member that is small is inflated at once on this thread; the others ahead of it, in libuv's pool.
  */
-import { crc32 } from "node:zlib";
-import { inflateSync } from "fflate";
+import { crc32, inflateRawSync } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { ByteInput } from "./byte-input.js";
@@ -13,62 +11,22 @@ import { inflateRaw } from "./inflate-raw.js";
 const FIXED_HEADER_BYTES = 10;
 const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
-/** Up to here a blob is inflated on this thread: measured, fflate needs 2-200 µs for it, a trip to the pool 70-180 µs of two threads. */
-const SMALL_BLOB_BYTES = 4 * 1024;
-const SMALL_TAR_BYTES = 1024 * 1024;
+/** A trip to the pool costs 70-180 µs, measured, and blobs of eStargz have a member for each file: small ones stay here. */
+const SMALL_MEMBER_BYTES = 32 * 1024;
+const SMALL_CONTENT_BYTES = 256 * 1024;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING. */
-export async function gunzip(
+export async function* gunzip(
   input: ByteInput,
   limits: ImageLimits,
-): Promise<{ decoder: string; chunks: AsyncIterable<Buffer> }> {
-  const small = await inflateSmall(input, limits);
-  if (small !== undefined) return { decoder: "fflate", chunks: only(small) };
-  return { decoder: "node:zlib", chunks: members(input, limits) };
-}
-
-/**
- * The whole of a small blob at once; undefined, with nothing taken, where it is large or there is the least doubt: the
- * streaming reader then gives the exact answer.
- */
-async function inflateSmall(input: ByteInput, limits: ImageLimits): Promise<Buffer | undefined> {
-  const blob = await input.peek(SMALL_BLOB_BYTES + 1);
-  if (blob.length > SMALL_BLOB_BYTES) return undefined;
-  const header = headerLength(blob, limits);
-  if (header === undefined || blob.length < header + FOOTER_BYTES) return undefined;
-  const footer = blob.subarray(blob.length - FOOTER_BYTES);
-  const bytes = footer.readUInt32LE(4);
-  if (bytes === 0 || bytes > SMALL_TAR_BYTES) return undefined;
-  const deflated = blob.subarray(header, -FOOTER_BYTES);
-  const tar = inflateWhole(deflated, bytes);
-  // A stream that ends before the footer would inflate without its last byte too: then something else stands between.
-  if (tar === undefined || crc32(tar) !== footer.readUInt32LE(0) || inflateWhole(deflated.subarray(0, -1), bytes))
-    return undefined;
-  input.skip(blob.length);
-  return tar;
-}
-
-/** Undefined unless the deflate stream is whole and gives exactly that many bytes. */
-function inflateWhole(deflated: Buffer, bytes: number): Buffer | undefined {
-  try {
-    // One byte of room more, so that a stream that goes on is noticed.
-    const out = inflateSync(deflated, { out: new Uint8Array(bytes + 1) });
-    return out.length === bytes ? Buffer.from(out.buffer, out.byteOffset, bytes) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function* only(chunk: Buffer): AsyncGenerator<Buffer> {
-  yield chunk;
-}
-
-async function* members(input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
+  { smallMemberBytes = SMALL_MEMBER_BYTES } = {},
+): AsyncGenerator<Buffer> {
   do {
     await skipHeader(input, limits);
     let crc = 0;
     let bytes = 0;
-    for await (const chunk of inflateRaw(input)) {
+    const small = await inflateSmall(input, smallMemberBytes);
+    for await (const chunk of small === undefined ? inflateRaw(input) : [small]) {
       crc = crc32(chunk, crc);
       bytes += chunk.length;
       yield chunk;
@@ -76,6 +34,24 @@ async function* members(input: ByteInput, limits: ImageLimits): AsyncGenerator<B
     await checkFooter(input, crc, bytes);
   } while (await anotherMember(input));
 }
+
+/** The member's content, where it is small and sound; undefined, with nothing taken, where the stream has to tell. */
+async function inflateSmall(input: ByteInput, smallMemberBytes: number): Promise<Buffer | undefined> {
+  const head = await input.peek(smallMemberBytes);
+  try {
+    const { buffer, engine } = inflateWhole(head);
+    // What fills the head to its end may go on behind it.
+    if (engine.bytesWritten === head.length) return undefined;
+    input.skip(engine.bytesWritten);
+    return buffer;
+  } catch {
+    return undefined;
+  }
+}
+
+/** With `info`, node:zlib tells how much of its input the stream was; the types do not know. */
+const inflateWhole = (deflated: Buffer): { buffer: Buffer; engine: { bytesWritten: number } } =>
+  inflateRawSync(deflated, { info: true, maxOutputLength: SMALL_CONTENT_BYTES }) as never;
 
 async function skipHeader(input: ByteInput, limits: ImageLimits): Promise<void> {
   const head = await input.peek(limits.maxGzipHeaderBytes + FIXED_HEADER_BYTES);

@@ -29,10 +29,8 @@ export async function inflate(codec: Codec, source: ChunkSource, limits: ImageLi
   switch (codec) {
     case "none":
       return { decoder: "none", chunks: bounded(input.rest(), input, limits) };
-    case "gzip": {
-      const { decoder, chunks } = await gunzip(input, limits);
-      return { decoder, chunks: bounded(chunks, input, limits) };
-    }
+    case "gzip":
+      return { decoder: "node:zlib", chunks: bounded(gunzip(input, limits), input, limits) };
     case "zstd": {
       const { decoder, chunks } = unzstd(input, limits);
       return { decoder, chunks: bounded(chunks, input, limits) };
@@ -70,7 +68,8 @@ async function refuseMismatch(codec: Codec, input: ByteInput): Promise<void> {
     const code = codec === "none" ? "TAR_TRUNCATED" : "CODEC_TRUNCATED";
     throw new StrataError(code, "Cannot unpack the layer: it is empty");
   }
-  const found = sniff(head);
+  // A tar whose first name happens to start as another format does is a tar all the same.
+  const found = codec === "none" && hasUstarMagic(head) ? "none" : sniff(head);
   if (found === undefined || found === codec) return;
   throw new StrataError(
     "MEDIA_TYPE_MISMATCH",
@@ -84,7 +83,10 @@ function sniff(head: Buffer): string | undefined {
   if (hasZstdMagic(head)) return "zstd";
   if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]))) return "xz";
   if (head.subarray(0, 3).equals(Buffer.from("BZh"))) return "bzip2";
-  if (head.length >= MAGIC_BYTES && head.subarray(USTAR_AT, USTAR_AT + 5).equals(Buffer.from("ustar"))) return "none";
+  if (hasUstarMagic(head)) return "none";
   if (/^\s*<(?:!doctype|html)/i.test(head.toString("latin1"))) return "HTML";
   return undefined;
 }
+
+const hasUstarMagic = (head: Buffer): boolean =>
+  head.length >= MAGIC_BYTES && head.subarray(USTAR_AT, USTAR_AT + 5).equals(Buffer.from("ustar"));

@@ -30,6 +30,7 @@ export class LayerIndex {
   readonly #nodes = new Map<string, Node>();
   readonly #marks = new Map<string, Entry>();
   readonly #limits: ImageLimits;
+  #nameBytes = 0;
   #lastParent: DirectoryNode = this.root;
 
   constructor(limits: ImageLimits) {
@@ -138,17 +139,26 @@ export class LayerIndex {
   #add(node: Node, parent: DirectoryNode): void {
     this.#nodes.set(node.path, node);
     parent.children.push(node);
-    this.#refuseTooMany(node.path);
+    const target = node.kind === "leaf" && "target" in node.entry ? node.entry.target : "";
+    this.#refuseTooMany(node.path, target);
   }
 
-  #refuseTooMany(path: string): void {
-    const { maxEntriesPerLayer } = this.#limits;
+  #refuseTooMany(path: string, target = ""): void {
+    const { maxEntriesPerLayer, maxNameBytesPerLayer } = this.#limits;
     if (this.#nodes.size + this.#marks.size > maxEntriesPerLayer) {
       refuse("LIMIT_ENTRIES", path, `the layer has more than ${maxEntriesPerLayer} entries`);
+    }
+    this.#nameBytes += path.length + target.length;
+    if (this.#nameBytes > maxNameBytesPerLayer) {
+      refuse("LIMIT_BYTES", path, `the layer's names have more than ${maxNameBytesPerLayer} bytes`);
     }
   }
 }
 
-function refuse(code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "LIMIT_ENTRIES", path: string, fact: string): never {
+function refuse(
+  code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "LIMIT_ENTRIES" | "LIMIT_BYTES",
+  path: string,
+  fact: string,
+): never {
   throw new StrataError(code, `Cannot unpack ${printableName(path)}: ${fact}`);
 }

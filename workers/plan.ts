@@ -17,6 +17,7 @@ import { storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 
 /** Below this many entries a second worker costs more than it saves. */
 const MIN_RANGE_ENTRIES = 4096;
+const PIECE_BYTES = 1024 * 1024;
 
 export default (task: PlanTask): Promise<Outcome<PlanResultMessage>> =>
   outcomeOf("Cannot plan the root", () => plan(task));
@@ -59,12 +60,22 @@ function writePlan(path: string, plan: RootPlan, wanted: number): PlanFile {
   const context = { late: lateDirectories(plan, perRange), empty: emptyFiles(plan) };
   const fd = openSync(path, "wx", 0o600);
   let at = 0;
+  const append = (text: string): void => {
+    const bytes = Buffer.from(text, "latin1");
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    at += bytes.length;
+  };
   const write = (operations: Iterable<LinkOperation>): PlanRange => {
     const start = at;
     let text = "";
-    for (const operation of operations) text += encodeOperation(operation);
-    const bytes = Buffer.from(text, "latin1");
-    while (at < start + bytes.length) at += writeSync(fd, bytes, at - start);
+    for (const operation of operations) {
+      text += encodeOperation(operation);
+      if (text.length >= PIECE_BYTES) {
+        append(text);
+        text = "";
+      }
+    }
+    append(text);
     return { start, end: at };
   };
   try {

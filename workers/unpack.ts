@@ -86,7 +86,6 @@ async function writeTree(task: UnpackTask, reader: BlobReader, progress: TaskPro
       tarBytes += chunk.length;
       guard.push(chunk);
       await second.settle();
-      progress.bytesRead = reader.bytesRead;
       progress.bytesWritten = tarBytes;
       progress.entries = guard.entries;
     }

@@ -120,7 +120,7 @@ export class ImageInstaller {
   async #linkInto(paths: StagingPaths, diffIds: readonly DiffId[], request: ImageRequest) {
     const { image, overlap, link, rootId, signal } = request;
     await mkdir(paths.root);
-    await mkdir(`${paths.root}/tree`);
+    await mkdir(paths.rootTree);
     const plan = await this.#plan(paths.directory, diffIds, request);
     const results: LinkResult[] = await Promise.all(
       plan.ranges.map((range) => this.#link(paths, plan.plan, range, diffIds, signal)),
@@ -184,7 +184,7 @@ export class ImageInstaller {
     const layers = diffIds.map((diffId) => this.#store.layout.layerTree(diffId));
     return this.#pool.run(
       "link",
-      { plan, range, layers, tree: `${paths.root}/tree`, progress: progress.shared },
+      { plan, range, layers, tree: paths.rootTree, progress: progress.shared },
       { signal, weight: LINK_WEIGHT, progress },
     );
   }

