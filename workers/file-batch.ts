@@ -8,9 +8,9 @@ import { hash } from "node:crypto";
 import { closeSync, constants, futimesSync, openSync, writeSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 
-const BATCH_BYTES = 256 * 1024;
+const BATCH_BYTES = 1024 * 1024;
 /** Larger files gain nothing from a second thread and would only be copied. */
-export const MAX_BATCHED_BYTES = 128 * 1024;
+export const MAX_BATCHED_BYTES = 512 * 1024;
 
 export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
 

@@ -9,8 +9,8 @@ import { Worker } from "node:worker_threads";
 import { FileBatch, MAX_BATCHED_BYTES, type NewFile } from "./file-batch.js";
 import type { FileWriterData } from "./file-writer.js";
 
-/** 4 MiB in all; small ones, so that a reader that lends a hand is soon back at the archive. */
-const BATCHES = 16;
+/** 8 MiB in all; small enough that a reader that lends a hand is soon back at the archive. */
+const BATCHES = 8;
 const HEAP_MB = 32;
 
 /** Called with the SHA-256 (hex) of a file's content once it is on the disk. */
