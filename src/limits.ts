@@ -16,7 +16,7 @@ export const imageLimits = {
   maxLayers: 512,
   /** LIMIT_ENTRIES, a layer: each entry is an inode, and 200 bytes of the worker's memory besides its names. */
   maxEntriesPerLayer: 500_000,
-  /** LIMIT_BYTES, a layer: paths and link targets are held in the worker's memory, which ends at 512 MiB. */
+  /** LIMIT_BYTES, a layer: paths and link targets are held in the worker's memory, several times over. */
   maxNameBytesPerLayer: 64 * MiB,
   /** LIMIT_ENTRIES, an image: inodes of one root. */
   maxEntriesPerImage: 2_000_000,

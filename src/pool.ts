@@ -15,6 +15,8 @@ export interface PoolOptions {
   readonly threads: number;
   /** A task whose progress stands still this long is ended. */
   readonly stallTimeoutMs: number;
+  /** Where a worker's JavaScript heap ends, and with it the worker. */
+  readonly heapMb?: number;
   readonly log: Log;
 }
 
@@ -26,9 +28,8 @@ export interface RunOptions {
   readonly progress?: TaskProgress;
 }
 
-const HEAP_MB = 512;
-/** Room for the short-lived objects of an unpack: with a worker's default, collecting them took a fifth of its time. */
-const YOUNG_HEAP_MB = 64;
+/** Far above what a task needs (its names are bounded): V8 counts Buffers against it too, and a tight one costs a fifth in collections. */
+const HEAP_MB = 2048;
 const STALL_CHECKS = 4;
 
 export class Pool {
@@ -48,7 +49,7 @@ export class Pool {
       // The default wait would stop pending asynchronous work in the thread: inflating ahead.
       atomics: "disabled",
       // A bound for runaway JavaScript; Buffers are not counted, they are bounded by the queues of the workers.
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_HEAP_MB },
+      resourceLimits: { maxOldGenerationSizeMb: options.heapMb ?? HEAP_MB },
     });
   }
 

@@ -166,12 +166,14 @@ suite("pool", () => {
 
   test("a worker that runs out of heap is WORKER_CRASHED, which may be tried again", async () => {
     lines.length = 0;
-    await assert.rejects(pool.run("plan", hugePlanTask("i\ta\n", 7_000_000)), (error) => {
+    const small = new Pool({ threads: 1, stallTimeoutMs: 60_000, heapMb: 128, log });
+    await assert.rejects(small.run("plan", hugePlanTask("i\ta\n", 3_000_000)), (error) => {
       code("WORKER_CRASHED")(error);
       return (error as StrataError).retryable;
     });
     assert.match(lines.join(""), /worker\.crashed/);
-    await servesTheNext();
+    await small.run("remove", { path: join(work, "nothing") });
+    await small.close();
   });
 
   test("among those that wait the largest runs first, equals in the order they came", async () => {
