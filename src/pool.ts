@@ -43,6 +43,7 @@ export class Pool {
     this.#options = options;
     this.#threads = new Slots(options.threads);
     this.#piscina = new Piscina({
+      filename: new URL("../workers/entry.js", import.meta.url).href,
       minThreads: options.threads,
       maxThreads: options.threads,
       idleTimeout: 2 ** 31 - 1,
@@ -76,9 +77,8 @@ export class Pool {
     const signal = AbortSignal.any([stalled.signal, ...(options.signal === undefined ? [] : [options.signal])]);
     this.#running += 1;
     try {
-      const filename = new URL(`../workers/${name}.js`, import.meta.url).href;
       const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, signal, () =>
-        this.#piscina.run(task, { filename, signal }),
+        this.#piscina.run(task, { name, signal }),
       );
       if (outcome.ok) return outcome.value;
       throw this.#received(name, outcome.error);

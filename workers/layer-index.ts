@@ -110,6 +110,11 @@ export class LayerIndex {
     }
   }
 
+  /** What stands at the image root: all that policy c looks at. */
+  topLevel(): [name: string, type: Entry["type"]][] {
+    return this.root.children.map((node) => [node.path, node.kind === "dir" ? "dir" : node.entry.type]);
+  }
+
   /** The layer's entries, depth first in the archive's order, then its whiteouts. */
   *changeset(): Generator<Entry> {
     for (const node of this.nodes()) {

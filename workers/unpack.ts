@@ -9,7 +9,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
 import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
-import { encodeChangeset, topLevelNames } from "../src/overlap/changeset.js";
+import { encodeChangeset } from "../src/overlap/changeset.js";
 import {
   type LayerDocument,
   type Outcome,
@@ -51,7 +51,7 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
       diffId,
       tarBytes,
       ...writer.counts,
-      topLevel: [...topLevelNames(writer.index.changeset())],
+      topLevel: writer.index.topLevel(),
       decoder,
       changesetSha256,
       createdAt: new Date().toISOString(),
@@ -131,7 +131,7 @@ function blobDigest(reader: BlobReader, expected: Digest | undefined): Digest {
 }
 
 function writeChangeset(staging: string, writer: TreeWriter): string {
-  const pieces = [...encodeChangeset([...writer.index.changeset()])].map((piece) => Buffer.from(piece, "latin1"));
+  const pieces = Array.from(encodeChangeset(writer.index.changeset()), (piece) => Buffer.from(piece, "latin1"));
   writeSynced(`${staging}/changeset`, pieces);
   return hash("sha256", Buffer.concat(pieces), "hex");
 }

@@ -35,7 +35,7 @@ const HEADER = "stratad-changeset 1";
 const LINES_PER_PIECE = 4096;
 
 /** The file's text in pieces of some hundred KiB; write it as latin1. One line an entry, fields parted by tabs, the path last. */
-export function* encodeChangeset(changeset: Changeset): Generator<string> {
+export function* encodeChangeset(changeset: Iterable<Entry>): Generator<string> {
   let piece = `${HEADER}\n`;
   let lines = 0;
   for (const entry of changeset) {
