@@ -3,8 +3,9 @@
  * removes them (invariant 2); everything under staging/ that is not of this process is a predecessor's and is swept at start.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
+import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { StagingPaths, StoreLayout } from "./layout.js";
 
@@ -17,6 +18,9 @@ export class Staging {
   readonly #removeTree: RemoveTree;
   readonly #log: Log;
   #count = 0;
+  /** Pieces of work that have a directory, or are about to. */
+  #active = 0;
+  #removing: Promise<void> = Promise.resolve();
 
   constructor(
     layout: StoreLayout,
@@ -37,11 +41,17 @@ export class Staging {
 
   /** Runs `work` with a new directory (0700) and removes what is left of it afterwards, however it ends. */
   async with<Value>(work: (paths: StagingPaths) => Promise<Value>): Promise<Value> {
-    const paths = await this.#create();
+    this.#active += 1;
     try {
-      return await work(paths);
+      const paths = await this.#create();
+      try {
+        return await work(paths);
+      } finally {
+        await this.discard(paths.directory);
+      }
     } finally {
-      await this.discard(paths.directory);
+      this.#active -= 1;
+      if (this.#active === 0) await this.#removeOwn();
     }
   }
 
@@ -54,7 +64,17 @@ export class Staging {
     }
   }
 
+  /** Nothing is under way: staging is empty, as anybody who looks expects. */
+  async #removeOwn(): Promise<void> {
+    this.#removing = rmdir(join(this.#layout.staging, this.#process)).catch((error: unknown) => {
+      const errno = systemErrorCode(error);
+      if (errno !== "ENOENT" && errno !== "ENOTEMPTY") this.#log.warn("staging.left", { path: this.#process, error });
+    });
+    await this.#removing;
+  }
+
   async #create(): Promise<StagingPaths> {
+    await this.#removing;
     this.#count += 1;
     const paths = this.#layout.stagingPaths(this.#process, this.#count);
     await mkdir(paths.directory, { recursive: true, mode: 0o700 });
