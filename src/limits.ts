@@ -105,8 +105,6 @@ export const MAX_ACTIVE_JOBS = 1024;
 export const MAX_RUNNING_INSTALLS = 8;
 /** Conflicts listed in one LAYER_OVERLAP. */
 export const MAX_CONFLICTS_LISTED = 20;
-/** Top-level names of one layer that the main thread looks at while it is still unpacking. */
-export const MAX_EARLY_NAMES = 4096;
 /** Generations of a name that are remembered. */
 export const MAX_GENERATIONS = 100;
 
