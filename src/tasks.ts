@@ -129,7 +129,7 @@ export async function outcomeOf<Value>(action: string, body: () => Promise<Value
   } catch (thrown) {
     const error = toStrataError(thrown, action);
     const wire = error.toWire();
-    const trace = error.code === "INTERNAL" ? { details: { ...wire.details, stack: String(traced(error)) } } : {};
+    const trace = error.code === "INTERNAL" ? { details: { stack: String(traced(error)), ...wire.details } } : {};
     return { ok: false, error: { ...wire, ...trace } };
   }
 }

@@ -72,8 +72,8 @@ const marks: readonly { readonly text: RegExp; readonly only: RegExp; readonly r
   },
   {
     text: /\b(mkdirSync|symlinkSync|linkSync|renameSync|copyFileSync|writeFileSync|createWriteStream|cpSync|O_CREAT)\b/,
-    // The plan's names are those that tree-writer.ts allowed; unpack.ts and plan.ts create fixed names in staging.
-    only: /^(src\/.*|workers\/(tree-writer|file-batch|link|unpack|plan)\.ts)$/,
+    // The plan's names are those that tree-writer.ts allowed; tree-thread.ts and plan.ts create fixed names in staging.
+    only: /^(src\/.*|workers\/(tree-writer|file-batch|link|tree-thread|plan)\.ts)$/,
     rule: "only tree-writer.ts (and what writes for it) creates under a name that an archive chose",
   },
 ];

@@ -176,6 +176,17 @@ suite("pool", () => {
     await small.close();
   });
 
+  test("an unpack whose tree outgrows the heap is WORKER_CRASHED, and its thread unpacks the next", async () => {
+    const small = new Pool({ threads: 1, stallTimeoutMs: 60_000, heapMb: 24, log });
+    const names = Array.from({ length: 25_000 }, (_, i) => file(`${"n".repeat(90)}${i}/${"m".repeat(50)}/a`));
+    await assert.rejects(small.run("unpack", unpackTask(tar(...names))), (error) => {
+      code("WORKER_CRASHED")(error);
+      return (error as StrataError).retryable;
+    });
+    assert.equal((await small.run("unpack", unpackTask(tar(file("a"))))).layer.entries, 1);
+    await small.close();
+  });
+
   test("among those that wait the largest runs first, equals in the order they came", async () => {
     const growth = new GrowthWriter();
     const blocking = pool.run("unpack", unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }));

@@ -1,21 +1,15 @@
 /**
- * One deflate stream (RFC 1951) by node:zlib, inflated ahead of a synchronous consumer.
- *
- * A pipe would not overlap: zlib starts its next chunk only when the consumer of the last returns (performance.md). So what it
- * makes goes into a bounded queue, and the consumer gets a slice of it in each turn of the event loop; between the turns
- * zlib is fed and emptied, and libuv's pool inflates while the consumer works.
+ * One deflate stream (RFC 1951) by node:zlib, inflated ahead of its consumer: what zlib makes goes into a bounded queue, and
+ * libuv's pool inflates the next chunk while the consumer has the last.
  */
 import { once } from "node:events";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { createInflateRaw, type InflateRaw } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import type { ByteInput } from "./byte-input.js";
 
 const CHUNK_BYTES = 256 * 1024;
-/** 4 MiB ahead of the consumer: enough to ride out a slow write, small beside the limit of a worker. */
-const QUEUE_CHUNKS = 16;
-/** What the consumer gets in one turn: less than zlib makes in one, so that zlib gets ahead although both share the turns. */
-const SLICE_BYTES = 64 * 1024;
+/** The consumer is hardly ever behind for long; where it is, zlib waits. */
+const QUEUE_CHUNKS = 4;
 
 /** Takes from `input` exactly the stream; what follows it is given back. CODEC_TRUNCATED, CODEC_CORRUPT. */
 export async function* inflateRaw(input: ByteInput): AsyncGenerator<Buffer> {
@@ -45,10 +39,7 @@ export async function* inflateRaw(input: ByteInput): AsyncGenerator<Buffer> {
       const chunk = queue.shift();
       if (chunk !== undefined) {
         if (stream.isPaused() && queue.length < QUEUE_CHUNKS / 2) stream.resume();
-        for (let at = 0; at < chunk.length; at += SLICE_BYTES) {
-          yield chunk.subarray(at, at + SLICE_BYTES);
-          await nextTurn();
-        }
+        yield chunk;
       } else if (over.signal.aborted) break;
       else {
         await new Promise<void>((resolve) => {
@@ -68,16 +59,18 @@ export async function* inflateRaw(input: ByteInput): AsyncGenerator<Buffer> {
 /** Keeps zlib's write queue full until the stream is over or the input is. Returns what may lie behind the stream's end. */
 async function feed(stream: InflateRaw, input: ByteInput, over: AbortSignal): Promise<Tail> {
   const tail = new Tail(input);
+  let drained: Promise<unknown> | undefined;
   for (;;) {
+    // Read and hashed while zlib has the chunk before it.
     const chunk = await input.take();
+    if (chunk !== undefined) tail.add(chunk, stream.bytesWritten);
+    await drained;
+    if (over.aborted) return tail;
     if (chunk === undefined) {
       stream.end();
       return tail;
     }
-    tail.add(chunk, stream.bytesWritten);
-    if (over.aborted) return tail;
-    if (!stream.write(chunk)) await once(stream, "drain", { signal: over }).catch(() => undefined);
-    if (over.aborted) return tail;
+    drained = stream.write(chunk) ? undefined : once(stream, "drain", { signal: over }).catch(() => undefined);
   }
 }
 

@@ -34,7 +34,7 @@ function assertNoHalfRoot({ stateDir }: Sandbox): void {
 }
 
 test("kill -9 while a blob arrives: nothing half is left, the stored layer is used, the same install works", async (t) => {
-  const gate = gateAt(layerDigests(image).slice(1), 1024 * 1024);
+  const gate = gateAt(layerDigests(image).slice(1), 1536 * 1024);
   const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
   t.after(() => registry.close());
   const reference = `${registry.host}/app:1`;

@@ -1,0 +1,75 @@
+/**
+ * The ring between the inflating thread and the tree's: what goes in comes out, over its border, and each side can end it.
+ */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, suite, test } from "node:test";
+import fc from "fast-check";
+import { FeedReader, FeedWriter } from "../../workers/tar-feed.js";
+
+const RING_BYTES = 4 * 1024 * 1024;
+const noise = randomBytes(RING_BYTES);
+
+suite("tar feed", () => {
+  // Shared memory wakes nobody in a process that has nothing else to wait for.
+  const alive = setInterval(() => undefined, 1000);
+  after(() => clearInterval(alive));
+
+  test("bytes come out as they went in, however they are cut, far beyond the ring's size", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: RING_BYTES / 2 }), { maxLength: 20 }), async (sizes) => {
+        const writer = new FeedWriter();
+        const reader = new FeedReader(writer.shared);
+        for (const [index, size] of sizes.entries()) {
+          const given = noise.subarray(index, index + size);
+          assert.equal(await writer.write(given), true);
+          const got: Buffer[] = [];
+          for (let bytes = 0; bytes < size; bytes += got.at(-1)?.length ?? 0)
+            got.push(Buffer.from(reader.next() as Buffer));
+          assert.ok(Buffer.concat(got).equals(given));
+        }
+        writer.end("whole");
+        assert.equal(reader.next(), undefined);
+        assert.equal(reader.isWhole, true);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test("a writer waits while the ring is full, and goes on when there is room", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    await writer.write(noise);
+    const more = writer.write(Buffer.from("more"));
+    assert.equal(await Promise.race([more, new Promise((resolve) => setTimeout(resolve, 50, "waits"))]), "waits");
+    reader.next();
+    reader.next();
+    assert.equal(await more, true);
+  });
+
+  test("a reader that refuses lets a waiting writer go, and no byte follows", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    await writer.write(noise);
+    const more = writer.write(Buffer.from("more"));
+    reader.refuse();
+    assert.equal(await more, false);
+    assert.equal(await writer.write(Buffer.from("again")), false);
+    writer.end("whole");
+    assert.equal(reader.isWhole, false);
+  });
+
+  test("a feed that was cut gives what it has, and says so", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    await writer.write(Buffer.from("half"));
+    writer.end("cut");
+    assert.equal(String(reader.next()), "half");
+    assert.deepEqual([reader.next(), reader.isWhole], [undefined, false]);
+    writer.restart();
+    await writer.write(Buffer.from("whole"));
+    writer.end("whole");
+    const again = new FeedReader(writer.shared);
+    assert.deepEqual([String(again.next()), again.next(), again.isWhole], ["whole", undefined, true]);
+  });
+});

@@ -1,0 +1,73 @@
+/**
+ * The thread that turns a tar into a layer's tree and changeset, beside the one that inflates it (unpack.ts): guard → second
+ * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
+ */
+import { hash } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { parentPort } from "node:worker_threads";
+import type { ImageLimits } from "../src/limits.js";
+import { encodeChangeset } from "../src/overlap/changeset.js";
+import { type LayerDocument, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
+import { writeSynced } from "./synced-file.js";
+import { SecondReader } from "./tar-entries.js";
+import { FeedReader } from "./tar-feed.js";
+import { TarGuard } from "./tar-guard.js";
+import { TreeWriter } from "./tree-writer.js";
+import { WriteBehind } from "./write-behind.js";
+
+export interface TreeTask {
+  /** Gets tree/ and changeset. */
+  readonly staging: string;
+  readonly limits: ImageLimits;
+  readonly progress: SharedArrayBuffer;
+  readonly feed: SharedArrayBuffer;
+}
+
+/** What layer.json says of the tree; undefined where the feed was cut before it was whole. */
+export type BuiltTree = Omit<LayerDocument, "schema" | "diffId" | "tarBytes" | "decoder" | "createdAt"> | undefined;
+
+/** One for the thread: its memory and its helper are kept from task to task. */
+const behind = new WriteBehind();
+
+parentPort?.on("message", async (task: TreeTask) => {
+  const feed = new FeedReader(task.feed);
+  const outcome: Outcome<BuiltTree> = await outcomeOf("Cannot unpack the layer", () => build(task, feed));
+  feed.refuse();
+  parentPort?.postMessage(outcome);
+});
+
+async function build({ staging, limits, progress: shared }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
+  const progress = new TaskProgress(shared);
+  const tree = `${staging}/tree`;
+  mkdirSync(tree, 0o755);
+  const writer = new TreeWriter(tree, limits, behind);
+  const second = new SecondReader(writer);
+  const guard = new TarGuard(second, limits);
+  try {
+    for (let piece = feed.next(); piece !== undefined; piece = feed.next()) {
+      guard.push(piece);
+      await second.settle();
+      progress.bytesWritten += piece.length;
+      progress.entries = guard.entries;
+    }
+    if (!feed.isWhole) {
+      writer.abandon();
+      second.abandon();
+      return undefined;
+    }
+    guard.finish();
+    await second.finish();
+    writer.finish();
+  } catch (thrown) {
+    writer.abandon();
+    second.abandon();
+    throw thrown;
+  }
+  const changeset = Array.from(encodeChangeset(writer.index.changeset()), (piece) => Buffer.from(piece, "latin1"));
+  writeSynced(`${staging}/changeset`, changeset);
+  return {
+    ...writer.counts,
+    topLevel: writer.index.topLevel(),
+    changesetSha256: hash("sha256", Buffer.concat(changeset), "hex"),
+  };
+}
