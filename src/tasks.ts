@@ -64,41 +64,37 @@ export interface UnpackResult {
   readonly layer: LayerDocument;
 }
 
-/** Changesets into a plan file in `staging`: what each link task will do. */
-export interface PlanTask {
+/** A layer's changeset on the disk, with the hash that its layer.json has of it. */
+export interface ChangesetFile {
+  readonly path: string;
+  readonly sha256: string;
+}
+
+/** Changesets that the policy does not let into one root. */
+export interface ConflictsTask {
   readonly policy: PlannedPolicy;
-  readonly changesets: readonly { readonly path: string; readonly sha256: string }[];
-  readonly staging: string;
-  /** How many link tasks would like to share the work. */
-  readonly ranges: number;
-  readonly limits: ImageLimits;
+  readonly changesets: readonly ChangesetFile[];
 }
 
-/** Bytes `start` to `end` of the plan file. */
-export interface PlanRange {
-  readonly start: number;
-  readonly end: number;
+export interface ConflictsResult {
+  /** The first of them. */
+  readonly conflicts: readonly Conflict[];
+  readonly total: number;
 }
 
-export type PlanResultMessage =
-  | {
-      readonly ok: true;
-      readonly plan: string;
-      /** Each may be linked at once beside the others; `last` only when all are done. */
-      readonly ranges: readonly PlanRange[];
-      readonly last: PlanRange;
-      readonly entries: number;
-      readonly bytes: number;
-    }
-  | { readonly ok: false; readonly conflicts: readonly Conflict[]; readonly total: number };
-
+/** One of `of` parts of a layer into the root at `tree`; all parts may be linked at once, beside each other. */
 export interface LinkTask {
-  readonly plan: string;
-  readonly range: PlanRange;
-  /** The layers' trees, lowest first; the plan names them by index. */
-  readonly layers: readonly string[];
+  readonly layer: { readonly tree: string; readonly changeset: ChangesetFile };
+  readonly part: { readonly index: number; readonly of: number };
   readonly tree: string;
   readonly progress: SharedArrayBuffer;
+}
+
+/** A directory of the root (bytes, latin1), and what it gets when nothing more is made in it. */
+export interface DirectoryAttributes {
+  readonly path: string;
+  readonly mode: number;
+  readonly mtime: number;
 }
 
 export interface LinkResult {
@@ -106,6 +102,14 @@ export interface LinkResult {
   readonly copied: number;
   /** The errno that made the first copy necessary, e.g. EMLINK. */
   readonly because?: string;
+  /** Directories that the next parts fill too: they get their attributes when all are done. */
+  readonly open: readonly DirectoryAttributes[];
+}
+
+/** The directories that several link tasks filled, outermost first. */
+export interface SettleTask {
+  readonly tree: string;
+  readonly directories: readonly DirectoryAttributes[];
 }
 
 /** A directory that is out of the way already (in staging): removed with all it holds, however deep. */
@@ -115,8 +119,9 @@ export interface RemoveTask {
 
 export interface Tasks {
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
-  readonly plan: { readonly task: PlanTask; readonly result: PlanResultMessage };
+  readonly conflicts: { readonly task: ConflictsTask; readonly result: ConflictsResult };
   readonly link: { readonly task: LinkTask; readonly result: LinkResult };
+  readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
 }
 

@@ -1,11 +1,11 @@
 /**
- * Worker entry: one range of a plan into the root's tree in staging: directories made, files hardlinked, symlinks made anew.
+ * Worker entry: one part of a layer into a root's tree in staging: directories made, files hardlinked, symlinks made anew.
  *
- * It follows the plan and nothing else: no directory is read. A file that cannot get another link is copied, and counted with
- * the errno that made it so.
+ * It follows the changeset and nothing else: no directory is read. A part is a run of the depth-first changeset; it makes the
+ * directories that it starts in, so that parts may be linked side by side, and leaves the attributes of those that reach
+ * beyond it to `settle`. A file that cannot get another link is copied, and counted with the errno that made it so.
  */
 import {
-  chmodSync,
   closeSync,
   constants,
   copyFileSync,
@@ -14,18 +14,27 @@ import {
   lutimesSync,
   mkdirSync,
   openSync,
-  readSync,
   statSync,
   symlinkSync,
   utimesSync,
 } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
-import { type LinkResult, type LinkTask, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
+import type { Entry } from "../src/overlap/changeset.js";
+import {
+  type DirectoryAttributes,
+  type LinkResult,
+  type LinkTask,
+  type Outcome,
+  outcomeOf,
+  TaskProgress,
+} from "../src/tasks.js";
+import { readChangeset, type StoredChangeset } from "./changeset-file.js";
 import { diskPath } from "./disk-path.js";
-import { decodeOperations, type LinkOperation } from "./link-operations.js";
-import { IMPLIED_MODE } from "./stored-mode.js";
+import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 
 const PROGRESS_EVERY = 256;
+
+type FileEntry = Entry & { readonly type: "file" };
 
 export default (task: LinkTask): Promise<Outcome<LinkResult>> => outcomeOf("Cannot link the root", () => link(task));
 
@@ -34,80 +43,107 @@ function link(task: LinkTask): LinkResult {
   progress.activity = "working";
   const linker = new Linker(task);
   let done = 0;
-  for (const operation of decodeOperations(readRange(task))) {
-    linker.apply(operation);
+  for (const _entry of linker.apply()) {
     done += 1;
     if (done % PROGRESS_EVERY === 0) progress.entries = done;
   }
-  linker.finish();
   progress.entries = done;
-  return linker.result();
-}
-
-function readRange({ plan, range }: LinkTask): string {
-  const bytes = Buffer.allocUnsafe(range.end - range.start);
-  const fd = openSync(plan, "r");
-  try {
-    for (let at = 0; at < bytes.length; ) {
-      const read = readSync(fd, bytes, at, bytes.length - at, range.start + at);
-      if (read === 0) throw new Error("the plan is shorter than it was");
-      at += read;
-    }
-  } finally {
-    closeSync(fd);
-  }
-  return bytes.toString("latin1");
+  return linker.finish();
 }
 
 class Linker {
-  readonly #tree: string;
-  readonly #layers: readonly string[];
+  readonly #from: string;
+  readonly #to: string;
+  readonly #changeset: StoredChangeset;
+  readonly #part: LinkTask["part"];
+  /** Directories that the next part goes on with. */
+  readonly #shared: ReadonlySet<string>;
+  readonly #open: DirectoryAttributes[] = [];
   /** Their times would change with every entry made in them: set last, innermost first. */
-  readonly #directories: (LinkOperation & { kind: "directory" })[] = [];
+  readonly #own: DirectoryAttributes[] = [];
+  #emptyFiles: ReadonlyMap<string, FileEntry> | undefined;
   #files = 0;
   #copied = 0;
   #because: string | undefined;
 
-  constructor(task: LinkTask) {
-    this.#tree = `${task.tree}/`;
-    this.#layers = task.layers.map((layer) => `${layer}/`);
+  constructor({ layer, part, tree }: LinkTask) {
+    this.#from = `${layer.tree}/`;
+    this.#to = `${tree}/`;
+    this.#changeset = readChangeset(layer.changeset);
+    this.#part = part;
+    const next = this.#changeset.following(part.index, part.of);
+    this.#shared = new Set(next === undefined ? [] : ancestors(next.path));
   }
 
-  apply(operation: LinkOperation): void {
-    const path = diskPath(this.#tree, operation.path);
-    switch (operation.kind) {
-      case "link":
-        this.#files += 1;
-        this.#link(diskPath(this.#layers[operation.layer] as string, operation.path), path);
-        return;
-      case "directory":
-        mkdirSync(path, IMPLIED_MODE);
-        this.#directories.push(operation);
-        return;
-      case "ensure":
-        ensureDirectory(path);
-        return;
-      case "attributes":
-        setAttributes(path, operation);
-        return;
-      case "empty":
-        this.#files += 1;
-        createEmpty(path, operation);
-        return;
-      case "symlink":
-        symlinkSync(diskPath("", operation.target), path);
-        lutimesSync(path, operation.mtime, operation.mtime);
-        return;
+  /** Links entry by entry. */
+  *apply(): Generator<Entry> {
+    let isFirst = true;
+    for (const entry of this.#changeset.part(this.#part.index, this.#part.of)) {
+      if (isFirst) for (const path of ancestors(entry.path)) ensureDirectory(diskPath(this.#to, path));
+      isFirst = false;
+      this.#apply(entry);
+      yield entry;
     }
   }
 
-  finish(): void {
-    for (const directory of this.#directories.reverse()) setAttributes(diskPath(this.#tree, directory.path), directory);
+  finish(): LinkResult {
+    for (const directory of this.#own.reverse()) setDirectoryAttributes(this.#to, directory);
+    const because = this.#because === undefined ? {} : { because: this.#because };
+    return { files: this.#files, copied: this.#copied, open: this.#open, ...because };
   }
 
-  result(): LinkResult {
-    const because = this.#because === undefined ? {} : { because: this.#because };
-    return { files: this.#files, copied: this.#copied, ...because };
+  #apply(entry: Entry): void {
+    switch (entry.type) {
+      case "dir":
+        this.#directory({ path: entry.path, mode: storedDirectoryMode(entry.mode), mtime: entry.mtime });
+        return;
+      case "implied":
+        this.#directory({ path: entry.path, mode: IMPLIED_MODE, mtime: 0 });
+        return;
+      case "file":
+        this.#file(entry.path, entry.size === 0 ? entry : undefined);
+        return;
+      case "hardlink":
+        this.#file(entry.path, this.#emptyFile(entry.target));
+        return;
+      case "symlink": {
+        const path = diskPath(this.#to, entry.path);
+        symlinkSync(diskPath("", entry.target), path);
+        lutimesSync(path, entry.mtime, entry.mtime);
+        return;
+      }
+      default:
+        throw new Error(`a ${entry.type} is nothing to link`);
+    }
+  }
+
+  #directory(directory: DirectoryAttributes): void {
+    const path = diskPath(this.#to, directory.path);
+    if (this.#shared.has(directory.path)) {
+      ensureDirectory(path);
+      this.#open.push(directory);
+    } else {
+      mkdirSync(path, IMPLIED_MODE);
+      this.#own.push(directory);
+    }
+  }
+
+  /** Empty files are created, never linked: they are the inode that runs out of links. */
+  #file(path: string, empty: FileEntry | undefined): void {
+    this.#files += 1;
+    const to = diskPath(this.#to, path);
+    if (empty !== undefined) createEmpty(to, empty);
+    else this.#link(diskPath(this.#from, path), to);
+  }
+
+  /** What a hard link names, where that is a file without content. Only layers with hard links pay for the search. */
+  #emptyFile(target: string): FileEntry | undefined {
+    this.#emptyFiles ??= new Map(
+      [...this.#changeset.entries()]
+        .filter((entry) => entry.type === "file" && entry.size === 0)
+        .map((entry) => [entry.path, entry as FileEntry]),
+    );
+    return this.#emptyFiles.get(target);
   }
 
   #link(from: string | Buffer, to: string | Buffer): void {
@@ -132,16 +168,12 @@ function ensureDirectory(path: string | Buffer): void {
   }
 }
 
-function setAttributes(
-  path: string | Buffer,
-  { mode, mtime }: { readonly mode: number; readonly mtime: number },
-): void {
-  if (mode !== IMPLIED_MODE) chmodSync(path, mode);
-  utimesSync(path, mtime, mtime);
-}
-
-function createEmpty(path: string | Buffer, { mode, mtime }: { readonly mode: number; readonly mtime: number }): void {
-  const fd = openSync(path, "wx", mode);
+function createEmpty(path: string | Buffer, { mode, mtime }: FileEntry): void {
+  const fd = openSync(path, "wx", storedFileMode(mode));
   futimesSync(fd, mtime, mtime);
   closeSync(fd);
+}
+
+function* ancestors(path: string): Generator<string> {
+  for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) yield path.slice(0, slash);
 }

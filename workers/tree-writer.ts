@@ -6,18 +6,7 @@
  * Knows no policy: whiteouts and hard links whose target the layer lacks become data (invariant 8).
  */
 import { createHash, type Hash } from "node:crypto";
-import {
-  chmodSync,
-  closeSync,
-  futimesSync,
-  linkSync,
-  lutimesSync,
-  mkdirSync,
-  openSync,
-  symlinkSync,
-  utimesSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, futimesSync, linkSync, lutimesSync, mkdirSync, openSync, symlinkSync, writeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
@@ -25,7 +14,7 @@ import { printableName } from "../src/printable.js";
 import { diskPath } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
-import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
+import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-guard.js";
 import { parsePath } from "./tar-path.js";
 import type { WriteBehind } from "./write-behind.js";
@@ -133,10 +122,8 @@ export class TreeWriter implements TarSink {
     const directories: DirectoryNode[] = [];
     for (const node of this.index.nodes()) if (node.kind === "dir") directories.push(node);
     for (const { path, attributes } of directories.reverse()) {
-      const onDisk = this.#diskPath(path);
       const { mode, mtime } = attributes ?? { mode: IMPLIED_MODE, mtime: 0 };
-      if (storedDirectoryMode(mode) !== IMPLIED_MODE) chmodSync(onDisk, storedDirectoryMode(mode));
-      utimesSync(onDisk, mtime, mtime);
+      setDirectoryAttributes(`${this.#tree}/`, { path, mode: storedDirectoryMode(mode), mtime });
     }
   }
 

@@ -11,14 +11,14 @@ import type { LinkMode } from "../messages.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";
-import { overlappingNames } from "../overlap/disjoint-roots.js";
+import { areDisjoint, overlappingNames } from "../overlap/disjoint-roots.js";
 import type { Conflict, ConflictSide, PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
 import type { ResolvedImage } from "../sources/resolve.js";
 import type { RootDocument } from "../store/documents.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { type LinkResult, type PlanRange, type PlanResultMessage, TaskProgress } from "../tasks.js";
+import { type LayerDocument, type LinkResult, type LinkTask, TaskProgress } from "../tasks.js";
 import type { HeldSource } from "./held-source.js";
 import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
@@ -35,8 +35,10 @@ export interface ImageRequest {
   readonly signal: AbortSignal;
 }
 
-/** Plans and links go before unpacks: they are short, and somebody's install ends with them. */
+/** Links go before unpacks: they are short, and somebody's install ends with them. */
 const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
+/** Below this many entries a second thread costs more than it saves. */
+const MIN_PART_ENTRIES = 4096;
 
 export class ImageInstaller {
   readonly #store: Store;
@@ -119,16 +121,21 @@ export class ImageInstaller {
 
   async #linkInto(paths: StagingPaths, diffIds: readonly DiffId[], request: ImageRequest) {
     const { image, overlap, link, rootId, signal } = request;
+    const layers = diffIds.map((diffId) => this.#stored(diffId));
+    if (!areDisjoint(layers)) throw await this.#overlap(layers, request);
+    const { bytes, entries } = this.#measure(layers);
     await mkdir(paths.root);
     await mkdir(paths.rootTree);
-    const plan = await this.#plan(paths.directory, diffIds, request);
-    const results: LinkResult[] = await Promise.all(
-      plan.ranges.map((range) => this.#link(paths, plan.plan, range, diffIds, signal)),
+    const results = await Promise.all(
+      this.#parts(layers, paths.rootTree).map((part) => {
+        const progress = new TaskProgress();
+        const task: LinkTask = { ...part, progress: progress.shared };
+        return this.#pool.run("link", task, { signal, weight: LINK_WEIGHT, progress });
+      }),
     );
-    results.push(await this.#link(paths, plan.plan, plan.last, diffIds, signal));
-    const files = results.reduce((sum, result) => sum + result.files, 0);
-    const copied = results.reduce((sum, result) => sum + result.copied, 0);
-    const because = results.find((result) => result.because !== undefined)?.because;
+    const directories = results.flatMap(({ open }) => open);
+    if (directories.length > 0)
+      await this.#pool.run("settle", { tree: paths.rootTree, directories }, { signal, weight: LINK_WEIGHT });
     const document: RootDocument = {
       schema: 1,
       rootId,
@@ -137,57 +144,59 @@ export class ImageInstaller {
       overlap,
       link,
       layers: [...diffIds],
-      bytes: plan.bytes,
-      entries: plan.entries,
+      bytes,
+      entries,
       createdAt: new Date().toISOString(),
     };
-    return {
-      document,
-      linked: { files, bytes: plan.bytes, copied: { count: copied, ...(because === undefined ? {} : { because }) } },
-    };
+    return { document, linked: { ...sum(results), bytes } };
   }
 
-  async #plan(
-    staging: string,
-    diffIds: readonly DiffId[],
-    request: ImageRequest,
-  ): Promise<PlanResultMessage & { ok: true }> {
-    const changesets = diffIds.map((diffId) => {
-      const layer = this.#store.layers.get(diffId);
-      if (layer === undefined)
-        throw new StrataError("INTERNAL", `Cannot plan the root: layer ${diffId} left the store`);
-      return { path: this.#store.layout.changeset(diffId), sha256: layer.document.changesetSha256 };
-    });
-    const result = await this.#pool.run(
-      "plan",
-      { policy: request.overlap, changesets, staging, ranges: this.#pool.threads, limits: this.#limits },
-      { signal: request.signal, weight: LINK_WEIGHT },
-    );
-    if (result.ok) return result;
-    throw overlapError({
-      conflicts: result.conflicts,
-      total: result.total,
-      image: request.image,
-      overlap: request.overlap,
+  #stored(diffId: DiffId): LayerDocument {
+    const layer = this.#store.layers.get(diffId);
+    if (layer === undefined) throw new StrataError("INTERNAL", `Cannot plan the root: layer ${diffId} left the store`);
+    return layer.document;
+  }
+
+  /** LIMIT_ENTRIES, LIMIT_BYTES. */
+  #measure(layers: readonly LayerDocument[]): { bytes: number; entries: number } {
+    const { maxEntriesPerImage, maxImageBytes } = this.#limits;
+    const entries = layers.reduce((total, layer) => total + layer.entries, 0);
+    if (entries > maxEntriesPerImage)
+      throw new StrataError("LIMIT_ENTRIES", `Cannot plan the root: it has more than ${maxEntriesPerImage} entries`);
+    const bytes = layers.reduce((total, layer) => total + layer.bytes, 0);
+    if (bytes > maxImageBytes)
+      throw new StrataError("LIMIT_BYTES", `Cannot plan the root: it is larger than ${maxImageBytes} bytes`);
+    return { bytes, entries };
+  }
+
+  async #overlap(layers: readonly LayerDocument[], { image, overlap, signal }: ImageRequest): Promise<StrataError> {
+    const changesets = layers.map((layer) => this.#changeset(layer));
+    const options = { signal, weight: LINK_WEIGHT };
+    const result = await this.#pool.run("conflicts", { policy: overlap, changesets }, options);
+    return overlapError({ ...result, image, overlap });
+  }
+
+  /** What link tasks do side by side: every layer, and a large one in as many parts as there are threads. */
+  #parts(layers: readonly LayerDocument[], tree: string): Omit<LinkTask, "progress">[] {
+    const entries = layers.reduce((total, layer) => total + layer.entries, 0);
+    const perPart = Math.max(MIN_PART_ENTRIES, Math.ceil(entries / this.#pool.threads));
+    return layers.flatMap((document) => {
+      const of = Math.ceil(document.entries / perPart);
+      const layer = { tree: this.#store.layout.layerTree(document.diffId), changeset: this.#changeset(document) };
+      return Array.from({ length: of }, (_, index) => ({ layer, part: { index, of }, tree }));
     });
   }
 
-  #link(
-    paths: StagingPaths,
-    plan: string,
-    range: PlanRange,
-    diffIds: readonly DiffId[],
-    signal: AbortSignal,
-  ): Promise<LinkResult> {
-    if (range.start === range.end) return Promise.resolve({ files: 0, copied: 0 });
-    const progress = new TaskProgress();
-    const layers = diffIds.map((diffId) => this.#store.layout.layerTree(diffId));
-    return this.#pool.run(
-      "link",
-      { plan, range, layers, tree: paths.rootTree, progress: progress.shared },
-      { signal, weight: LINK_WEIGHT, progress },
-    );
+  #changeset({ diffId, changesetSha256: sha256 }: LayerDocument) {
+    return { path: this.#store.layout.changeset(diffId), sha256 };
   }
+}
+
+function sum(results: readonly LinkResult[]): { files: number; copied: { count: number; because?: string } } {
+  const files = results.reduce((total, result) => total + result.files, 0);
+  const count = results.reduce((total, result) => total + result.copied, 0);
+  const because = results.find((result) => result.because !== undefined)?.because;
+  return { files, copied: { count, ...(because === undefined ? {} : { because }) } };
 }
 
 const largestFirst = (layers: readonly LayerDescriptor[]): [number, LayerDescriptor][] =>

@@ -51,9 +51,20 @@ export function* encodeChangeset(changeset: Iterable<Entry>): Generator<string> 
 
 /** The inverse, of the file read as latin1. Throws a plain Error on anything that `encodeChangeset` does not write. */
 export function decodeChangeset(text: string): Entry[] {
-  const lines = text.split("\n");
-  if (lines.shift() !== HEADER || lines.pop() !== "") throw new Error("not a changeset");
-  return lines.map(decodeEntry);
+  if (!isChangeset(text)) throw new Error("not a changeset");
+  return [...decodeEntries(text, HEADER.length + 1, text.length)];
+}
+
+/** Whether it starts and ends as a changeset's text does. */
+export const isChangeset = (text: string): boolean => text.startsWith(`${HEADER}\n`) && text.endsWith("\n");
+
+/** The entries of whole lines: `start` is where one starts, `end` where one ends. */
+export function* decodeEntries(text: string, start: number, end: number): Generator<Entry> {
+  for (let at = start; at < end; ) {
+    const newline = text.indexOf("\n", at);
+    yield decodeEntry(text.slice(at, newline));
+    at = newline + 1;
+  }
 }
 
 function encodeEntry(entry: Entry): string {

@@ -20,6 +20,20 @@ export function disjointRoots(changesets: readonly Changeset[]): PlanResult {
   return { ok: true, plan };
 }
 
+/** What layer.json says of a layer that matters to this policy. */
+export interface LayerOutline {
+  readonly topLevel: readonly (readonly [name: string, type: string])[];
+  readonly whiteouts: number;
+  readonly unresolved: number;
+}
+
+/** The verdict of `disjointRoots` without reading a changeset: the plan then is all entries of all layers, as they stand. */
+export function areDisjoint(layers: readonly LayerOutline[]): boolean {
+  const names = layers.flatMap(({ topLevel }) => topLevel.map(([name]) => name));
+  const meaningful = layers.every(({ whiteouts, unresolved }) => whiteouts === 0 && unresolved === 0);
+  return meaningful && new Set(names).size === names.length;
+}
+
 /** Every top-level name that more than one layer has, with all its sides. */
 export function overlappingNames(topLevels: readonly ReadonlyMap<string, ConflictSide["type"]>[]): Conflict[] {
   const sides = new Map<string, ConflictSide[]>();

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import type { Changeset, Entry } from "../../src/overlap/changeset.js";
+import { type Changeset, type Entry, topLevelNames } from "../../src/overlap/changeset.js";
+import { areDisjoint } from "../../src/overlap/disjoint-roots.js";
 import { type Conflict, planRoot } from "../../src/overlap/plan-root.js";
 import { layers } from "./arbitrary-layers.js";
 
@@ -55,6 +56,25 @@ suite("policy c", () => {
       { numRuns: 500 },
     );
     assert.ok(seen.plans > 50 && seen.conflicts > 50, JSON.stringify(seen));
+  });
+
+  test("what layer.json says gives the same verdict as the changesets", () => {
+    const count = (changeset: Changeset, ...types: Entry["type"][]) =>
+      changeset.filter(({ type }) => types.includes(type)).length;
+    const verdicts = new Set<boolean>();
+    fc.assert(
+      fc.property(layers, (changesets) => {
+        const outlines = changesets.map((changeset) => ({
+          topLevel: [...topLevelNames(changeset)],
+          whiteouts: count(changeset, "whiteout", "opaque"),
+          unresolved: count(changeset, "unresolved"),
+        }));
+        verdicts.add(areDisjoint(outlines));
+        assert.equal(areDisjoint(outlines), planRoot(changesets, "c").ok);
+      }),
+      { numRuns: 500 },
+    );
+    assert.equal(verdicts.size, 2);
   });
 
   test("a directory stands in the plan before what it holds, and its entries together", () => {

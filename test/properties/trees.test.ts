@@ -9,10 +9,9 @@ import { suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { pack } from "tar-stream";
-import { imageLimits } from "../../src/limits.js";
-import { type PlanResultMessage, type PlanTask, TaskProgress } from "../../src/tasks.js";
+import { type DirectoryAttributes, type LinkTask, TaskProgress } from "../../src/tasks.js";
 import link from "../../workers/link.js";
-import planWorker from "../../workers/plan.js";
+import settle from "../../workers/settle.js";
 import { file, hardlink, MTIME, tar } from "../support/tar-builder.js";
 import { describeTree, onDisk, outcomeOfBytes, unpackFile } from "../workers/unpacking.js";
 
@@ -81,12 +80,11 @@ suite("any tree", () => {
 
   test("the linked root is the union of its layers, on their inodes", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.tuple(model, model, model), async (models) => {
+      fc.asyncProperty(fc.tuple(model, model, model), fc.integer({ min: 1, max: 5 }), async (models, parts) => {
         const layers = models.map((tree, i) => new Map([...tree].map(([path, what]) => [`${i}${path}`, what])));
-        await withRoot(layers, 2, ({ root, trees, planned }) => {
+        await withRoot(layers, parts, ({ root, trees }) => {
           const union: Record<string, string> = Object.assign({}, ...layers.map(described));
           assert.deepEqual(Object.fromEntries(describeTree(root)), union);
-          assert.equal(planned.entries, Object.keys(union).length);
           for (const [i, layer] of layers.entries()) judgeInodes(root, trees[i] as string, layer);
         });
       }),
@@ -94,8 +92,8 @@ suite("any tree", () => {
     );
   });
 
-  test("a plan of many ranges gives the same root, in whatever order they are linked", async () => {
-    // Nested, so that directories reach over the borders of the ranges, which hold 4,096 entries at least.
+  test("a layer in many parts gives the same root, in whatever order they are linked", async () => {
+    // Nested, so that directories reach over the borders of the parts.
     const large = new Map<string, { readonly file: string } | undefined>();
     for (let d = 0; d < 5; d += 1) {
       const directory = `top/${"deep/".repeat(d)}d${d}`;
@@ -104,8 +102,7 @@ suite("any tree", () => {
       large.set(directory, undefined);
       for (let f = 0; f < 2500; f += 1) large.set(`${directory}/f${f}`, { file: f % 2 === 0 ? "" : "x" });
     }
-    await withRoot([large, new Map([["other", { file: "y" }]])], 3, ({ root, planned, trees }) => {
-      assert.ok(planned.ranges.length >= 3, `${planned.ranges.length} ranges`);
+    await withRoot([large, new Map([["other", { file: "y" }]])], 3, ({ root, trees }) => {
       const [linked, stored] = [describeTree(root), describeTree(trees[0] as string)];
       assert.equal(linked.size, stored.size + 1);
       for (const [path, what] of stored) assert.equal(linked.get(path), what);
@@ -142,39 +139,39 @@ suite("hard links", () => {
 interface Linked {
   readonly root: string;
   readonly trees: readonly string[];
-  readonly planned: Extract<PlanResultMessage, { ok: true }>;
 }
 
-/** Unpacks each layer, plans and links them, the ranges last to first, and lets `look` judge the root. */
-async function withRoot(layers: readonly Model[], ranges: number, look: (linked: Linked) => void): Promise<void> {
-  await withLinked(await Promise.all(layers.map(packed)), ranges, look);
+/** Unpacks each layer, links it in so many parts, the last first, and lets `look` judge the root. */
+async function withRoot(layers: readonly Model[], parts: number, look: (linked: Linked) => void): Promise<void> {
+  await withLinked(await Promise.all(layers.map(packed)), parts, look);
 }
 
-async function withLinked(blobs: readonly Buffer[], ranges: number, look: (linked: Linked) => void): Promise<void> {
+async function withLinked(blobs: readonly Buffer[], parts: number, look: (linked: Linked) => void): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), "root-"));
   try {
-    const changesets: PlanTask["changesets"][number][] = [];
-    const trees: string[] = [];
+    const layers: LinkTask["layer"][] = [];
     for (const [i, bytes] of blobs.entries()) {
       const [blob, staging] = [join(work, `blob${i}`), join(work, `layer${i}`)];
       mkdirSync(staging);
       writeFileSync(blob, bytes);
       const { error, layer: document } = await unpackFile(blob, staging, {});
       assert.ok(document !== undefined, `${error?.code}: ${error?.message}`);
-      changesets.push({ path: join(staging, "changeset"), sha256: document.changesetSha256 });
-      trees.push(join(staging, "tree"));
+      const changeset = { path: join(staging, "changeset"), sha256: document.changesetSha256 };
+      layers.push({ tree: join(staging, "tree"), changeset });
     }
     const root = join(work, "root");
     mkdirSync(root);
-    const outcome = await planWorker({ policy: "c", changesets, staging: work, ranges, limits: imageLimits });
-    assert.ok(outcome.ok && outcome.value.ok, JSON.stringify(outcome));
-    const planned = outcome.value;
-    for (const range of [...[...planned.ranges].reverse(), planned.last]) {
-      const progress = new TaskProgress().shared;
-      const linked = await link({ plan: planned.plan, range, layers: trees, tree: root, progress });
-      assert.ok(linked.ok, JSON.stringify(linked));
+    const directories: DirectoryAttributes[] = [];
+    for (const layer of layers.toReversed()) {
+      for (let index = parts - 1; index >= 0; index -= 1) {
+        const progress = new TaskProgress().shared;
+        const linked = await link({ layer, part: { index, of: parts }, tree: root, progress });
+        assert.ok(linked.ok, JSON.stringify(linked));
+        directories.unshift(...linked.value.open);
+      }
     }
-    look({ root, trees, planned });
+    await settle({ tree: root, directories });
+    look({ root, trees: layers.map(({ tree }) => tree) });
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

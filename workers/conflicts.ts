@@ -1,0 +1,20 @@
+/**
+ * Worker entry: changesets and a policy into the conflicts between them. Half a million entries are no work, and no message, for
+ * the main thread.
+ */
+import { StrataError } from "../src/errors.js";
+import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
+import { planRoot } from "../src/overlap/plan-root.js";
+import { type ConflictsResult, type ConflictsTask, type Outcome, outcomeOf } from "../src/tasks.js";
+import { readChangeset } from "./changeset-file.js";
+
+export default (task: ConflictsTask): Promise<Outcome<ConflictsResult>> =>
+  outcomeOf("Cannot plan the root", () => {
+    const result = planRoot(
+      task.changesets.map((changeset) => [...readChangeset(changeset).entries()]),
+      task.policy,
+    );
+    if (result.ok)
+      throw new StrataError("STORE_CORRUPT", "Cannot plan the root: layer.json and changeset of a layer disagree");
+    return { conflicts: result.conflicts.slice(0, MAX_CONFLICTS_LISTED), total: result.conflicts.length };
+  });
