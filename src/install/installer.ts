@@ -89,7 +89,11 @@ export class Installer {
         root: { rootId, path: layout.rootTree(rootId) },
         name: { name, path: layout.name(name), generation },
       };
-      job.ready(outcome, await this.#makeDurable(job, root));
+      const { store } = this.#options;
+      if (job.spec.request.durable === true && !isDurable(root, store)) await store.makeDurable();
+      const durable = isDurable(root, store);
+      job.ready(outcome, durable);
+      if (!durable) this.#makeDurableBehind();
       return;
     }
   }
@@ -171,15 +175,15 @@ export class Installer {
     }
   }
 
-  /** Waits for the disk only where the job asks for it; otherwise the sync runs behind the answer. */
-  async #makeDurable(job: Job, root: RootDocument): Promise<boolean> {
+  /** Nobody waits for it; and nobody's answer waits for the fork of this large process. */
+  #makeDurableBehind(): void {
     const { store, log } = this.#options;
-    const isDurable = (): boolean => root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
-    if (job.spec.request.durable === true && !isDurable()) await store.makeDurable();
-    else if (!isDurable()) store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
-    return isDurable();
+    setImmediate(() => store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error })));
   }
 }
+
+const isDurable = (root: RootDocument, store: Store): boolean =>
+  root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
 
 function tell(work: SharedWork): void {
   const view = work.progress?.view();

@@ -105,6 +105,7 @@ export class Store {
    */
   async makeDurable(): Promise<boolean> {
     while (this.#sync !== undefined) await this.#sync;
+    if (this.layers.notDurable().length === 0) return true;
     this.#sync = this.#syncOnce().finally(() => {
       this.#sync = undefined;
     });
