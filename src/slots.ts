@@ -55,5 +55,30 @@ export class Slots {
   }
 }
 
+/** Slots of which each owner has at most its share, so that none takes them all. */
+export class SharedSlots {
+  readonly #all: Slots;
+  readonly #share: number;
+  readonly #owners = new Map<string, { readonly slots: Slots; users: number }>();
+
+  constructor(slots: number, { share }: { readonly share: number }) {
+    this.#all = new Slots(slots);
+    this.#share = share;
+  }
+
+  /** As `Slots.run`, for this owner. */
+  async run<Value>(owner: string, priority: number, signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
+    const own = this.#owners.get(owner) ?? { slots: new Slots(this.#share), users: 0 };
+    this.#owners.set(owner, own);
+    own.users += 1;
+    try {
+      return await own.slots.run(priority, signal, () => this.#all.run(priority, signal, work));
+    } finally {
+      own.users -= 1;
+      if (own.users === 0) this.#owners.delete(owner);
+    }
+  }
+}
+
 const cancelled = (): StrataError =>
   new StrataError("CANCELLED", "Cannot finish the work: it was cancelled while it waited");

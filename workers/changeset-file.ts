@@ -5,45 +5,46 @@
 import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
-import { decodeEntries, type Entry, isChangeset } from "../src/overlap/changeset.js";
+import { decodeEntries, type Entry } from "../src/overlap/changeset.js";
 import type { ChangesetFile } from "../src/tasks.js";
+
+const NEWLINE = 0x0a;
 
 /** STORE_CORRUPT where it is not what was committed. */
 export function readChangeset({ path, sha256 }: ChangesetFile): StoredChangeset {
   const bytes = readFileSync(path);
-  const text = bytes.toString("latin1");
-  if (hash("sha256", bytes, "hex") !== sha256 || !isChangeset(text)) {
+  if (hash("sha256", bytes, "hex") !== sha256)
     throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not the changeset that was committed`);
-  }
-  return new StoredChangeset(text);
+  return new StoredChangeset(bytes);
 }
 
 export class StoredChangeset {
-  readonly #text: string;
+  readonly #bytes: Buffer;
 
-  constructor(text: string) {
-    this.#text = text;
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
   }
 
   entries(): Generator<Entry> {
-    return decodeEntries(this.#text, this.#border(0, 1), this.#text.length);
+    return this.part(0, 1);
   }
 
   /** The entries of part `index` of `of`: each entry stands in exactly one, and the parts follow each other. */
   part(index: number, of: number): Generator<Entry> {
-    return decodeEntries(this.#text, this.#border(index, of), this.#border(index + 1, of));
+    return decodeEntries(this.#bytes.toString("latin1", this.#border(index, of), this.#border(index + 1, of)));
   }
 
   /** The first entry behind part `index`; undefined behind the last. */
   following(index: number, of: number): Entry | undefined {
-    return decodeEntries(this.#text, this.#border(index + 1, of), this.#text.length).next().value;
+    const at = this.#border(index + 1, of);
+    return decodeEntries(this.#bytes.toString("latin1", at, this.#bytes.indexOf(NEWLINE, at) + 1)).next().value;
   }
 
   /** Where part `index` starts: behind a newline, the header's at the latest. */
   #border(index: number, of: number): number {
-    const header = this.#text.indexOf("\n") + 1;
+    const header = this.#bytes.indexOf(NEWLINE) + 1;
     if (index === 0) return header;
-    const at = header + Math.floor(((this.#text.length - header) * index) / of);
-    return this.#text.indexOf("\n", at - 1) + 1;
+    const at = header + Math.floor(((this.#bytes.length - header) * index) / of);
+    return this.#bytes.indexOf(NEWLINE, at - 1) + 1;
   }
 }

@@ -2,11 +2,11 @@
  * The thread that turns a tar into a layer's tree and changeset, beside the one that inflates it (unpack.ts): guard → second
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
-import { hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import type { ImageLimits } from "../src/limits.js";
-import { encodeChangeset } from "../src/overlap/changeset.js";
+import { type Entry, encodeChangeset } from "../src/overlap/changeset.js";
 import { type LayerDocument, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
 import { writeSynced } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
@@ -63,11 +63,23 @@ async function build({ staging, limits, progress: shared }: TreeTask, feed: Feed
     second.abandon();
     throw thrown;
   }
-  const changeset = Array.from(encodeChangeset(writer.index.changeset()), (piece) => Buffer.from(piece, "latin1"));
-  writeSynced(`${staging}/changeset`, changeset);
   return {
     ...writer.counts,
     topLevel: writer.index.topLevel(),
-    changesetSha256: hash("sha256", Buffer.concat(changeset), "hex"),
+    changesetSha256: writeChangeset(`${staging}/changeset`, writer.index.changeset()),
   };
+}
+
+/** Returns the file's SHA-256 (hex). */
+function writeChangeset(path: string, changeset: Iterable<Entry>): string {
+  const sha256 = createHash("sha256");
+  function* pieces(): Generator<Buffer> {
+    for (const text of encodeChangeset(changeset)) {
+      const piece = Buffer.from(text, "latin1");
+      sha256.update(piece);
+      yield piece;
+    }
+  }
+  writeSynced(path, pieces());
+  return sha256.digest("hex");
 }

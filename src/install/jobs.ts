@@ -6,6 +6,7 @@ import { StrataError } from "../errors.js";
 import {
   MAX_ACTIVE_JOBS,
   MAX_RUNNING_INSTALLS,
+  MAX_RUNNING_JOBS_PER_SESSION,
   MAX_TERMINAL_JOBS,
   MAX_WAIT_MS,
   TERMINAL_JOB_TTL_MS,
@@ -14,7 +15,7 @@ import type { DaemonEvent, InstallRequest, JobState, Job as JobView, Priority } 
 import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platform.js";
 import { defaultName, formatReference, parseName, parseReference } from "../oci/reference.js";
 import { printable } from "../printable.js";
-import { Slots } from "../slots.js";
+import { SharedSlots } from "../slots.js";
 import type { Installer } from "./installer.js";
 import { Job, type JobSpec } from "./job.js";
 import { pageOf } from "./page.js";
@@ -28,7 +29,7 @@ export class Jobs {
   readonly #emit: (event: DaemonEvent) => void;
   readonly #jobs = new Map<string, Job>();
   readonly #byKey = new Map<string, { readonly job: Job; readonly params: string }>();
-  readonly #slots = new Slots(MAX_RUNNING_INSTALLS);
+  readonly #slots = new SharedSlots(MAX_RUNNING_INSTALLS, { share: MAX_RUNNING_JOBS_PER_SESSION });
   #active = 0;
   #draining = false;
   #idle: (() => void)[] = [];
@@ -49,7 +50,7 @@ export class Jobs {
         "Cannot start the install: its requestKey belongs to a job with other params",
       );
     }
-    const job = known?.job ?? this.#create(specOf(request));
+    const job = known?.job ?? this.#create(specOf(request), sessionId);
     if (known === undefined && requestKey !== undefined) this.#byKey.set(requestKey, { job, params: text });
     job.takeInterest(request.detach === true ? undefined : sessionId);
     return job.view();
@@ -129,7 +130,7 @@ export class Jobs {
     for (const job of this.#jobs.values()) job.abandon();
   }
 
-  #create(spec: JobSpec): Job {
+  #create(spec: JobSpec, sessionId: string): Job {
     if (this.#draining) throw new StrataError("SHUTTING_DOWN", "Cannot start the install: the daemon is stopping");
     if (this.#active >= MAX_ACTIVE_JOBS) {
       throw new StrataError("BUSY", `Cannot start the install: ${this.#active} are under way`, {
@@ -141,13 +142,13 @@ export class Jobs {
     this.#jobs.set(job.jobId, job);
     this.#active += 1;
     this.#announce(job);
-    void this.#run(job);
+    void this.#run(job, sessionId);
     return job;
   }
 
-  async #run(job: Job): Promise<void> {
+  async #run(job: Job, sessionId: string): Promise<void> {
     try {
-      await this.#slots.run(priorities[job.spec.priority], job.signal, () => this.#installer.run(job));
+      await this.#slots.run(sessionId, priorities[job.spec.priority], job.signal, () => this.#installer.run(job));
     } catch (error) {
       job.failed(error); // cancelled while it waited for its turn
     } finally {

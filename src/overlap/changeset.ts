@@ -51,18 +51,15 @@ export function* encodeChangeset(changeset: Iterable<Entry>): Generator<string> 
 
 /** The inverse, of the file read as latin1. Throws a plain Error on anything that `encodeChangeset` does not write. */
 export function decodeChangeset(text: string): Entry[] {
-  if (!isChangeset(text)) throw new Error("not a changeset");
-  return [...decodeEntries(text, HEADER.length + 1, text.length)];
+  if (!text.startsWith(`${HEADER}\n`) || !text.endsWith("\n")) throw new Error("not a changeset");
+  return [...decodeEntries(text.slice(HEADER.length + 1))];
 }
 
-/** Whether it starts and ends as a changeset's text does. */
-export const isChangeset = (text: string): boolean => text.startsWith(`${HEADER}\n`) && text.endsWith("\n");
-
-/** The entries of whole lines: `start` is where one starts, `end` where one ends. */
-export function* decodeEntries(text: string, start: number, end: number): Generator<Entry> {
-  for (let at = start; at < end; ) {
-    const newline = text.indexOf("\n", at);
-    yield decodeEntry(text.slice(at, newline));
+/** The entries of whole lines behind the header. */
+export function* decodeEntries(lines: string): Generator<Entry> {
+  for (let at = 0; at < lines.length; ) {
+    const newline = lines.indexOf("\n", at);
+    yield decodeEntry(lines.slice(at, newline));
     at = newline + 1;
   }
 }

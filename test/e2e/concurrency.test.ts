@@ -171,6 +171,23 @@ test("the same requestKey gives the same job to every session, and refuses other
   assert.deepEqual([later.jobId, later.state], [a.jobId, "ready"]);
 });
 
+test("four jobs of a session run, the others wait; another session's run beside them", async (t) => {
+  const { gate, reference, connect } = await stage(t);
+  const [one, other] = [await connect(), await connect()];
+  const jobs: Json[] = [];
+  for (let i = 0; i < 6; i += 1) jobs.push(await one.request("install/start", { reference, name: `one-${i}` }));
+  const beside = await other.request("install/start", { reference, name: "other" });
+  const states = (): Promise<string[]> =>
+    Promise.all(
+      [...jobs, beside].map(async ({ jobId }) => (await other.request("install/get", { jobId })).state as string),
+    );
+  await gate.reached;
+  assert.deepEqual(await states(), [...Array(4).fill("running"), "queued", "queued", "running"]);
+  gate.open();
+  await Promise.all([...jobs, beside].map(({ jobId }) => other.request("install/wait", { jobId })));
+  assert.deepEqual(await states(), Array(7).fill("ready"));
+});
+
 test("a read-only session may ask and may not install", async (t) => {
   const { daemon, reference } = await stage(t);
   const wire = await Wire.connect(t, daemon.readOnlySocket);
