@@ -71,6 +71,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
 
   const lock = await lockState(config, log);
   life.onEnd("lock", () => lock.release());
+  // Where all its work is: the workers name what they make from here (workers/disk-path.ts).
+  process.chdir(config.stateDir);
   const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
   life.onEnd("pool", () => pool.close());
   const store = new Store(config.stateDir, {

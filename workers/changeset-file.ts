@@ -9,6 +9,8 @@ import { decodeEntries, type Entry } from "../src/overlap/changeset.js";
 import type { ChangesetFile } from "../src/tasks.js";
 
 const NEWLINE = 0x0a;
+/** Size and SHA-256 of nothing, as fields of a line. */
+const EMPTY = `\t0\t${hash("sha256", "", "hex")}\t`;
 
 /** STORE_CORRUPT where it is not what was committed. */
 export function readChangeset({ path, sha256 }: ChangesetFile): StoredChangeset {
@@ -25,13 +27,17 @@ export class StoredChangeset {
     this.#bytes = bytes;
   }
 
-  entries(): Generator<Entry> {
-    return this.part(0, 1);
-  }
-
   /** The entries of part `index` of `of`: each entry stands in exactly one, and the parts follow each other. */
   part(index: number, of: number): Generator<Entry> {
     return decodeEntries(this.#bytes.toString("latin1", this.#border(index, of), this.#border(index + 1, of)));
+  }
+
+  /** The files without content, found by the hash that they all have: the other entries are not decoded. */
+  *emptyFiles(): Generator<Entry> {
+    for (let at = this.#bytes.indexOf(EMPTY); at !== -1; at = this.#bytes.indexOf(EMPTY, at + 1)) {
+      const line = this.#bytes.lastIndexOf(NEWLINE, at) + 1;
+      yield* decodeEntries(this.#bytes.toString("latin1", line, this.#bytes.indexOf(NEWLINE, at) + 1));
+    }
   }
 
   /** The first entry behind part `index`; undefined behind the last. */

@@ -11,7 +11,7 @@ import { readChangeset } from "./changeset-file.js";
 export default (task: ConflictsTask): Promise<Outcome<ConflictsResult>> =>
   outcomeOf("Cannot plan the root", () => {
     const result = planRoot(
-      task.changesets.map((changeset) => [...readChangeset(changeset).entries()]),
+      task.changesets.map((changeset) => [...readChangeset(changeset).part(0, 1)]),
       task.policy,
     );
     if (result.ok)

@@ -10,3 +10,12 @@ export function diskPath(prefix: string, latin1: string): string | Buffer {
   if (!NOT_ASCII.test(latin1)) return prefix + latin1;
   return Buffer.concat([Buffer.from(prefix, "utf8"), Buffer.from(latin1, "latin1")]);
 }
+
+/**
+ * `path` as seen from the working directory, where it lies below that. The kernel looks up every component of every path that it
+ * is given: with the daemon in its state directory, a root is linked in four fifths of the time.
+ */
+export function fromHere(path: string): string {
+  const here = `${process.cwd()}/`;
+  return path.startsWith(here) ? path.slice(here.length) : path;
+}

@@ -29,7 +29,7 @@ import {
   TaskProgress,
 } from "../src/tasks.js";
 import { readChangeset, type StoredChangeset } from "./changeset-file.js";
-import { diskPath } from "./disk-path.js";
+import { diskPath, fromHere } from "./disk-path.js";
 import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 
 const PROGRESS_EVERY = 256;
@@ -67,8 +67,8 @@ class Linker {
   #because: string | undefined;
 
   constructor({ layer, part, tree }: LinkTask) {
-    this.#from = `${layer.tree}/`;
-    this.#to = `${tree}/`;
+    this.#from = `${fromHere(layer.tree)}/`;
+    this.#to = `${fromHere(tree)}/`;
     this.#changeset = readChangeset(layer.changeset);
     this.#part = part;
     const next = this.#changeset.following(part.index, part.of);
@@ -139,9 +139,7 @@ class Linker {
   /** What a hard link names, where that is a file without content. Only layers with hard links pay for the search. */
   #emptyFile(target: string): FileEntry | undefined {
     this.#emptyFiles ??= new Map(
-      [...this.#changeset.entries()]
-        .filter((entry) => entry.type === "file" && entry.size === 0)
-        .map((entry) => [entry.path, entry as FileEntry]),
+      Array.from(this.#changeset.emptyFiles(), (entry) => [entry.path, entry as FileEntry] as const),
     );
     return this.#emptyFiles.get(target);
   }

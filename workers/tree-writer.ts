@@ -11,7 +11,7 @@ import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
-import { diskPath } from "./disk-path.js";
+import { diskPath, fromHere } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
 import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
@@ -59,9 +59,9 @@ export class TreeWriter implements TarSink {
     escapingSymlinks: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
   };
+  /** The tree's path and a slash, which come before every path in it; then the same as bytes. */
   readonly #tree: string;
   readonly #limits: ImageLimits;
-  /** The tree's path and a slash, as the bytes that come before every path in it. */
   readonly #prefix: Buffer;
   readonly #behind: WriteBehind;
   #file: OpenFile | undefined;
@@ -72,8 +72,8 @@ export class TreeWriter implements TarSink {
 
   /** `tree` is an empty directory of the caller's, in staging. `behind` is the thread's, and is left empty. */
   constructor(tree: string, limits: ImageLimits, behind: WriteBehind) {
-    this.#tree = tree;
-    this.#prefix = Buffer.from(`${tree}/`);
+    this.#tree = `${fromHere(tree)}/`;
+    this.#prefix = Buffer.from(this.#tree);
     this.#limits = limits;
     this.#behind = behind;
     this.index = new LayerIndex(limits);
@@ -123,7 +123,7 @@ export class TreeWriter implements TarSink {
     for (const node of this.index.nodes()) if (node.kind === "dir") directories.push(node);
     for (const { path, attributes } of directories.reverse()) {
       const { mode, mtime } = attributes ?? { mode: IMPLIED_MODE, mtime: 0 };
-      setDirectoryAttributes(`${this.#tree}/`, { path, mode: storedDirectoryMode(mode), mtime });
+      setDirectoryAttributes(this.#tree, { path, mode: storedDirectoryMode(mode), mtime });
     }
   }
 
@@ -264,7 +264,7 @@ export class TreeWriter implements TarSink {
   }
 
   #diskPath(path: string): string | Buffer {
-    return diskPath(`${this.#tree}/`, path);
+    return diskPath(this.#tree, path);
   }
 }
 
