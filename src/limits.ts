@@ -40,7 +40,7 @@ export const imageLimits = {
   maxHeaderBytes: 1 * MiB,
   /** CODEC_HEADER: name and comment of a gzip member have no length of their own. */
   maxGzipHeaderBytes: 64 * KiB,
-  /** LIMIT_WINDOW: a zstd window is held in memory. */
+  /** LIMIT_WINDOW: a zstd window or an xz dictionary is held in memory. */
   maxWindowBytes: 128 * MiB,
 } as const;
 

@@ -9,6 +9,7 @@ import type { ImageLimits } from "../src/limits.js";
 import type { Codec } from "../src/oci/media-types.js";
 import { ByteInput, type ChunkSource } from "./byte-input.js";
 import { gunzip } from "./gunzip.js";
+import { hasXzMagic, unxz } from "./unxz.js";
 import { hasZstdMagic, unzstd } from "./unzstd.js";
 
 export type { ChunkSource } from "./byte-input.js";
@@ -36,7 +37,7 @@ export async function inflate(codec: Codec, source: ChunkSource, limits: ImageLi
       return { decoder, chunks: bounded(chunks, input, limits) };
     }
     case "xz":
-      throw new StrataError("MEDIA_TYPE_UNSUPPORTED", "Cannot unpack the layer: this release reads no xz");
+      return { decoder: "stratad", chunks: bounded(unxz(input, limits), input, limits) };
   }
 }
 
@@ -81,7 +82,7 @@ async function refuseMismatch(codec: Codec, input: ByteInput): Promise<void> {
 function sniff(head: Buffer): string | undefined {
   if (head.length >= 2 && head[0] === 0x1f && head[1] === 0x8b) return "gzip";
   if (hasZstdMagic(head)) return "zstd";
-  if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]))) return "xz";
+  if (hasXzMagic(head)) return "xz";
   if (head.subarray(0, 3).equals(Buffer.from("BZh"))) return "bzip2";
   if (hasUstarMagic(head)) return "none";
   if (/^\s*<(?:!doctype|html)/i.test(head.toString("latin1"))) return "HTML";

@@ -256,9 +256,4 @@ suite("what the descriptor says", () => {
       assert.equal(error?.code, "DIGEST_MISMATCH"),
     );
   });
-
-  test("xz is not read yet", async () => {
-    const xz = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 0]);
-    assert.equal(await outcomeOfBytes(xz, { codec: "xz" }), "MEDIA_TYPE_UNSUPPORTED");
-  });
 });
