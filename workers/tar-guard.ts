@@ -184,20 +184,21 @@ export class TarGuard {
         return;
       }
       case "L":
-        this.#longName = this.#longText(body);
+        this.#longName = this.#longText(padded, size);
         return;
       case "K":
-        this.#longLink = this.#longText(body);
+        this.#longLink = this.#longText(padded, size);
         return;
     }
   }
 
-  /** GNU long names end in one NUL, which some writers leave out; more would be read differently by different readers. */
-  #longText(body: Buffer): string {
-    const nul = body.indexOf(0);
-    const text = body.toString("latin1", 0, nul === -1 ? body.length : nul);
-    if (nul !== -1 && !isZeroBlock(body, nul, body.length))
-      this.#refuse("TAR_AMBIGUOUS", "a long name with bytes after its NUL");
+  /** GNU long names end in one NUL, which some writers leave out; some readers look for it beyond the size. */
+  #longText(padded: Buffer, size: number): string {
+    const nul = padded.subarray(0, size).indexOf(0);
+    const end = nul === -1 ? size : nul;
+    const text = padded.toString("latin1", 0, end);
+    if (!isZeroBlock(padded, end, padded.length))
+      this.#refuse("TAR_AMBIGUOUS", "a long name with bytes after its NUL or its size");
     if (text === "") this.#refuse("BAD_NAME", "an empty long name");
     return text;
   }
@@ -265,7 +266,11 @@ export class TarGuard {
     // A reader that skips the body and one that does not would see different entries from here on.
     if (type !== "file" && (size > 0 || header.size > 0))
       this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`, name);
-    if (type === "file" && name.endsWith("/")) this.#refuse("TAR_AMBIGUOUS", "a file whose name ends in a slash", name);
+    if (header.gnuPrefix) this.#refuse("TAR_AMBIGUOUS", "a GNU header with a prefix", name);
+    // Python takes the slash of an old header for a directory even where a long name stands for it.
+    const oldDirectory = header.typeflag === "\0" && header.name.endsWith("/");
+    if (type === "file" && (name.endsWith("/") || oldDirectory))
+      this.#refuse("TAR_AMBIGUOUS", "a file whose name ends in a slash", name);
     if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`, name);
   }
 

@@ -14,6 +14,8 @@ export interface RawHeader {
   readonly mtime: number;
   readonly typeflag: string;
   readonly linkName: string;
+  /** A GNU header with something where ustar has its prefix: GNU tar reads times there, Go and Python a part of the name. */
+  readonly gnuPrefix: boolean;
   /** Every reader of tar reads these fields alike: ASCII names, octal numbers, a type of POSIX. */
   readonly plain: boolean;
 }
@@ -46,6 +48,7 @@ export function parseHeader(block: Buffer, at: number, refuse: Refuse): RawHeade
     mtime: number(block, at + 136, 12) ?? 0,
     typeflag,
     linkName,
+    gnuPrefix: gnu && !isZeroBlock(block, at + 345, at + 500),
     plain: isPlain(block, at, typeflag) && isAscii(name) && isAscii(linkName),
   };
 }

@@ -327,6 +327,18 @@ const whiteouts: Row[] = [
 
 const BODY_TAR = tar(file("smuggled"));
 const framing: Row[] = [
+  // Found by fuzzing (test/fuzz): readers differ.
+  no("a GNU header with a prefix", "TAR_AMBIGUOUS", tar(file("a", "hello", { magic: GNU_MAGIC, prefix: "p" }))),
+  no(
+    "a GNU long name that goes on behind its size",
+    "TAR_AMBIGUOUS",
+    tar(member({ name: "././@LongLink", type: "L", magic: GNU_MAGIC, size: 5 }, "z".repeat(50)), A),
+  ),
+  no(
+    "an old header's name with a slash under a long name",
+    "TAR_AMBIGUOUS",
+    tar(gnuLong("L", "long"), file("d/", "", { type: "\0", magic: GNU_MAGIC })),
+  ),
   yes(
     "PAX size over a ustar size of 0 with a tar as body (TARmageddon)",
     { a: "file smuggled", b: "file" },

@@ -1,0 +1,147 @@
+/**
+ * Archives that are nearly right: real shapes with a field, a record or a member changed, their checksums made right again. The
+ * same seed gives the same archives.
+ */
+import {
+  BLOCK,
+  base256,
+  directory,
+  END,
+  file,
+  GNU_MAGIC,
+  gnuLong,
+  hardlink,
+  pax,
+  paxRecord,
+  symlink,
+  USTAR_MAGIC,
+} from "../support/tar-builder.js";
+
+export type Random = (below: number) => number;
+
+/** mulberry32: small, and the same everywhere. */
+export function randomFrom(seed: number): Random {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+const pick = <Value>(random: Random, values: readonly Value[]): Value => values[random(values.length)] as Value;
+
+const inner = Buffer.concat([file("hidden", "x"), END]);
+
+/** Members, each with the extended headers that belong to it. */
+const members: readonly (() => Buffer)[] = [
+  () => directory("d/"),
+  () => file("a", "hello"),
+  () => file("d/b", "x".repeat(BLOCK)),
+  () => file("d/c", "y".repeat(700)),
+  () => file("empty"),
+  () => symlink("s", "a"),
+  () => hardlink("h", "a"),
+  () => file("g", "gnu", { magic: GNU_MAGIC }),
+  () => file("below", "p", { prefix: "pre/fix" }),
+  () => Buffer.concat([pax({ path: `${"long/".repeat(40)}name` }), file("short", "1")]),
+  () => Buffer.concat([pax({ size: "5", mtime: "1.5" }), file("sized", "hello")]),
+  () => Buffer.concat([pax({ size: String(inner.length) }), file("carrier", inner, { size: 0 })]),
+  () => Buffer.concat([pax({ linkpath: "t".repeat(150) }), symlink("far", "t")]),
+  () => Buffer.concat([gnuLong("L", "n".repeat(150)), file("n", "body", { magic: GNU_MAGIC })]),
+  () => Buffer.concat([gnuLong("K", "k".repeat(150)), symlink("k", "k", { magic: GNU_MAGIC })]),
+  () => Buffer.concat([pax({ comment: "all" }, { type: "g" }), file("after", "g")]),
+  () => file("binary", "b", { size: base256(1n), magic: GNU_MAGIC }),
+];
+
+interface HeaderField {
+  readonly at: number;
+  readonly length: number;
+  readonly values: readonly (string | Buffer)[];
+}
+
+const numbers = ["0", "5", "00000000005", "     5 ", "5\0", "\0", " ", "777", "1000", "0000001000\0", "-1", "5x", "9"];
+const fields: readonly HeaderField[] = [
+  {
+    at: 0,
+    length: 100,
+    values: ["", "a", "./a", "a/", "d//b", "/a", "a\0b", "d/../a", "\xff", "é", ".", "x".repeat(100)],
+  },
+  { at: 100, length: 8, values: numbers },
+  {
+    at: 124,
+    length: 12,
+    values: [...numbers, base256(5n), base256(5n, 0xff), base256(2n ** 40n), Buffer.alloc(12, 0xff), "000000000005"],
+  },
+  { at: 136, length: 12, values: [...numbers, base256(5n), Buffer.alloc(12, 0xff)] },
+  { at: 156, length: 1, values: [..."\x00012345671xgLKSVMDAN", "\xff"] },
+  { at: 157, length: 100, values: ["", "a", "a/", "../a", "\xff", "a\0b", "x".repeat(100)] },
+  { at: 257, length: 8, values: [USTAR_MAGIC, GNU_MAGIC, "ustar\0  ", "ustar", "\0\0\0\0\0\0\0\0", "ustar 00"] },
+  { at: 345, length: 155, values: ["", "p", "p/q", "/", "p/", "\0x", "x".repeat(155)] },
+];
+
+const records = [
+  paxRecord("path", "other"),
+  paxRecord("path", "dir/"),
+  paxRecord("size", "1"),
+  paxRecord("size", "512"),
+  paxRecord("size", "0x1"),
+  paxRecord("size", " 1"),
+  paxRecord("linkpath", "a"),
+  paxRecord("GNU.sparse.name", "sparse"),
+  paxRecord("hdrcharset", "BINARY"),
+  paxRecord("path", ""),
+  "6 a=b\n",
+  "5 a=b\n",
+  "\n",
+];
+
+type Mutation = (archive: Buffer[], random: Random) => void;
+
+const mutations: readonly Mutation[] = [
+  (parts, random) => parts.splice(random(parts.length + 1), 0, pick(random, members)()),
+  (parts, random) => parts.splice(random(parts.length), 1),
+  (parts, random) => parts.splice(random(parts.length), 0, Buffer.alloc(BLOCK)),
+  (parts, random) => parts.splice(random(parts.length), 0, pax(pick(random, records))),
+  (parts, random) => parts.splice(random(parts.length), 0, gnuLong(pick(random, ["L", "K"]), "z".repeat(random(200)))),
+  changeField,
+  changeField,
+  changeField,
+  changeField,
+  (parts, random) => {
+    const part = parts[random(parts.length)];
+    if (part !== undefined && part.length > 0) part[random(part.length)] = random(256);
+  },
+];
+
+function changeField(parts: Buffer[], random: Random): void {
+  const part = parts[random(parts.length)];
+  if (part === undefined || part.length < BLOCK) return;
+  const block = part.subarray(...blockOf(part, random));
+  const { at, length, values } = pick(random, fields);
+  const value = pick(random, values);
+  block.fill(0, at, at + length);
+  Buffer.from(value as string, "latin1").copy(block, at, 0, length);
+  setChecksum(block);
+}
+
+function blockOf(part: Buffer, random: Random): [number, number] {
+  const headers: number[] = [];
+  for (let at = 0; at + BLOCK <= part.length; at += BLOCK)
+    if (part.toString("latin1", at + 257, at + 262) === "ustar") headers.push(at);
+  const at = headers.length === 0 ? 0 : pick(random, headers);
+  return [at, at + BLOCK];
+}
+
+function setChecksum(block: Buffer): void {
+  block.fill(0x20, 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+}
+
+export function mutated(random: Random): Buffer {
+  const parts = Array.from({ length: 1 + random(4) }, () => pick(random, members)());
+  for (let left = 1 + random(3); left > 0; left -= 1) pick(random, mutations)(parts, random);
+  return Buffer.concat([...parts, END]);
+}
