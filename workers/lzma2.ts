@@ -5,11 +5,7 @@
  * The format is that of the LZMA SDK's specification (lzma-specification.txt) with LZMA2's chunks around it, as xz-file-format.txt
  * 5.3.1 names it. Pure: knows no xz. What is wrong is a plain Error.
  */
-
-const BIT_MODEL_TOTAL = 2048;
-const HALF = BIT_MODEL_TOTAL / 2;
-const MOVE_BITS = 5;
-const TOP = 2 ** 24;
+import { RangeDecoder } from "./range-decoder.js";
 
 const STATES = 12;
 const POS_STATES = 16;
@@ -44,7 +40,7 @@ export class Lzma2 {
   #at = 0;
   /** Bytes of the dictionary that a distance may reach. */
   #filled = 0;
-  readonly #probs = new Uint16Array(LITERAL + (LITERAL_MODELS << MAX_LITERAL_BITS));
+  readonly #range = new RangeDecoder(LITERAL + (LITERAL_MODELS << MAX_LITERAL_BITS));
   #literalContextBits = 0;
   #literalPosMask = 0;
   #posMask = 0;
@@ -55,13 +51,6 @@ export class Lzma2 {
   #rep3 = 0;
   #needsDictionaryReset = true;
   #needsProperties = true;
-  #needsStateReset = true;
-
-  // The range decoder's.
-  #range = 0;
-  #code = 0;
-  #input: Uint8Array = new Uint8Array(0);
-  #next = 0;
 
   constructor(dictionaryBytes: number) {
     this.#dictionary = new Uint8Array(dictionaryBytes);
@@ -85,7 +74,6 @@ export class Lzma2 {
   startBlock(): void {
     this.#needsDictionaryReset = true;
     this.#needsProperties = true;
-    this.#needsStateReset = true;
   }
 
   /** The content of one chunk. Throws where header or data are no LZMA2. */
@@ -99,13 +87,11 @@ export class Lzma2 {
     } else if (this.#needsDictionaryReset) throw new Error("a first chunk that keeps the dictionary");
     if (control < 0x80) {
       if (control > 2) throw new Error("an unknown chunk");
-      this.#needsStateReset ||= control === 1;
       return this.#copied(data);
     }
     if (control >= 0xc0) this.#setProperties(header[5] as number);
     else if (this.#needsProperties) throw new Error("a first chunk without properties");
     if (control >= 0xa0) this.#resetState();
-    else if (this.#needsStateReset) throw new Error("a chunk that keeps a state that is gone");
     return this.#decode(data, ((control & 0x1f) << 16) + header.readUInt16BE(1) + 1);
   }
 
@@ -122,10 +108,9 @@ export class Lzma2 {
   }
 
   #resetState(): void {
-    this.#probs.fill(HALF);
+    this.#range.forget();
     this.#state = 0;
     this.#rep0 = this.#rep1 = this.#rep2 = this.#rep3 = 0;
-    this.#needsStateReset = false;
   }
 
   #copied(data: Uint8Array): Buffer {
@@ -135,31 +120,30 @@ export class Lzma2 {
 
   #decode(data: Uint8Array, bytes: number): Buffer {
     const out = Buffer.allocUnsafeSlow(bytes);
-    this.#startRange(data);
+    this.#range.start(data);
     let done = 0;
     while (done < bytes) done = this.#symbol(out, done);
-    this.#normalize();
-    if (this.#code !== 0 || this.#next !== data.length) throw new Error("a chunk that does not end where it says");
+    this.#range.finish();
     return out;
   }
 
   /** One literal or match; returns how much of `out` is filled then. */
   #symbol(out: Buffer, done: number): number {
     const posState = this.#at & this.#posMask;
-    if (this.#bit(IS_MATCH + this.#state * POS_STATES + posState) === 0) {
+    if (this.#range.bit(IS_MATCH + this.#state * POS_STATES + posState) === 0) {
       const byte = this.#literal();
       this.#put(byte);
       out[done] = byte;
       return done + 1;
     }
     let length: number;
-    if (this.#bit(IS_REP + this.#state) === 0) {
+    if (this.#range.bit(IS_REP + this.#state) === 0) {
       [this.#rep3, this.#rep2, this.#rep1] = [this.#rep2, this.#rep1, this.#rep0];
       length = this.#length(LEN, posState);
       this.#state = this.#state < LITERAL_STATES ? 7 : 10;
       this.#rep0 = this.#distance(length);
-    } else if (this.#bit(IS_REP_G0 + this.#state) === 0) {
-      if (this.#bit(IS_REP0_LONG + this.#state * POS_STATES + posState) === 0) {
+    } else if (this.#range.bit(IS_REP_G0 + this.#state) === 0) {
+      if (this.#range.bit(IS_REP0_LONG + this.#state * POS_STATES + posState) === 0) {
         this.#state = this.#state < LITERAL_STATES ? 9 : 11;
         return this.#repeat(out, done, 1);
       }
@@ -173,9 +157,9 @@ export class Lzma2 {
 
   #swapDistance(): void {
     let distance: number;
-    if (this.#bit(IS_REP_G1 + this.#state) === 0) distance = this.#rep1;
+    if (this.#range.bit(IS_REP_G1 + this.#state) === 0) distance = this.#rep1;
     else {
-      if (this.#bit(IS_REP_G2 + this.#state) === 0) distance = this.#rep2;
+      if (this.#range.bit(IS_REP_G2 + this.#state) === 0) distance = this.#rep2;
       else {
         distance = this.#rep3;
         this.#rep3 = this.#rep2;
@@ -230,88 +214,30 @@ export class Lzma2 {
       while (symbol < 0x100) {
         const matchBit = (match >> 7) & 1;
         match <<= 1;
-        const bit = this.#bit(models + ((1 + matchBit) << 8) + symbol);
+        const bit = this.#range.bit(models + ((1 + matchBit) << 8) + symbol);
         symbol = (symbol << 1) | bit;
         if (bit !== matchBit) break;
       }
     }
-    while (symbol < 0x100) symbol = (symbol << 1) | this.#bit(models + symbol);
+    while (symbol < 0x100) symbol = (symbol << 1) | this.#range.bit(models + symbol);
     this.#state = this.#state < 4 ? 0 : this.#state < 10 ? this.#state - 3 : this.#state - 6;
     return symbol & 0xff;
   }
 
   #length(models: number, posState: number): number {
-    if (this.#bit(models) === 0) return MIN_MATCH + this.#tree(models + 2 + posState * 8, 3);
-    if (this.#bit(models + 1) === 0) return MIN_MATCH + 8 + this.#tree(models + 2 + (POS_STATES + posState) * 8, 3);
-    return MIN_MATCH + 16 + this.#tree(models + 2 + 2 * POS_STATES * 8, 8);
+    if (this.#range.bit(models) === 0) return MIN_MATCH + this.#range.tree(models + 2 + posState * 8, 3);
+    if (this.#range.bit(models + 1) === 0)
+      return MIN_MATCH + 8 + this.#range.tree(models + 2 + (POS_STATES + posState) * 8, 3);
+    return MIN_MATCH + 16 + this.#range.tree(models + 2 + 2 * POS_STATES * 8, 8);
   }
 
   #distance(length: number): number {
     const lengthState = Math.min(length - MIN_MATCH, LEN_STATES - 1);
-    const slot = this.#tree(POS_SLOT + lengthState * 64, 6);
+    const slot = this.#range.tree(POS_SLOT + lengthState * 64, 6);
     if (slot < 4) return slot;
     const directBits = (slot >> 1) - 1;
     const distance = (2 | (slot & 1)) * 2 ** directBits;
-    if (slot < END_POS_MODEL) return distance + this.#reverseTree(POS_SPECIAL + distance - slot, directBits);
-    return distance + this.#directBits(directBits - 4) * 16 + this.#reverseTree(ALIGN, 4);
-  }
-
-  #tree(models: number, bits: number): number {
-    let symbol = 1;
-    for (let i = 0; i < bits; i += 1) symbol = (symbol << 1) | this.#bit(models + symbol);
-    return symbol - (1 << bits);
-  }
-
-  #reverseTree(models: number, bits: number): number {
-    let [symbol, value] = [1, 0];
-    for (let i = 0; i < bits; i += 1) {
-      const bit = this.#bit(models + symbol);
-      symbol = (symbol << 1) | bit;
-      value |= bit << i;
-    }
-    return value;
-  }
-
-  #startRange(data: Uint8Array): void {
-    if (data.length < 5 || data[0] !== 0) throw new Error("a chunk without a range coder's start");
-    this.#input = data;
-    this.#range = 0xffffffff;
-    this.#code = Buffer.from(data.buffer, data.byteOffset + 1, 4).readUInt32BE();
-    this.#next = 5;
-  }
-
-  #normalize(): void {
-    if (this.#range >= TOP) return;
-    if (this.#next >= this.#input.length) throw new Error("a chunk that is shorter than it says");
-    this.#range = (this.#range << 8) >>> 0;
-    this.#code = ((this.#code << 8) | (this.#input[this.#next] as number)) >>> 0;
-    this.#next += 1;
-  }
-
-  #bit(model: number): number {
-    this.#normalize();
-    const probability = this.#probs[model] as number;
-    const bound = (this.#range >>> 11) * probability;
-    if (this.#code < bound) {
-      this.#range = bound;
-      this.#probs[model] = probability + ((BIT_MODEL_TOTAL - probability) >> MOVE_BITS);
-      return 0;
-    }
-    this.#range -= bound;
-    this.#code -= bound;
-    this.#probs[model] = probability - (probability >> MOVE_BITS);
-    return 1;
-  }
-
-  #directBits(bits: number): number {
-    let value = 0;
-    for (let i = 0; i < bits; i += 1) {
-      this.#normalize();
-      this.#range >>>= 1;
-      const bit = this.#code >= this.#range ? 1 : 0;
-      if (bit === 1) this.#code -= this.#range;
-      value = value * 2 + bit;
-    }
-    return value;
+    if (slot < END_POS_MODEL) return distance + this.#range.reverseTree(POS_SPECIAL + distance - slot, directBits);
+    return distance + this.#range.directBits(directBits - 4) * 16 + this.#range.reverseTree(ALIGN, 4);
   }
 }
