@@ -22,7 +22,6 @@ export class TreeBuilder {
         resolve(outcome);
       };
       const lost = (cause: unknown): void => {
-        this.#thread = undefined;
         this.feed.readerLost();
         const fact = "Cannot unpack the layer: the thread that writes it ended";
         over({ ok: false, error: new StrataError("WORKER_CRASHED", fact, { cause }).toWire() });
@@ -35,6 +34,10 @@ export class TreeBuilder {
   #start(): Worker {
     // The names of a layer are held there, so it may use what this thread may.
     const thread = new Worker(new URL("./tree-thread.js", import.meta.url), { resourceLimits });
+    // Between two tasks nobody else listens, and an error that nobody hears would end this thread too.
+    thread.on("error", () => {
+      this.#thread = undefined;
+    });
     thread.unref();
     return thread;
   }

@@ -113,10 +113,7 @@ export class ImageInstaller {
       });
       installs.set(index, install);
     }
-    const ends = await Promise.allSettled(image.layers.map((_, index) => installs.get(index) as Promise<DiffId>));
-    const failed = ends.find((end) => end.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
-    return ends.map((end) => (end as PromiseFulfilledResult<DiffId>).value);
+    return whenAllHaveEnded(image.layers.map((_, index) => installs.get(index) as Promise<DiffId>));
   }
 
   async #linkInto(paths: StagingPaths, diffIds: readonly DiffId[], request: ImageRequest) {
@@ -126,7 +123,7 @@ export class ImageInstaller {
     const { bytes, entries } = this.#measure(layers);
     await mkdir(paths.root);
     await mkdir(paths.rootTree);
-    const results = await Promise.all(
+    const results = await whenAllHaveEnded(
       this.#parts(layers, paths.rootTree).map((part) => {
         const progress = new TaskProgress();
         const task: LinkTask = { ...part, progress: progress.shared };
@@ -197,6 +194,15 @@ function sum(results: readonly LinkResult[]): { files: number; copied: { count: 
   const count = results.reduce((total, result) => total + result.copied, 0);
   const because = results.find((result) => result.because !== undefined)?.because;
   return { files, copied: { count, ...(because === undefined ? {} : { because }) } };
+}
+
+/** Throws the first failure in order, not in time, and only when nothing is under way any more: staging is removed then. */
+async function whenAllHaveEnded<Value>(work: readonly Promise<Value>[]): Promise<Value[]> {
+  const ends = await Promise.allSettled(work);
+  return ends.map((end) => {
+    if (end.status === "rejected") throw end.reason;
+    return end.value;
+  });
 }
 
 const largestFirst = (layers: readonly LayerDescriptor[]): [number, LayerDescriptor][] =>

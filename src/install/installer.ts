@@ -90,10 +90,11 @@ export class Installer {
         name: { name, path: layout.name(name), generation },
       };
       const { store } = this.#options;
-      if (job.spec.request.durable === true && !isDurable(root, store)) await store.makeDurable();
+      const waits = job.spec.request.durable === true;
+      if (waits && !isDurable(root, store)) await store.makeDurable();
       const durable = isDurable(root, store);
       job.ready(outcome, durable);
-      if (!durable) this.#makeDurableBehind();
+      if (!durable && !waits) this.#makeDurableBehind();
       return;
     }
   }
