@@ -28,7 +28,7 @@ export interface RunOptions {
   readonly progress?: TaskProgress;
 }
 
-/** Far above what a task needs (its names are bounded): V8 counts Buffers against it too, and a tight one costs a fifth in collections. */
+/** A bound for runaway JavaScript, far above what a task needs: its names are bounded, its Buffers by the workers' queues. */
 const HEAP_MB = 2048;
 const STALL_CHECKS = 4;
 
@@ -49,7 +49,6 @@ export class Pool {
       idleTimeout: 2 ** 31 - 1,
       // The default wait would stop pending asynchronous work in the thread: inflating ahead.
       atomics: "disabled",
-      // A bound for runaway JavaScript; Buffers are not counted, they are bounded by the queues of the workers.
       resourceLimits: { maxOldGenerationSizeMb: options.heapMb ?? HEAP_MB },
     });
   }

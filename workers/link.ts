@@ -41,14 +41,7 @@ export default (task: LinkTask): Promise<Outcome<LinkResult>> => outcomeOf("Cann
 function link(task: LinkTask): LinkResult {
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
-  const linker = new Linker(task);
-  let done = 0;
-  for (const _entry of linker.apply()) {
-    done += 1;
-    if (done % PROGRESS_EVERY === 0) progress.entries = done;
-  }
-  progress.entries = done;
-  return linker.finish();
+  return new Linker(task).link(progress);
 }
 
 class Linker {
@@ -75,18 +68,15 @@ class Linker {
     this.#shared = new Set(next === undefined ? [] : ancestors(next.path));
   }
 
-  /** Links entry by entry. */
-  *apply(): Generator<Entry> {
-    let isFirst = true;
+  link(progress: TaskProgress): LinkResult {
+    let done = 0;
     for (const entry of this.#changeset.part(this.#part.index, this.#part.of)) {
-      if (isFirst) for (const path of ancestors(entry.path)) ensureDirectory(diskPath(this.#to, path));
-      isFirst = false;
+      if (done === 0) for (const path of ancestors(entry.path)) ensureDirectory(diskPath(this.#to, path));
       this.#apply(entry);
-      yield entry;
+      done += 1;
+      if (done % PROGRESS_EVERY === 0) progress.entries = done;
     }
-  }
-
-  finish(): LinkResult {
+    progress.entries = done;
     for (const directory of this.#own.reverse()) setDirectoryAttributes(this.#to, directory);
     const because = this.#because === undefined ? {} : { because: this.#because };
     return { files: this.#files, copied: this.#copied, open: this.#open, ...because };
