@@ -7,6 +7,7 @@
 import { hash } from "node:crypto";
 import { closeSync, constants, futimesSync, openSync, writeSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
+import { OpenDirectories } from "./open-directories.js";
 
 const BATCH_BYTES = 1024 * 1024;
 /** Larger files gain nothing from a second thread and would only be copied. */
@@ -18,7 +19,7 @@ export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLO
 const STATE = { filling: 0, ready: 1, taken: 2, done: 3 } as const;
 
 /** Control words at the start of the memory, then the errno of a failure, then the records. */
-const WORD = { state: 0, files: 1, failed: 2 } as const;
+const WORD = { state: 0, files: 1, failed: 2, tree: 3 } as const;
 const ERRNO_AT = 16;
 const ERRNO_BYTES = 32;
 const RECORDS_AT = 64;
@@ -29,8 +30,6 @@ const HEAD_BYTES = 56;
 const HASH_BYTES = 32;
 
 export interface NewFile {
-  /** Bytes before the path: the tree's own path, and a slash. */
-  readonly prefix: Buffer;
   /** Bytes, latin1. */
   readonly path: string;
   readonly mode: number;
@@ -53,8 +52,8 @@ export class FileBatch {
 
   // The owner's side.
 
-  hasRoomFor({ prefix, path, size }: NewFile): boolean {
-    return this.#end + HEAD_BYTES + prefix.length + path.length + size <= BATCH_BYTES;
+  hasRoomFor({ path, size }: NewFile): boolean {
+    return this.#end + HEAD_BYTES + path.length + size <= BATCH_BYTES;
   }
 
   get files(): number {
@@ -62,16 +61,15 @@ export class FileBatch {
   }
 
   /** The file's content follows by `append`, exactly `size` bytes of it. */
-  add({ prefix, path, mode, mtime, size }: NewFile): void {
+  add({ path, mode, mtime, size }: NewFile): void {
     const at = this.#end;
     const pathAt = at + HEAD_BYTES;
-    this.#bytes.writeUInt32LE(prefix.length + path.length, at + FIELD.pathBytes);
+    this.#bytes.writeUInt32LE(path.length, at + FIELD.pathBytes);
     this.#bytes.writeUInt32LE(size, at + FIELD.size);
     this.#bytes.writeUInt32LE(mode, at + FIELD.mode);
     this.#bytes.writeDoubleLE(mtime, at + FIELD.mtime);
-    prefix.copy(this.#bytes, pathAt);
-    this.#bytes.write(path, pathAt + prefix.length, "latin1");
-    this.#content = pathAt + prefix.length + path.length;
+    this.#bytes.write(path, pathAt, "latin1");
+    this.#content = pathAt + path.length;
     this.#end = this.#content + size;
     this.#words[WORD.files] = this.files + 1;
   }
@@ -81,8 +79,9 @@ export class FileBatch {
     this.#content += piece.length;
   }
 
-  /** From now on anybody may claim it. */
-  submit(): void {
+  /** From now on anybody may claim it. `tree` is the descriptor of the tree that the paths lie in, open until it is done. */
+  submit(tree: number): void {
+    this.#words[WORD.tree] = tree;
     Atomics.store(this.#words, WORD.state, STATE.ready);
   }
 
@@ -124,24 +123,28 @@ export class FileBatch {
 
   /** After a claim. Never throws: the owner learns of a failure when it collects. */
   write(): void {
+    const directories = new OpenDirectories(this.#words[WORD.tree] as number);
     try {
-      for (const at of this.#records()) this.#writeFile(at);
+      for (const at of this.#records()) this.#writeFile(at, directories);
     } catch (error) {
       this.#bytes.fill(0, ERRNO_AT, ERRNO_AT + ERRNO_BYTES);
       this.#bytes.write(systemErrorCode(error) ?? String(error), ERRNO_AT, ERRNO_BYTES - 1, "latin1");
       Atomics.store(this.#words, WORD.failed, 1);
+    } finally {
+      directories.close();
     }
     Atomics.store(this.#words, WORD.state, STATE.done);
     Atomics.notify(this.#words, WORD.state);
   }
 
-  #writeFile(at: number): void {
+  #writeFile(at: number, directories: OpenDirectories): void {
     const size = this.#bytes.readUInt32LE(at + FIELD.size);
     const mtime = this.#bytes.readDoubleLE(at + FIELD.mtime);
     const pathAt = at + HEAD_BYTES;
     const contentAt = pathAt + this.#bytes.readUInt32LE(at + FIELD.pathBytes);
     const content = this.#bytes.subarray(contentAt, contentAt + size);
-    const fd = openSync(this.#bytes.subarray(pathAt, contentAt), CREATE, this.#bytes.readUInt32LE(at + FIELD.mode));
+    const path = this.#bytes.toString("latin1", pathAt, contentAt);
+    const fd = openSync(directories.at(path), CREATE, this.#bytes.readUInt32LE(at + FIELD.mode));
     try {
       for (let done = 0; done < size; ) done += writeSync(fd, content, done);
       futimesSync(fd, mtime, mtime);

@@ -1,40 +1,90 @@
 /**
  * Worker entry: removes a directory and all it holds, however deep and whatever the modes of its directories.
  *
- * The caller has renamed it into staging already: nobody looks at it any more. Never follows a symlink.
+ * The caller has renamed it into staging already: nobody looks at it any more. Works by descriptor, so that no symlink, whenever
+ * somebody puts it there, leads out of it.
  */
-import { chmodSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { chmodSync, closeSync, fchmodSync, fstatSync, readdirSync, renameSync, rmdirSync, unlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import { type Outcome, outcomeOf, type RemoveTask } from "../src/tasks.js";
+import { inDirectory, openDirectory } from "./open-directories.js";
 
-const SEPARATOR = Buffer.from("/");
+/** Directories held open, one below the other. What lies deeper is moved up to the top first: depth is an archive's choice. */
+const MAX_LEVELS = 64;
+const OWN = 0o700;
+
+/** An open directory that holds nothing but these directories any more. */
+interface Level {
+  readonly name: string;
+  readonly descriptor: number;
+  readonly directories: string[];
+}
 
 export default (task: RemoveTask): Promise<Outcome<{ removed: true }>> =>
   outcomeOf("Cannot remove a directory", () => {
-    remove(Buffer.from(task.path));
+    for (let top = openLevel("", task.path); top !== undefined; top = openLevel("", task.path)) {
+      removeBelow(top);
+      if (removeEmpty(task.path)) break;
+    }
     return { removed: true };
   });
 
-/** Paths are bytes: names in a layer need not be UTF-8. Without recursion: the depth is an archive's choice. */
-function remove(path: Buffer): void {
-  const stack: { path: Buffer; listed: boolean }[] = [{ path, listed: false }];
-  for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-    if (top.listed) {
-      if (removeEmpty(top.path)) stack.pop();
-      else top.listed = false;
-      continue;
+function removeBelow(top: Level): void {
+  const levels = [top];
+  let moved = 0;
+  try {
+    for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
+      const name = level.directories.pop();
+      if (name === undefined) {
+        levels.pop();
+        closeSync(level.descriptor);
+        const parent = levels.at(-1);
+        if (parent !== undefined && !removeEmpty(inDirectory(parent.descriptor, level.name)))
+          parent.directories.push(level.name);
+      } else if (levels.length < MAX_LEVELS) {
+        const next = openLevel(name, inDirectory(level.descriptor, name));
+        if (next !== undefined) levels.push(next);
+      } else {
+        const above = `.moved-${moved++}`;
+        renameSync(inDirectory(level.descriptor, name), inDirectory(top.descriptor, above));
+        top.directories.push(above);
+      }
     }
-    top.listed = true;
-    for (const child of list(top.path)) {
-      const childPath = Buffer.concat([top.path, SEPARATOR, child.name]);
-      if (child.isDirectory()) stack.push({ path: childPath, listed: false });
-      else ignoring("ENOENT", () => unlinkSync(childPath));
-    }
+  } finally {
+    for (const { descriptor } of levels) closeSync(descriptor);
+  }
+}
+
+/** Opens the directory at `path` and removes all in it that is no directory. Undefined where there is none any more. */
+function openLevel(name: string, path: string | Buffer): Level | undefined {
+  const descriptor = openOwn(path);
+  if (descriptor === undefined) return undefined;
+  const directories: string[] = [];
+  for (const entry of readdirSync(`/proc/self/fd/${descriptor}`, { encoding: "buffer", withFileTypes: true })) {
+    const child = entry.name.toString("latin1");
+    if (entry.isDirectory()) directories.push(child);
+    else ignoring("ENOENT", () => unlinkSync(inDirectory(descriptor, child)));
+  }
+  return { name, descriptor, directories };
+}
+
+/** Entries of a directory without its write bit cannot be removed by anyone but root, nor listed without the others. */
+function openOwn(path: string | Buffer): number | undefined {
+  try {
+    const descriptor = openDirectory(path);
+    if ((fstatSync(descriptor).mode & OWN) !== OWN) fchmodSync(descriptor, OWN);
+    return descriptor;
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === "ENOENT") return undefined;
+    if (errno !== "EACCES") throw error;
+    chmodSync(path, OWN);
+    return openDirectory(path);
   }
 }
 
 /** False where something came in since it was listed: a worker that is being ended may still write for a moment. */
-function removeEmpty(path: Buffer): boolean {
+function removeEmpty(path: string | Buffer): boolean {
   try {
     rmdirSync(path);
   } catch (error) {
@@ -44,19 +94,6 @@ function removeEmpty(path: Buffer): boolean {
   }
   return true;
 }
-
-function list(path: Buffer): ReturnType<typeof readEntries> {
-  try {
-    // Entries of a directory without its write bit cannot be removed by anyone but root.
-    if ((lstatSync(path).mode & 0o700) !== 0o700) chmodSync(path, 0o700);
-    return readEntries(path);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
-    throw error;
-  }
-}
-
-const readEntries = (path: Buffer) => readdirSync(path, { encoding: "buffer", withFileTypes: true });
 
 function ignoring(errno: string, action: () => void): void {
   try {

@@ -3,11 +3,13 @@
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import type { ImageLimits } from "../src/limits.js";
 import { type Entry, encodeChangeset } from "../src/overlap/changeset.js";
 import { type LayerDocument, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
+import { fromHere } from "./disk-path.js";
+import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSynced } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
 import { FeedReader } from "./tar-feed.js";
@@ -36,13 +38,36 @@ parentPort?.on("message", async (task: TreeTask) => {
   parentPort?.postMessage(outcome);
 });
 
-async function build({ staging, limits, progress: shared }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
-  const progress = new TaskProgress(shared);
-  const tree = `${staging}/tree`;
-  mkdirSync(tree, 0o755);
-  const writer = new TreeWriter(tree, limits, behind);
+async function build({ staging: path, limits, progress }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
+  const staging = openDirectory(fromHere(path));
+  try {
+    mkdirSync(inDirectory(staging, "tree"), 0o755);
+    const tree = openDirectory(inDirectory(staging, "tree"));
+    try {
+      const writer = new TreeWriter(tree, limits, behind);
+      if (!(await write(feed, writer, { limits, progress: new TaskProgress(progress) }))) return undefined;
+      return {
+        ...writer.counts,
+        topLevel: writer.index.topLevel(),
+        changesetSha256: writeChangeset(inDirectory(staging, "changeset"), writer.index.changeset()),
+      };
+    } finally {
+      closeSync(tree);
+    }
+  } finally {
+    closeSync(staging);
+  }
+}
+
+/** Everything of the feed through the guard into the tree. False where it was cut before it was whole. */
+async function write(
+  feed: FeedReader,
+  writer: TreeWriter,
+  { limits, progress }: { readonly limits: ImageLimits; readonly progress: TaskProgress },
+): Promise<boolean> {
   const second = new SecondReader(writer);
   const guard = new TarGuard(second, limits);
+  let isWritten = false;
   try {
     for (let piece = feed.next(); piece !== undefined; piece = feed.next()) {
       guard.push(piece);
@@ -50,28 +75,22 @@ async function build({ staging, limits, progress: shared }: TreeTask, feed: Feed
       progress.bytesWritten += piece.length;
       progress.entries = guard.entries;
     }
-    if (!feed.isWhole) {
-      writer.abandon();
-      second.abandon();
-      return undefined;
-    }
+    if (!feed.isWhole) return false;
     guard.finish();
     await second.finish();
     writer.finish();
-  } catch (thrown) {
-    writer.abandon();
-    second.abandon();
-    throw thrown;
+    isWritten = true;
+    return true;
+  } finally {
+    if (!isWritten) {
+      writer.abandon();
+      second.abandon();
+    }
   }
-  return {
-    ...writer.counts,
-    topLevel: writer.index.topLevel(),
-    changesetSha256: writeChangeset(`${staging}/changeset`, writer.index.changeset()),
-  };
 }
 
 /** Returns the file's SHA-256 (hex). */
-function writeChangeset(path: string, changeset: Iterable<Entry>): string {
+function writeChangeset(path: string | Buffer, changeset: Iterable<Entry>): string {
   const sha256 = createHash("sha256");
   function* pieces(): Generator<Buffer> {
     for (const text of encodeChangeset(changeset)) {

@@ -2,19 +2,30 @@
  * Writes one layer's tree: the only code that creates anything under a name that an archive chose.
  *
  * Every decision is made from the layer's index. Creation is exclusive and never follows a link; parents are directories of
- * this very layer. Files keep their mode without write bits, because every root shares their inodes (invariant 6).
+ * this very layer, held open: whoever swaps one for a symlink moves no write (open-directories.ts). Files keep their mode without write bits, because every root shares their inodes (invariant 6).
  * Knows no policy: whiteouts and hard links whose target the layer lacks become data (invariant 8).
  */
 import { createHash, type Hash } from "node:crypto";
-import { closeSync, futimesSync, linkSync, lutimesSync, mkdirSync, openSync, symlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fchmodSync,
+  futimesSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
-import { diskPath, fromHere } from "./disk-path.js";
+import { diskPath } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
-import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
+import { OpenDirectories } from "./open-directories.js";
+import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-guard.js";
 import { parsePath } from "./tar-path.js";
 import type { WriteBehind } from "./write-behind.js";
@@ -59,10 +70,10 @@ export class TreeWriter implements TarSink {
     escapingSymlinks: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
   };
-  /** The tree's path and a slash, which come before every path in it; then the same as bytes. */
-  readonly #tree: string;
   readonly #limits: ImageLimits;
-  readonly #prefix: Buffer;
+  readonly #directories: OpenDirectories;
+  /** Where hard links lead: another place of the same tree. */
+  readonly #targets: OpenDirectories;
   readonly #behind: WriteBehind;
   #file: OpenFile | undefined;
   /** Made last: what they link to may still be on its way to the disk. */
@@ -70,12 +81,16 @@ export class TreeWriter implements TarSink {
   /** Hard links to names that have not come yet: refused if they still come, data if they never do. */
   readonly #unresolved: { readonly link: Entry & { type: "unresolved" }; readonly from: TarEntry }[] = [];
 
-  /** `tree` is an empty directory of the caller's, in staging. `behind` is the thread's, and is left empty. */
-  constructor(tree: string, limits: ImageLimits, behind: WriteBehind) {
-    this.#tree = `${fromHere(tree)}/`;
-    this.#prefix = Buffer.from(this.#tree);
+  /**
+   * `tree` is the descriptor of an empty directory of the caller's, in staging; the caller closes it after `finish` or `abandon`.
+   * `behind` is the thread's, and is left empty.
+   */
+  constructor(tree: number, limits: ImageLimits, behind: WriteBehind) {
+    this.#directories = new OpenDirectories(tree);
+    this.#targets = new OpenDirectories(tree);
     this.#limits = limits;
     this.#behind = behind;
+    behind.open(tree);
     this.index = new LayerIndex(limits);
   }
 
@@ -116,15 +131,18 @@ export class TreeWriter implements TarSink {
     for (const { link, from } of this.#unresolved) naming(from, () => this.#refuseResolved(link));
     this.index.refuseMisplacedMarks();
     this.#behind.flush();
-    for (const { path, target } of this.#links) linkSync(this.#diskPath(target), this.#diskPath(path));
+    for (const { path, target } of this.#links) linkSync(this.#targets.at(target), this.#directories.at(path));
     this.counts.unresolved = this.#unresolved.length;
     this.counts.entries = this.index.size;
     const directories: DirectoryNode[] = [];
     for (const node of this.index.nodes()) if (node.kind === "dir") directories.push(node);
     for (const { path, attributes } of directories.reverse()) {
       const { mode, mtime } = attributes ?? { mode: IMPLIED_MODE, mtime: 0 };
-      setDirectoryAttributes(this.#tree, { path, mode: storedDirectoryMode(mode), mtime });
+      const directory = this.#directories.descriptorOf(path);
+      if (mode !== IMPLIED_MODE) fchmodSync(directory, storedDirectoryMode(mode));
+      futimesSync(directory, mtime, mtime);
     }
+    this.#closeDirectories();
   }
 
   /** After a refusal: nothing of an archive stays open. */
@@ -132,6 +150,12 @@ export class TreeWriter implements TarSink {
     if (this.#file?.kind === "direct") closeSync(this.#file.fd);
     this.#file = undefined;
     this.#behind.discard();
+    this.#closeDirectories();
+  }
+
+  #closeDirectories(): void {
+    this.#directories.close();
+    this.#targets.close();
   }
 
   #add(entry: TarEntry): void {
@@ -171,7 +195,7 @@ export class TreeWriter implements TarSink {
 
   /** Made with a mode that lets us fill it; the archive's comes in `finish`. */
   readonly #makeDirectory = ({ path }: { path: string }): void => {
-    mkdirSync(this.#diskPath(path), IMPLIED_MODE);
+    mkdirSync(this.#directories.at(path), IMPLIED_MODE);
   };
 
   #openFile({ mode, mtime, size }: TarEntry, path: string, parent: DirectoryNode): void {
@@ -181,12 +205,12 @@ export class TreeWriter implements TarSink {
     this.counts.bytes += size;
     if (this.#behind.takes(size)) {
       this.#file = { kind: "batched" };
-      this.#behind.add({ prefix: this.#prefix, path, mode: storedFileMode(mode), mtime, size }, (sha256) => {
+      this.#behind.add({ path, mode: storedFileMode(mode), mtime, size }, (sha256) => {
         leaf.entry = { ...entry, sha256 };
       });
       return;
     }
-    const fd = openSync(this.#diskPath(path), CREATE, storedFileMode(mode));
+    const fd = openSync(this.#directories.at(path), CREATE, storedFileMode(mode));
     this.#file = { kind: "direct", leaf, entry, fd, hash: createHash("sha256") };
   }
 
@@ -197,7 +221,7 @@ export class TreeWriter implements TarSink {
       refuse("BAD_LINK", path, `a link target longer than ${this.#limits.maxLinkBytes} bytes`);
     if (target.includes("\0")) refuse("BAD_LINK", path, "a link target with a NUL");
     this.index.addLeaf(path, parent, { type: "symlink", path, mtime: entry.mtime, target });
-    const onDisk = this.#diskPath(path);
+    const onDisk = this.#directories.at(path);
     symlinkSync(diskPath("", target), onDisk);
     lutimesSync(onDisk, entry.mtime, entry.mtime);
     if (escapes(path, target)) this.counts.escapingSymlinks += 1;
@@ -261,10 +285,6 @@ export class TreeWriter implements TarSink {
     if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
     else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
     this.counts.whiteouts += 1;
-  }
-
-  #diskPath(path: string): string | Buffer {
-    return diskPath(this.#tree, path);
   }
 }
 

@@ -6,6 +6,7 @@
  * staging directory.
  */
 import { createHash } from "node:crypto";
+import { closeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
 import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
@@ -18,7 +19,9 @@ import {
   type UnpackTask,
 } from "../src/tasks.js";
 import { BlobReader } from "./blob-reader.js";
+import { fromHere } from "./disk-path.js";
 import { inflate } from "./inflate.js";
+import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSynced } from "./synced-file.js";
 import { TreeBuilder } from "./tree-builder.js";
 import type { BuiltTree } from "./tree-thread.js";
@@ -44,10 +47,19 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
       );
     }
     const layer: LayerDocument = { schema: 1, ...tar, ...tree, createdAt: new Date().toISOString() };
-    writeSynced(`${task.staging}/layer.json`, [Buffer.from(`${JSON.stringify(layer)}\n`)]);
+    writeLayerDocument(task.staging, layer);
     return { digest, layer };
   } finally {
     reader.close();
+  }
+}
+
+function writeLayerDocument(path: string, layer: LayerDocument): void {
+  const staging = openDirectory(fromHere(path));
+  try {
+    writeSynced(inDirectory(staging, "layer.json"), [Buffer.from(`${JSON.stringify(layer)}\n`)]);
+  } finally {
+    closeSync(staging);
   }
 }
 

@@ -28,6 +28,12 @@ export class WriteBehind {
   readonly #submitted: Slot[] = [];
   #filling: Slot = this.#slots[0] as Slot;
   #helper: Worker | undefined;
+  #tree = -1;
+
+  /** From now on files lie in the tree of this descriptor, which the caller keeps open until `flush` or `discard`. */
+  open(tree: number): void {
+    this.#tree = tree;
+  }
 
   takes(size: number): boolean {
     return size <= MAX_BATCHED_BYTES;
@@ -77,7 +83,7 @@ export class WriteBehind {
   }
 
   #submitFilling(): void {
-    this.#filling.batch.submit();
+    this.#filling.batch.submit(this.#tree);
     this.#submitted.push(this.#filling);
   }
 

@@ -2,47 +2,16 @@
  * Blobs that grow while the worker reads them: however the bytes arrive, the same layer; a download that fails is a refusal.
  */
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { suite, test } from "node:test";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
-import { GrowthWriter } from "../../src/growth.js";
 import type { Codec } from "../../src/oci/media-types.js";
 import { file, tar } from "../support/tar-builder.js";
-import { openDescriptors, type Unpacked, unpackFile, withUnpacked } from "../workers/unpacking.js";
+import { whileGrowing } from "../workers/growing-blob.js";
+import { openDescriptors, withUnpacked } from "../workers/unpacking.js";
 import { frame } from "./zstd-frames.js";
 
 const LETTERS = Array.from({ length: 40_000 }, (_, i) => 97 + ((i * i) % 23));
 const T = tar(file("a", Buffer.from(LETTERS)), file("b", "hello"));
-
-/** Unpacks a file that `write` fills while the worker reads it. */
-async function whileGrowing(
-  codec: Codec,
-  length: number,
-  write: (append: (bytes: Buffer) => Promise<void>, growth: GrowthWriter) => Promise<void>,
-): Promise<Unpacked> {
-  const work = mkdtempSync(join(tmpdir(), "growing-"));
-  const alive = setInterval(() => undefined, 1000);
-  try {
-    const path = join(work, "blob");
-    writeFileSync(path, "");
-    const growth = new GrowthWriter();
-    let written = 0;
-    const unpacking = unpackFile(path, work, { codec, length, growth: growth.shared });
-    await write(async (bytes) => {
-      appendFileSync(path, bytes);
-      written += bytes.length;
-      growth.advance(written);
-      await nextTurn();
-    }, growth);
-    return await unpacking;
-  } finally {
-    clearInterval(alive);
-    rmSync(work, { recursive: true, force: true });
-  }
-}
 
 const blobs: readonly (readonly [Codec, Buffer])[] = [
   ["none", T],

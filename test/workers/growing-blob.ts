@@ -1,0 +1,38 @@
+/** Runs the compiled unpack worker on a blob that a test writes piece by piece: what has not come yet stops it where the test wants. */
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { GrowthWriter } from "../../src/growth.js";
+import type { Codec } from "../../src/oci/media-types.js";
+import { type Unpacked, unpackFile } from "./unpacking.js";
+
+export type Append = (bytes: Buffer) => Promise<void>;
+
+/** Unpacks a file that `write` fills while the worker reads it, below `staging`. */
+export async function whileGrowing(
+  codec: Codec,
+  length: number,
+  write: (append: Append, growth: GrowthWriter, staging: string) => Promise<void>,
+): Promise<Unpacked> {
+  const work = mkdtempSync(join(tmpdir(), "growing-"));
+  const alive = setInterval(() => undefined, 1000);
+  try {
+    const path = join(work, "blob");
+    writeFileSync(path, "");
+    const growth = new GrowthWriter();
+    let written = 0;
+    const unpacking = unpackFile(path, work, { codec, length, growth: growth.shared });
+    const append: Append = async (bytes) => {
+      appendFileSync(path, bytes);
+      written += bytes.length;
+      growth.advance(written);
+      await nextTurn();
+    };
+    await write(append, growth, work);
+    return await unpacking;
+  } finally {
+    clearInterval(alive);
+    rmSync(work, { recursive: true, force: true });
+  }
+}
