@@ -21,6 +21,7 @@ import {
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
 import { printable } from "./printable.js";
+import { type Decoders, decoderChoices } from "./tasks.js";
 
 export interface Config {
   readonly system: boolean;
@@ -35,6 +36,7 @@ export interface Config {
   readonly listen?: ListenAddress;
   readonly allowedOrigins: readonly string[];
   readonly workers: number;
+  readonly decoders: Decoders;
   readonly logLevel: LogLevel;
   readonly insecureRegistries: readonly string[];
   /** Absent: anywhere. */
@@ -93,6 +95,7 @@ const milliseconds = count(2 ** 31 - 1);
 
 const loopback = { schema: z.string().transform(parseLoopback), fromText: asIs };
 const level = { schema: z.enum(["debug", "info", "warn", "error"]), fromText: asIs };
+const engines = { schema: z.enum(decoderChoices), fromText: asIs };
 const anOrigin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/, "an origin looks like https://host:port");
 const origins = { schema: z.array(anOrigin), fromText: words.fromText };
 
@@ -112,6 +115,7 @@ const plain = [
   { name: "listen", ...loopback, flag: "--listen", doc: "loopback TCP as well: 127.0.0.1:PORT or [::1]:PORT, port 0 for any" },
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
+  { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
@@ -201,6 +205,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     ...(listen && { listen }),
     allowedOrigins: value("allowed_origins"),
     workers: value("workers"),
+    decoders: value("decoders"),
     logLevel: value("log_level"),
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),

@@ -86,7 +86,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
-  const layers = new LayerInstaller(store, pool, config.limits);
+  const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
   const images = new ImageInstaller({ store, pool, layers, limits: config.limits });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
@@ -154,7 +154,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     capabilities: {
       overlaps: ["c"],
       links: ["hardlink"],
-      codecs: ["none", "gzip", "zstd"],
+      codecs: ["none", "gzip", "zstd", "xz"],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],
     },
     log,

@@ -123,6 +123,8 @@ export const MAX_FETCHES = 6;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
+/** A zstd window or an xz dictionary beyond this is kept by one task at a time: each worker's memory is bounded, this comes on top once. */
+export const WIDE_WINDOW_BYTES = 8 * MiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A daemon that a CLI started ends after this long without sessions and jobs. */

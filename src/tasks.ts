@@ -9,6 +9,7 @@ import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
 import type { Conflict, PlannedPolicy } from "./overlap/plan-root.js";
+import type { TurnTicket } from "./turn.js";
 
 export type Outcome<Value> =
   | { readonly ok: true; readonly value: Value }
@@ -23,12 +24,19 @@ export interface UnpackTask {
     readonly growth?: SharedArrayBuffer;
   };
   readonly codec: Codec;
+  readonly decoders: Decoders;
   /** What the bytes must be; a digest that is absent is computed all the same. */
   readonly expected: { readonly digest?: Digest; readonly diffId?: DiffId };
   readonly staging: string;
   readonly limits: ImageLimits;
   readonly progress: SharedArrayBuffer;
+  /** For a window that only one task may keep at a time; whoever gave it out takes it back. */
+  readonly wideWindow: TurnTicket;
 }
+
+/** By which engines codecs are read: Node's own where it has one, or those in JavaScript, the same on every Node version. */
+export const decoderChoices = ["native", "javascript"] as const;
+export type Decoders = (typeof decoderChoices)[number];
 
 /** layer.json: what the store knows of a layer without reading its changeset. Never changed after its rename. */
 export interface LayerDocument {

@@ -13,6 +13,7 @@ import { imageLimits } from "../src/limits.js";
 import { createLog } from "../src/log.js";
 import { Pool } from "../src/pool.js";
 import { type ConflictsTask, TaskProgress, type UnpackTask } from "../src/tasks.js";
+import { Turn } from "../src/turn.js";
 import { until } from "./support/deadline.js";
 import { file, tar } from "./support/tar-builder.js";
 
@@ -41,7 +42,16 @@ suite("pool", () => {
     const path = `${staging}.blob`;
     writeFileSync(path, bytes);
     const blob = { path, offset: 0, length: bytes.length, ...more };
-    return { blob, codec: "none", expected: {}, staging, limits: imageLimits, progress: progress.shared };
+    return {
+      blob,
+      codec: "none",
+      decoders: "native",
+      expected: {},
+      staging,
+      limits: imageLimits,
+      progress: progress.shared,
+      wideWindow: new Turn().ticket(),
+    };
   };
   const code = (expected: string) => (error: unknown) => {
     assert.ok(error instanceof StrataError, String(error));

@@ -1,32 +1,30 @@
 /**
  * gzip (RFC 1952), exactly: members one after another, each with its header, CRC and length checked, zeros after the last,
- * nothing else. A member that is small is inflated at once on this thread; the others ahead of it, in libuv's pool.
+ * nothing else. Knows no engine: whoever calls it gives one for the deflate streams.
  */
-import { crc32, inflateRawSync } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { ByteInput } from "./byte-input.js";
-import { inflateRaw } from "./inflate-raw.js";
 
 const FIXED_HEADER_BYTES = 10;
 const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
-/** A trip to the pool costs 70-180 µs, measured, and blobs of eStargz have a member for each file: small ones stay here. */
-const SMALL_MEMBER_BYTES = 32 * 1024;
-const SMALL_CONTENT_BYTES = 256 * 1024;
+
+/** Takes exactly one deflate stream from the input and gives what it inflates to. CODEC_TRUNCATED, CODEC_CORRUPT. */
+export type DeflateEngine = (input: ByteInput) => AsyncIterable<Buffer>;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING. */
 export async function* gunzip(
   input: ByteInput,
   limits: ImageLimits,
-  { smallMemberBytes = SMALL_MEMBER_BYTES } = {},
+  inflateDeflate: DeflateEngine,
 ): AsyncGenerator<Buffer> {
   do {
     await skipHeader(input, limits);
     let crc = 0;
     let bytes = 0;
-    const small = await inflateSmall(input, smallMemberBytes);
-    for await (const chunk of small === undefined ? inflateRaw(input) : [small]) {
+    for await (const chunk of inflateDeflate(input)) {
       crc = crc32(chunk, crc);
       bytes += chunk.length;
       yield chunk;
@@ -34,24 +32,6 @@ export async function* gunzip(
     await checkFooter(input, crc, bytes);
   } while (await anotherMember(input));
 }
-
-/** The member's content, where it is small and sound; undefined, with nothing taken, where the stream has to tell. */
-async function inflateSmall(input: ByteInput, smallMemberBytes: number): Promise<Buffer | undefined> {
-  const head = await input.peek(smallMemberBytes);
-  try {
-    const { buffer, engine } = inflateWhole(head);
-    // What fills the head to its end may go on behind it.
-    if (engine.bytesWritten === head.length) return undefined;
-    input.skip(engine.bytesWritten);
-    return buffer;
-  } catch {
-    return undefined;
-  }
-}
-
-/** With `info`, node:zlib tells how much of its input the stream was; the types do not know. */
-const inflateWhole = (deflated: Buffer): { buffer: Buffer; engine: { bytesWritten: number } } =>
-  inflateRawSync(deflated, { info: true, maxOutputLength: SMALL_CONTENT_BYTES }) as never;
 
 async function skipHeader(input: ByteInput, limits: ImageLimits): Promise<void> {
   const head = await input.peek(limits.maxGzipHeaderBytes + FIXED_HEADER_BYTES);

@@ -2,43 +2,79 @@
  * A layer's compressed bytes into its tar, whatever the codec, behind one interface: chunks in, chunks out.
  *
  * Owns which engine reads which codec and the limits that hold for all of them; the exact framing of each codec stands in its
- * own file. The consumer may work synchronously: engines inflate ahead in libuv's pool while it does.
+ * own file. The consumer may work synchronously: native engines inflate ahead in libuv's pool while it does.
  */
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Codec } from "../src/oci/media-types.js";
+import type { Decoders } from "../src/tasks.js";
 import { ByteInput, type ChunkSource } from "./byte-input.js";
+import { inflateWithFflate } from "./deflate-fflate.js";
+import { inflateNatively } from "./deflate-native.js";
 import { gunzip } from "./gunzip.js";
 import { hasXzMagic, unxz } from "./unxz.js";
 import { hasZstdMagic, unzstd } from "./unzstd.js";
+import { Windows } from "./windows.js";
+import { fzstd, nativeZstd, type ZstdEngine } from "./zstd-engines.js";
 
 export type { ChunkSource } from "./byte-input.js";
 
-export interface Inflated {
+/** One way to read one codec: everything from the input's start to its end, or a refusal. */
+export interface Inflater {
   /** Names the engine, for layer.json. */
+  readonly decoder: string;
+  readonly chunks: (input: ByteInput, bounds: Bounds) => AsyncIterable<Buffer>;
+}
+
+interface Bounds {
+  readonly limits: ImageLimits;
+  readonly windows: Windows;
+}
+
+const zstdBy = (engine: ZstdEngine): Inflater => ({
+  decoder: engine.name,
+  chunks: (input, { windows }) => unzstd(input, engine, windows),
+});
+const plain: Inflater = { decoder: "none", chunks: (input) => input.rest() };
+const xz: Inflater = { decoder: "stratad", chunks: (input, { windows }) => unxz(input, windows) };
+
+const inflaters: Readonly<Record<Decoders, Readonly<Record<Codec, Inflater>>>> = {
+  native: {
+    none: plain,
+    gzip: { decoder: "node:zlib", chunks: (input, { limits }) => gunzip(input, limits, inflateNatively) },
+    zstd: zstdBy(nativeZstd ?? fzstd),
+    xz,
+  },
+  javascript: {
+    none: plain,
+    gzip: { decoder: "fflate", chunks: (input, { limits }) => gunzip(input, limits, inflateWithFflate) },
+    zstd: zstdBy(fzstd),
+    xz,
+  },
+};
+
+export interface Inflating {
+  readonly limits: ImageLimits;
+  readonly decoders?: Decoders;
+  /** Absent: nobody else is there to take turns with. */
+  readonly windows?: Windows;
+}
+
+export interface Inflated {
   readonly decoder: string;
   readonly chunks: AsyncIterable<Buffer>;
 }
 
-/**
- * Codes CODEC_*, MEDIA_TYPE_MISMATCH, MEDIA_TYPE_UNSUPPORTED, LIMIT_BYTES, LIMIT_RATIO, LIMIT_WINDOW. `bytesRead` tells how
- * much of the blob the source has given, for the ratio.
- */
-export async function inflate(codec: Codec, source: ChunkSource, limits: ImageLimits): Promise<Inflated> {
+/** Codes CODEC_*, MEDIA_TYPE_MISMATCH, LIMIT_BYTES, LIMIT_RATIO, LIMIT_WINDOW. */
+export async function inflate(
+  codec: Codec,
+  source: ChunkSource,
+  { limits, decoders = "native", windows = new Windows(limits) }: Inflating,
+): Promise<Inflated> {
   const input = new ByteInput(source);
   await refuseMismatch(codec, input);
-  switch (codec) {
-    case "none":
-      return { decoder: "none", chunks: bounded(input.rest(), input, limits) };
-    case "gzip":
-      return { decoder: "node:zlib", chunks: bounded(gunzip(input, limits), input, limits) };
-    case "zstd": {
-      const { decoder, chunks } = unzstd(input, limits);
-      return { decoder, chunks: bounded(chunks, input, limits) };
-    }
-    case "xz":
-      return { decoder: "stratad", chunks: bounded(unxz(input, limits), input, limits) };
-  }
+  const { decoder, chunks } = inflaters[decoders][codec];
+  return { decoder, chunks: bounded(chunks(input, { limits, windows }), input, limits) };
 }
 
 /** Ends a bomb while it unpacks: bytes and ratio are judged chunk by chunk. */

@@ -25,6 +25,7 @@ import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSynced } from "./synced-file.js";
 import { TreeBuilder } from "./tree-builder.js";
 import type { BuiltTree } from "./tree-thread.js";
+import { Windows } from "./windows.js";
 
 /** One for the thread: its memory and its helpers are kept from task to task. */
 const builder = new TreeBuilder();
@@ -37,8 +38,11 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
   const reader = new BlobReader(task.blob, algorithmOf(expected.digest), progress);
+  const windows = new Windows(task.limits, task.wideWindow, (isWaiting) => {
+    progress.activity = isWaiting ? "waiting" : "working";
+  });
   try {
-    const { tree, tar } = await buildTree(task, reader);
+    const { tree, tar } = await buildTree(task, reader, windows);
     const digest = blobDigest(reader, expected.digest);
     if (expected.diffId !== undefined && expected.diffId !== tar.diffId) {
       throw new StrataError(
@@ -50,6 +54,7 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
     writeLayerDocument(task.staging, layer);
     return { digest, layer };
   } finally {
+    windows.close();
     reader.close();
   }
 }
@@ -70,8 +75,9 @@ interface Tar {
 }
 
 async function buildTree(
-  { staging, limits, progress, codec, expected }: UnpackTask,
+  { staging, limits, progress, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
+  windows: Windows,
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
   const building = builder.build({ staging, limits, progress });
   const algorithm = algorithmOf(expected.diffId);
@@ -80,7 +86,7 @@ async function buildTree(
   let decoder = "";
   let failure: unknown;
   try {
-    const inflated = await inflate(codec, () => reader.next(), limits);
+    const inflated = await inflate(codec, () => reader.next(), { limits, decoders, windows });
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
       const given = builder.feed.write(chunk);

@@ -7,10 +7,10 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { StrataError } from "../src/errors.js";
-import type { ImageLimits } from "../src/limits.js";
 import type { ByteInput } from "./byte-input.js";
 import { crc64 } from "./crc64.js";
 import { Lzma2 } from "./lzma2.js";
+import type { Windows } from "./windows.js";
 
 const MAGIC = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
 const FOOTER_MAGIC = Buffer.from("YZ");
@@ -21,8 +21,8 @@ const MAX_DICTIONARY_BITS = 40;
 const MAX_VLI_BYTES = 9;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING, LIMIT_WINDOW. */
-export async function* unxz(input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
-  const decoder = new BlockDecoder(input, limits);
+export async function* unxz(input: ByteInput, windows: Windows): AsyncGenerator<Buffer> {
+  const decoder = new BlockDecoder(input, windows);
   do yield* stream(input, decoder);
   while (await anotherStream(input));
 }
@@ -146,16 +146,17 @@ interface BlockHeader {
 /** Decodes blocks one after another, with one dictionary for all of the same size. */
 class BlockDecoder {
   readonly #input: ByteInput;
-  readonly #limits: ImageLimits;
+  readonly #windows: Windows;
   #lzma: { readonly decoder: Lzma2; readonly dictionaryBytes: number } | undefined;
 
-  constructor(input: ByteInput, limits: ImageLimits) {
+  constructor(input: ByteInput, windows: Windows) {
     this.#input = input;
-    this.#limits = limits;
+    this.#windows = windows;
   }
 
   async *block(check: Check): AsyncGenerator<Buffer, BlockSizes> {
     const header = await this.#header();
+    await this.#windows.allow(header.dictionaryBytes, "an xz dictionary");
     const decoder = this.#decoderFor(header.dictionaryBytes);
     let [data, content] = [0, 0];
     for (;;) {
@@ -203,19 +204,16 @@ class BlockDecoder {
     const dataBytes = (flags & 0x40) === 0 ? undefined : integer();
     const contentBytes = (flags & 0x80) === 0 ? undefined : integer();
     if (integer() !== LZMA2 || integer() !== 1) throw badHeader("a filter other than LZMA2");
-    const dictionaryBytes = this.#dictionaryBytes(header[at] as number);
+    const dictionaryBytes = dictionarySize(header[at] as number);
     if (header.subarray(at + 1, end).some((byte) => byte !== 0)) throw badHeader("a block's header with more in it");
     return { bytes, dictionaryBytes, dataBytes, contentBytes };
   }
+}
 
-  /** 5.3.1 of the format. */
-  #dictionaryBytes(bits: number): number {
-    if (bits > MAX_DICTIONARY_BITS) throw badHeader("a dictionary of an unknown size");
-    const bytes = (2 | (bits & 1)) * 2 ** (Math.floor(bits / 2) + 11);
-    if (bytes > this.#limits.maxWindowBytes)
-      throw new StrataError("LIMIT_WINDOW", `Cannot inflate the layer: an xz dictionary of ${bytes} bytes`);
-    return bytes;
-  }
+/** 5.3.1 of the format. */
+function dictionarySize(bits: number): number {
+  if (bits > MAX_DICTIONARY_BITS) throw badHeader("a dictionary of an unknown size");
+  return (2 | (bits & 1)) * 2 ** (Math.floor(bits / 2) + 11);
 }
 
 function decoded(decoder: Lzma2, header: Buffer, body: Buffer): Buffer {

@@ -1,12 +1,12 @@
 /**
- * zstd (RFC 8878), frame by frame: the frames' own block headers tell where each ends, so truncation, trailing data and windows
- * are judged exactly, whatever the engine. Node's own decoder where it has one (≥ 22.15), else fzstd on this thread.
+ * zstd (RFC 8878), frame by frame: the frames' own headers tell where each ends, how large it is and what its checksum is, so all
+ * that is judged exactly and alike, whatever the engine.
  */
-import zlib from "node:zlib";
-import { Decompress } from "fzstd";
+import createXxhash, { type XXHash } from "xxhash-wasm";
 import { StrataError } from "../src/errors.js";
-import type { ImageLimits } from "../src/limits.js";
 import type { ByteInput } from "./byte-input.js";
+import type { Windows } from "./windows.js";
+import type { FrameDecoder, ZstdEngine } from "./zstd-engines.js";
 
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
@@ -14,36 +14,30 @@ const SKIPPABLE_MASK = 0xfffffff0;
 const MAX_HEADER_BYTES = 18;
 const BLOCK_HEADER_BYTES = 3;
 const RLE = 1;
+const COMPRESSED = 2;
 const RESERVED = 3;
-const CHUNK_BYTES = 256 * 1024;
+/** 3.1.1.2.4: a block is no larger than the window and 128 KiB. */
+const MAX_BLOCK_BYTES = 128 * 1024;
+const CHECKSUM_FLAG = 0x04;
+const CHECKSUM_BYTES = 4;
 
-/** Turns a frame's pieces into its content; `end` is the last piece's. */
-interface FrameDecoder {
-  push(piece: Buffer): Promise<Buffer[]>;
-  end(): Promise<Buffer[]>;
-  destroy(): void;
-}
-
-/** CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING, LIMIT_WINDOW. */
-export function unzstd(input: ByteInput, limits: ImageLimits): { decoder: string; chunks: AsyncIterable<Buffer> } {
-  return { decoder: nativeFactory === undefined ? "fzstd" : "node:zlib", chunks: frames(input, limits) };
+/** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING, LIMIT_WINDOW. */
+export async function* unzstd(input: ByteInput, engine: ZstdEngine, windows: Windows): AsyncGenerator<Buffer> {
+  for (let first = true; ; first = false) {
+    const head = await input.peek(8);
+    if (head.length === 0 && !first) return;
+    if (head.length >= 8 && isSkippable(head.readUInt32LE(0))) await skip(input, head.readUInt32LE(4));
+    else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, engine, windows);
+    else if (isCutHeader(head)) throw truncated();
+    else if (first) throw new StrataError("CODEC_HEADER", "Cannot inflate the layer: it does not start as zstd does");
+    else throw new StrataError("CODEC_TRAILING", "Cannot inflate the layer: data after the zstd frames");
+  }
 }
 
 export const hasZstdMagic = (head: Buffer): boolean =>
   head.length >= 4 && (head.readUInt32LE(0) === MAGIC || isSkippable(head.readUInt32LE(0)));
 
 const isSkippable = (magic: number): boolean => (magic & SKIPPABLE_MASK) >>> 0 === SKIPPABLE;
-
-async function* frames(input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
-  for (let first = true; ; first = false) {
-    const head = await input.peek(8);
-    if (head.length === 0 && !first) return;
-    if (head.length >= 8 && isSkippable(head.readUInt32LE(0))) await skip(input, head.readUInt32LE(4));
-    else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, limits);
-    else if (first || isCutHeader(head)) throw truncated();
-    else throw new StrataError("CODEC_TRAILING", "Cannot inflate the layer: data after the zstd frames");
-  }
-}
 
 /** Fewer bytes than a frame's start, and nothing else so far. */
 function isCutHeader(head: Buffer): boolean {
@@ -58,45 +52,71 @@ async function skip(input: ByteInput, bytes: number): Promise<void> {
   for await (const piece of exactly(input, 8 + bytes)) void piece;
 }
 
-async function* frame(input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
-  const { headerBytes, checksum } = await readHeader(input, limits);
-  const decoder = createDecoder();
+async function* frame(input: ByteInput, engine: ZstdEngine, windows: Windows): AsyncGenerator<Buffer> {
+  const header = await readHeader(input);
+  await windows.allow(header.windowBytes, "a zstd window");
+  const proof = header.hasChecksum ? (await xxhash()).create64() : undefined;
+  const decoder = engine.createDecoder();
+  let bytes = 0;
   try {
-    for await (const piece of exactly(input, headerBytes)) yield* await decoded(decoder.push(piece));
-    for (let last = false; !last; ) {
-      const header = await input.peek(BLOCK_HEADER_BYTES);
-      if (header.length < BLOCK_HEADER_BYTES) throw truncated();
-      const bits = header.readUIntLE(0, BLOCK_HEADER_BYTES);
-      last = (bits & 1) === 1;
-      const type = (bits >> 1) & 3;
-      if (type === RESERVED) throw corrupt();
-      const body = type === RLE ? 1 : bits >> 3;
-      for await (const piece of exactly(input, BLOCK_HEADER_BYTES + body)) yield* await decoded(decoder.push(piece));
+    for await (const chunk of blocks(input, header, decoder)) {
+      bytes += chunk.length;
+      proof?.update(chunk);
+      yield chunk;
     }
-    for await (const piece of exactly(input, checksum ? 4 : 0)) yield* await decoded(decoder.push(piece));
-    yield* await decoded(decoder.end());
   } finally {
     decoder.destroy();
   }
+  if ((header.contentBytes ?? bytes) !== bytes) throw corrupt();
+  if (proof !== undefined) await checkChecksum(input, proof);
+}
+
+async function* blocks(input: ByteInput, header: FrameHeader, decoder: FrameDecoder): AsyncGenerator<Buffer> {
+  const maxBlockBytes = Math.min(header.windowBytes, MAX_BLOCK_BYTES);
+  yield* await decoded(decoder.push(header.withoutChecksum));
+  input.skip(header.withoutChecksum.length);
+  for (let last = false; !last; ) {
+    const block = await input.peek(BLOCK_HEADER_BYTES);
+    if (block.length < BLOCK_HEADER_BYTES) throw truncated();
+    const bits = block.readUIntLE(0, BLOCK_HEADER_BYTES);
+    last = (bits & 1) === 1;
+    const type = (bits >> 1) & 3;
+    const size = bits >> 3;
+    if (type === RESERVED || size > maxBlockBytes || (type === COMPRESSED && size === 0)) throw corrupt();
+    const body = type === RLE ? 1 : size;
+    for await (const piece of exactly(input, BLOCK_HEADER_BYTES + body)) yield* await decoded(decoder.push(piece));
+  }
+  yield* await decoded(decoder.end());
+}
+
+interface FrameHeader {
+  /** As it stands there, but for the flag of the checksum, which is ours to judge. */
+  readonly withoutChecksum: Buffer;
+  readonly windowBytes: number;
+  readonly contentBytes: number | undefined;
+  readonly hasChecksum: boolean;
 }
 
 /** RFC 8878, 3.1.1.1 Frame_Header. */
-async function readHeader(input: ByteInput, limits: ImageLimits): Promise<{ headerBytes: number; checksum: boolean }> {
+async function readHeader(input: ByteInput): Promise<FrameHeader> {
   const head = await input.peek(MAX_HEADER_BYTES);
   if (head.length < 6) throw truncated();
   const descriptor = head[4] as number;
   const single = (descriptor & 0x20) !== 0;
   if (descriptor & 0x08) throw corrupt();
+  const dictionaryAt = single ? 5 : 6;
   const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] as number;
   const sizeBytes = [single ? 1 : 0, 2, 4, 8][descriptor >> 6] as number;
-  const sizeAt = 5 + (single ? 0 : 1) + dictionaryBytes;
-  const headerBytes = sizeAt + sizeBytes;
-  if (head.length < headerBytes) throw truncated();
-  const window = single ? contentSize(head, sizeAt, sizeBytes) : windowSize(head[5] as number);
-  if (window > limits.maxWindowBytes) {
-    throw new StrataError("LIMIT_WINDOW", `Cannot inflate the layer: a zstd window of ${window} bytes`);
-  }
-  return { headerBytes, checksum: (descriptor & 0x04) !== 0 };
+  const sizeAt = dictionaryAt + dictionaryBytes;
+  const bytes = sizeAt + sizeBytes;
+  if (head.length < bytes) throw truncated();
+  if (head.subarray(dictionaryAt, sizeAt).some((byte) => byte !== 0))
+    throw new StrataError("CODEC_HEADER", "Cannot inflate the layer: a zstd frame that needs a dictionary");
+  const contentBytes = sizeBytes === 0 ? undefined : contentSize(head, sizeAt, sizeBytes);
+  const windowBytes = single ? (contentBytes as number) : windowSize(head[5] as number);
+  const withoutChecksum = Buffer.from(head.subarray(0, bytes));
+  withoutChecksum[4] = descriptor & ~CHECKSUM_FLAG;
+  return { withoutChecksum, windowBytes, contentBytes, hasChecksum: (descriptor & CHECKSUM_FLAG) !== 0 };
 }
 
 function windowSize(descriptor: number): number {
@@ -120,62 +140,19 @@ async function* exactly(input: ByteInput, bytes: number): AsyncGenerator<Buffer>
   }
 }
 
-type ZstdFactory = (options: object) => zlib.Zlib & NodeJS.ReadWriteStream & { destroy(): void };
-/** Absent before Node 22.15, and so from the types of Node 20. */
-const nativeFactory = (zlib as unknown as { createZstdDecompress?: ZstdFactory }).createZstdDecompress;
-const WINDOW_LOG_MAX = 101;
-
-const createDecoder = (): FrameDecoder =>
-  nativeFactory === undefined ? javascriptDecoder() : nativeDecoder(nativeFactory);
-
-function javascriptDecoder(): FrameDecoder {
-  let out: Buffer[] = [];
-  const stream = new Decompress((data) => out.push(Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
-  const drain = (): Buffer[] => {
-    const all = out;
-    out = [];
-    return all;
-  };
-  return {
-    async push(piece) {
-      stream.push(piece);
-      return drain();
-    },
-    async end() {
-      stream.push(new Uint8Array(0), true);
-      return drain();
-    },
-    destroy() {},
-  };
+let loading: ReturnType<typeof createXxhash> | undefined;
+/** Its WebAssembly is compiled with the first frame that has a checksum. */
+function xxhash(): ReturnType<typeof createXxhash> {
+  loading ??= createXxhash();
+  return loading;
 }
 
-function nativeDecoder(create: ZstdFactory): FrameDecoder {
-  const stream = create({ chunkSize: CHUNK_BYTES, params: { [WINDOW_LOG_MAX - 1]: 27 } });
-  let out: Buffer[] = [];
-  let failure: unknown;
-  stream.on("data", (chunk: Buffer) => out.push(chunk));
-  stream.on("error", (error) => {
-    failure = error;
-  });
-  const drain = (): Buffer[] => {
-    if (failure !== undefined) throw failure;
-    const all = out;
-    out = [];
-    return all;
-  };
-  return {
-    push: (piece) =>
-      new Promise((resolve, reject) => {
-        stream.write(piece, (error?: Error | null) => (error ? reject(error) : resolve(drain())));
-      }),
-    end: () =>
-      new Promise((resolve, reject) => {
-        stream.on("error", reject);
-        stream.on("end", () => resolve(drain()));
-        stream.end();
-      }),
-    destroy: () => stream.destroy(),
-  };
+/** 3.1.1: the lower four bytes of the content's XXH64. */
+async function checkChecksum(input: ByteInput, proof: XXHash<bigint>): Promise<void> {
+  const checksum = await input.peek(CHECKSUM_BYTES);
+  if (checksum.length < CHECKSUM_BYTES) throw truncated();
+  if (checksum.readUInt32LE(0) !== Number(proof.digest() & 0xffff_ffffn)) throw corrupt();
+  input.skip(CHECKSUM_BYTES);
 }
 
 async function decoded(pieces: Promise<Buffer[]>): Promise<Buffer[]> {

@@ -14,7 +14,8 @@ import type { Pool } from "../pool.js";
 import type { Blob, ImageSource } from "../sources/source.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { TaskProgress } from "../tasks.js";
+import { type Decoders, TaskProgress, type UnpackTask } from "../tasks.js";
+import { giveTurnBack, Turn } from "../turn.js";
 import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
@@ -45,13 +46,21 @@ export class LayerInstaller {
   readonly #limits: ImageLimits;
   readonly #flights = new SingleFlight<string, DiffId>();
   readonly #running = new Map<string, Running>();
+  readonly #wideWindow = new Turn();
+  readonly #decoders: Decoders;
   #growing = 0;
   readonly counters: LayerCounters = { blobsRead: 0, layersUnpacked: 0 };
 
-  constructor(store: Store, pool: Pool, limits: ImageLimits) {
-    this.#store = store;
-    this.#pool = pool;
-    this.#limits = limits;
+  constructor(options: {
+    readonly store: Store;
+    readonly pool: Pool;
+    readonly limits: ImageLimits;
+    readonly decoders: Decoders;
+  }) {
+    this.#store = options.store;
+    this.#pool = options.pool;
+    this.#limits = options.limits;
+    this.#decoders = options.decoders;
   }
 
   /** The layer's diffID, which stands in the store now. The codes of the source, the codecs, the tar and the store. */
@@ -112,18 +121,20 @@ export class LayerInstaller {
     this.counters.blobsRead += 1;
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
-      return this.#pool.run(
-        "unpack",
-        {
-          blob: withoutPromise(blob),
-          codec,
-          expected: { diffId: layer.diffId, ...(blob.digestIsOfBytes ? { digest: descriptor.digest } : {}) },
-          staging: paths.layer,
-          limits: this.#limits,
-          progress: task.shared,
-        },
-        { signal: bothSignal, weight: descriptor.size, progress: task },
-      );
+      const wideWindow = this.#wideWindow.ticket();
+      const unpack: UnpackTask = {
+        blob: withoutPromise(blob),
+        codec,
+        decoders: this.#decoders,
+        expected: { diffId: layer.diffId, ...(blob.digestIsOfBytes ? { digest: descriptor.digest } : {}) },
+        staging: paths.layer,
+        limits: this.#limits,
+        progress: task.shared,
+        wideWindow,
+      };
+      const options = { signal: bothSignal, weight: descriptor.size, progress: task };
+      // The thread may have been ended while it had the turn.
+      return this.#pool.run("unpack", unpack, options).finally(() => giveTurnBack(wideWindow));
     });
     unpacked.catch(() => both.abort());
     const [fetchEnd, unpackEnd] = await Promise.allSettled([blob.done, unpacked]);

@@ -10,7 +10,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, suite, type TestContext, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { type Row, sections } from "../hostile/rows.js";
+import { type Decoders, decoderChoices } from "../../src/tasks.js";
+import { leniently, type Row } from "../hostile/rows.js";
+import { isCompressed, sections } from "../hostile/sections.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
@@ -23,19 +25,33 @@ const DEADLINE_MS = 20_000;
 const CANARY = "alive";
 
 const all = Object.entries(sections).flatMap(([section, rows]) => rows.map((row) => ({ section, row })));
-const limitsOf = ({ limits = {} }: Row): string => JSON.stringify(limits);
 
-// Rows that need other limits need another daemon: its configuration says them.
-for (const limits of new Set(all.map(({ row }) => limitsOf(row)))) {
-  suite(limits === "{}" ? "with the default limits" : `with the limits ${limits}`, () => {
+/** What a daemon's config.toml says, and the rows that are for it. */
+const stages = new Map<string, { section: string; row: Row }[]>();
+for (const each of all) {
+  for (const decoders of isCompressed(each.row) ? decoderChoices : (["native"] as const)) {
+    const configuration = configurationOf(each.row, decoders);
+    stages.set(configuration, [...(stages.get(configuration) ?? []), each]);
+  }
+}
+
+function configurationOf({ limits = {} }: Row, decoders: Decoders): string {
+  const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const lines = Object.entries(limits).map(([name, value]) => `${snake(name)} = ${value}\n`);
+  return `decoders = "${decoders}"\n[limits]\n${lines.join("")}`;
+}
+
+for (const [configuration, rows] of stages) {
+  suite(JSON.stringify(configuration), () => {
     const scope = fileScope();
     let stage: Stage;
     before(async () => {
-      stage = await Stage.open(scope, JSON.parse(limits));
+      stage = await Stage.open(scope, configuration);
     });
-    const members = all.filter(({ row }) => limitsOf(row) === limits);
-    for (const [index, { section, row }] of members.entries())
-      test(`${section}: ${row.title}`, { timeout: DEADLINE_MS }, (t) => stage.judge(t, row, `row-${index}`));
+    for (const [index, { section, row }] of rows.entries())
+      test(`${section}: ${row.title}`, { timeout: DEADLINE_MS }, (t) =>
+        stage.judge(t, configuration.includes("javascript") ? leniently(row) : row, `row-${index}`),
+      );
   });
 }
 
@@ -52,12 +68,10 @@ class Stage {
     this.#canary = this.#canaryFacts();
   }
 
-  static async open(scope: Parameters<typeof Sandbox.create>[0], limits: Record<string, number>): Promise<Stage> {
+  static async open(scope: Parameters<typeof Sandbox.create>[0], configuration: string): Promise<Stage> {
     const sandbox = await Sandbox.create(scope);
     await mkdir(join(sandbox.home, ".config/stratad"), { recursive: true });
-    const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    const lines = Object.entries(limits).map(([name, value]) => `${snake(name)} = ${value}\n`);
-    await writeFile(join(sandbox.home, ".config/stratad/config.toml"), `[limits]\n${lines.join("")}`);
+    await writeFile(join(sandbox.home, ".config/stratad/config.toml"), configuration);
     await mkdir(sandbox.file("outside"));
     await writeFile(sandbox.file("outside/canary"), CANARY, { mode: 0o640 });
     return new Stage(sandbox, await serve(sandbox));
@@ -116,7 +130,7 @@ function imageOf(blob: Buffer, row: Row): TestImage {
   const { codec = "none", title } = row;
   const mediaType = `application/vnd.oci.image.layer.v1.tar${codec === "none" ? "" : `+${codec}`}`;
   const digest = sha256(blob);
-  const content = codec === "gzip" && !("code" in row) ? gunzipSync(blob) : blob;
+  const content = "code" in row ? blob : (row.tar ?? (codec === "gzip" ? gunzipSync(blob) : blob));
   const rootfs = { type: "layers", diff_ids: [sha256("code" in row ? Buffer.from(title) : content)] };
   const layers = [{ mediaType, digest, size: blob.length }];
   const image = buildImage([], { config: { rootfs }, manifest: { layers } });

@@ -37,9 +37,13 @@ export interface Refused extends Input {
   readonly code: ErrorCode;
   /** The entry that the details name, where the row is about one. */
   readonly at?: { readonly entryIndex: number; readonly entryName?: string };
+  /** What the engines in JavaScript, which are more lenient, make of it instead. */
+  readonly lenient?: { readonly code: ErrorCode } | Pick<Accepted, "tree" | "tar">;
 }
 
 export interface Accepted extends Input {
+  /** What the blob inflates to, where gunzip cannot tell. */
+  readonly tar?: Buffer;
   readonly tree: Readonly<Record<string, string>>;
   /** `type path` of the changeset's entries that are data only. */
   readonly marks?: readonly string[];
@@ -53,13 +57,13 @@ type More<Kind> = Partial<Omit<Kind, "title" | "bytes" | "code" | "tree">>;
 type Bytes = Buffer | ((outside: string) => Buffer);
 
 const asFunction = (bytes: Bytes): Input["bytes"] => (typeof bytes === "function" ? bytes : () => bytes);
-const no = (title: string, code: ErrorCode, bytes: Bytes, more: More<Refused> = {}): Refused => ({
+export const no = (title: string, code: ErrorCode, bytes: Bytes, more: More<Refused> = {}): Refused => ({
   title,
   code,
   bytes: asFunction(bytes),
   ...more,
 });
-const yes = (title: string, tree: Accepted["tree"], bytes: Bytes, more: More<Accepted> = {}): Accepted => ({
+export const yes = (title: string, tree: Accepted["tree"], bytes: Bytes, more: More<Accepted> = {}): Accepted => ({
   title,
   tree,
   bytes: asFunction(bytes),
@@ -567,14 +571,12 @@ const codecs: Row[] = [
     "a stored block whose length and its complement disagree",
     "CODEC_CORRUPT",
     changed(gzipSync(T, { level: 0 }), 13, 1),
-    gzip,
+    { ...gzip, lenient: { tree: aTree, tar: T } },
   ),
-  no(
-    "a Huffman code that cannot be, with a right checksum",
-    "CODEC_CORRUPT",
-    Buffer.from(IMPOSSIBLE_CODE, "base64"),
-    gzip,
-  ),
+  no("a Huffman code that cannot be, with a right checksum", "CODEC_CORRUPT", Buffer.from(IMPOSSIBLE_CODE, "base64"), {
+    ...gzip,
+    lenient: { code: "TAR_TRUNCATED" },
+  }),
   no("a gzip of nothing: a tar of 0 bytes", "TAR_TRUNCATED", EMPTY_MEMBER, gzip),
   no("raw deflate without its gzip", "CODEC_HEADER", deflateRawSync(T), gzip),
   no("media type gzip, body tar", "MEDIA_TYPE_MISMATCH", T, gzip),
@@ -589,5 +591,12 @@ const codecs: Row[] = [
   ),
 ];
 
-/** What only stands here once, by the page's sections. */
-export const sections: Readonly<Record<string, readonly Row[]>> = { paths, links, whiteouts, framing, codecs };
+/** By the page's sections. */
+export const tarSections: Readonly<Record<string, readonly Row[]>> = { paths, links, whiteouts, framing, codecs };
+
+/** The row as the engines in JavaScript answer it. */
+export function leniently(row: Row): Row {
+  if (!("code" in row) || row.lenient === undefined) return row;
+  const { lenient, title, bytes, codec = "none" } = row;
+  return { title, bytes, codec, ...lenient };
+}

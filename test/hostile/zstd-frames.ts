@@ -1,17 +1,53 @@
 /**
  * zstd frames of which a test controls every byte (RFC 8878), with raw and run-length blocks only: nothing is compressed.
  */
+import xxhash from "xxhash-wasm";
+
+const { h64Raw } = await xxhash();
 const MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
 const MAX_BLOCK_BYTES = 128 * 1024;
 
-/** `window` is the Window_Descriptor byte: 0x50 is 1 MiB, 0x88 is 128 MiB. */
-export function frame(content: Buffer, { window = 0x50 }: { readonly window?: number } = {}): Buffer {
+interface FrameOptions {
+  /** The Window_Descriptor byte: 0x50 is 1 MiB, 0x88 is 128 MiB. */
+  readonly window?: number;
+  /** What the header says of the content's size; absent: nothing. */
+  readonly contentBytes?: number;
+  readonly checksum?: boolean;
+}
+
+export function frame(content: Buffer, { window = 0x50, contentBytes, checksum = false }: FrameOptions = {}): Buffer {
   const blocks: Buffer[] = [];
   for (let at = 0; at === 0 || at < content.length; at += MAX_BLOCK_BYTES) {
     const piece = content.subarray(at, at + MAX_BLOCK_BYTES);
     blocks.push(blockHeader(piece.length, 0, at + MAX_BLOCK_BYTES >= content.length), piece);
   }
-  return Buffer.concat([MAGIC, Buffer.from([0, window]), ...blocks]);
+  const size = Buffer.alloc(contentBytes === undefined ? 0 : 4);
+  if (contentBytes !== undefined) size.writeUInt32LE(contentBytes);
+  const descriptor = (checksum ? 0x04 : 0) | (contentBytes === undefined ? 0 : 0x80);
+  return Buffer.concat([
+    MAGIC,
+    Buffer.from([descriptor, window]),
+    size,
+    ...blocks,
+    checksum ? xxh64(content) : Buffer.alloc(0),
+  ]);
+}
+
+/** One frame that names a dictionary. */
+export const withDictionary = (content: Buffer, id: number): Buffer =>
+  Buffer.concat([MAGIC, Buffer.from([1, 0x50, id]), blockHeader(content.length, 0, true), content]);
+
+/** One frame of one block: `bytes` as its header says, whatever it holds. */
+export const withBlock = (type: 0 | 1 | 2 | 3, bytes: number, body: Buffer): Buffer =>
+  Buffer.concat([MAGIC, Buffer.from([0, 0x50]), blockHeader(bytes, type, true), body]);
+
+export const compressedBlock = (body: Buffer): Buffer => withBlock(2, body.length, body);
+
+/** The lower half of XXH64, as a frame ends with it. */
+function xxh64(content: Buffer): Buffer {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(Number(h64Raw(content) & 0xffff_ffffn));
+  return sum;
 }
 
 /** `blocks` blocks of 128 KiB zeros, four bytes each. */
@@ -36,7 +72,7 @@ export function singleSegment(contentBytes: bigint): Buffer {
   return Buffer.concat([MAGIC, Buffer.from([0xe0]), size, blockHeader(0, 0, true)]);
 }
 
-function blockHeader(bytes: number, type: 0 | 1 | 3, last: boolean): Buffer {
+function blockHeader(bytes: number, type: 0 | 1 | 2 | 3, last: boolean): Buffer {
   const header = Buffer.alloc(3);
   header.writeUIntLE(bytes * 8 + type * 2 + (last ? 1 : 0), 0, 3);
   return header;

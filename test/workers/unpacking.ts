@@ -9,11 +9,13 @@ import type { WireError } from "../../src/errors.js";
 import { type ImageLimits, imageLimits } from "../../src/limits.js";
 import type { Codec } from "../../src/oci/media-types.js";
 import { decodeChangeset, type Entry } from "../../src/overlap/changeset.js";
-import { type LayerDocument, TaskProgress, type UnpackTask } from "../../src/tasks.js";
+import { type Decoders, type LayerDocument, TaskProgress, type UnpackTask } from "../../src/tasks.js";
+import { Turn } from "../../src/turn.js";
 import unpack from "../../workers/unpack.js";
 
 export interface Unpacking {
   readonly codec?: Codec;
+  readonly decoders?: Decoders;
   readonly limits?: Partial<ImageLimits>;
   readonly expected?: UnpackTask["expected"];
   readonly growth?: SharedArrayBuffer;
@@ -54,15 +56,17 @@ export async function withUnpacked<Value>(
 export async function unpackFile(
   path: string,
   staging: string,
-  { codec = "none", limits = {}, expected = {}, growth, length = lstatSync(path).size }: Unpacking,
+  { codec = "none", decoders = "native", limits = {}, expected = {}, growth, length = lstatSync(path).size }: Unpacking,
 ): Promise<Unpacked> {
   const outcome = await oneAtATime({
     blob: { path, offset: 0, length, ...(growth === undefined ? {} : { growth }) },
     codec,
+    decoders,
     expected,
     staging,
     limits: { ...imageLimits, ...limits },
     progress: new TaskProgress().shared,
+    wideWindow: new Turn().ticket(),
   });
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
   const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));

@@ -1,0 +1,71 @@
+/** The codec rows of hostile-inputs.md for zstd, as `rows.ts` has those for gzip: every byte of a frame a test's own. */
+import { gzipSync } from "node:zlib";
+import { file, tar } from "../support/tar-builder.js";
+import { no, type Row, yes } from "./rows.js";
+import { compressedBlock, frame, singleSegment, skippable, withBlock, withDictionary } from "./zstd-frames.js";
+
+const T = tar(file("a", "hello"));
+const aTree = { a: "file hello" };
+const F = frame(T);
+const zstd = { codec: "zstd" } as const;
+
+/** The row's blob stands for this tar, however it is packed. */
+const packed = (title: string, ...parts: readonly Buffer[]): Row =>
+  yes(title, aTree, Buffer.concat(parts), { ...zstd, tar: T });
+const refused = (title: string, code: Parameters<typeof no>[1], ...parts: readonly Buffer[]): Row =>
+  no(title, code, Buffer.concat(parts), zstd);
+const changed = (bytes: Buffer, at: number): Buffer => {
+  const copy = Buffer.from(bytes);
+  copy[at < 0 ? copy.length + at : at] = (copy.at(at) as number) ^ 1;
+  return copy;
+};
+
+export const zstdRows: readonly Row[] = [
+  packed("one frame", F),
+  packed("several frames", frame(T.subarray(0, 700)), frame(T.subarray(700))),
+  packed("an empty frame between", frame(T.subarray(0, 700)), frame(Buffer.alloc(0)), frame(T.subarray(700))),
+  packed(
+    "skippable frames before, between and after",
+    skippable(Buffer.from("before")),
+    frame(T.subarray(0, 9)),
+    skippable(Buffer.alloc(0)),
+    frame(T.subarray(9)),
+    skippable(Buffer.alloc(70_000)),
+  ),
+  packed("a frame with its checksum", frame(T, { checksum: true })),
+  packed("frames with and without a checksum", frame(T.subarray(0, 9), { checksum: true }), frame(T.subarray(9))),
+  packed("a frame with its content's size", frame(T, { contentBytes: T.length })),
+  packed("a window of 128 MiB", frame(T, { window: 0x88 })),
+  packed("the dictionary that is none", withDictionary(T, 0)),
+  refused("a wrong checksum", "CODEC_CORRUPT", changed(frame(T, { checksum: true }), -1)),
+  refused("a content that is not its checksum's", "CODEC_CORRUPT", changed(frame(T, { checksum: true }), 600)),
+  refused("a checksum that is cut", "CODEC_TRUNCATED", frame(T, { checksum: true }).subarray(0, -1)),
+  refused("more content than its size says", "CODEC_CORRUPT", frame(T, { contentBytes: T.length - 1 })),
+  refused("less content than its size says", "CODEC_CORRUPT", frame(T, { contentBytes: T.length + 1 })),
+  refused("a dictionary that nobody has", "CODEC_HEADER", withDictionary(T, 7)),
+  refused("a window beyond 128 MiB", "LIMIT_WINDOW", frame(T, { window: 0x89 })),
+  refused("the widest window", "LIMIT_WINDOW", frame(T, { window: 0xff })),
+  refused("a single segment beyond 128 MiB", "LIMIT_WINDOW", singleSegment(2n ** 27n + 1n)),
+  refused("a single segment of 2^63 bytes", "LIMIT_WINDOW", singleSegment(2n ** 63n)),
+  refused("a block larger than its window", "CODEC_CORRUPT", frame(Buffer.alloc(2048), { window: 0 })),
+  refused("a run of more than 128 KiB", "CODEC_CORRUPT", withBlock(1, 128 * 1024 + 1, Buffer.alloc(1))),
+  refused("one byte after the frame", "CODEC_TRAILING", F, Buffer.from("x")),
+  refused("zeros after the frame", "CODEC_TRAILING", F, Buffer.alloc(16)),
+  refused("gzip after the frame", "CODEC_TRAILING", F, gzipSync(T)),
+  refused("a second frame that is cut", "CODEC_TRUNCATED", F, F.subarray(0, 5)),
+  refused("a second frame cut in its magic", "CODEC_TRUNCATED", F, F.subarray(0, 3)),
+  refused("a skippable frame cut in its header", "CODEC_TRUNCATED", F, skippable(T).subarray(0, 6)),
+  refused("a skippable frame that is cut", "CODEC_TRUNCATED", F, skippable(T).subarray(0, 100)),
+  refused("a skippable frame alone", "TAR_TRUNCATED", skippable(T)),
+  refused(
+    "a skippable frame that claims 4 GiB",
+    "CODEC_TRUNCATED",
+    Buffer.from([0x53, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff]),
+  ),
+  refused("a reserved block", "CODEC_CORRUPT", F.subarray(0, 6), Buffer.from([7, 0, 0])),
+  refused("a reserved bit", "CODEC_CORRUPT", F.subarray(0, 4), Buffer.from([8]), F.subarray(5)),
+  refused("a compressed block of noise", "CODEC_CORRUPT", compressedBlock(Buffer.alloc(8, 0xa5))),
+  refused("a compressed block of nothing", "CODEC_CORRUPT", compressedBlock(Buffer.alloc(0))),
+  refused("an old format, of zstd 0.7", "CODEC_HEADER", Buffer.from([0x27, 0xb5, 0x2f, 0xfd]), F.subarray(4)),
+  refused("an empty zstd blob", "CODEC_TRUNCATED"),
+];

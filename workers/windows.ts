@@ -1,0 +1,36 @@
+/**
+ * How much memory a decoder may keep of what it has decoded: a zstd window, an xz dictionary. The archive asks for it, up to a
+ * limit; what goes beyond an ordinary one, one task at a time gets, whatever the number of threads.
+ */
+import { StrataError } from "../src/errors.js";
+import type { ImageLimits } from "../src/limits.js";
+import { WIDE_WINDOW_BYTES } from "../src/limits.js";
+import { giveTurnBack, type TurnTicket, takeTurn } from "../src/turn.js";
+
+export class Windows {
+  readonly #limits: ImageLimits;
+  readonly #ticket: TurnTicket | undefined;
+  readonly #waiting: (isWaiting: boolean) => void;
+
+  /** Without a ticket nobody else is there to wait for. */
+  constructor(limits: ImageLimits, ticket?: TurnTicket, waiting: (isWaiting: boolean) => void = () => undefined) {
+    this.#limits = limits;
+    this.#ticket = ticket;
+    this.#waiting = waiting;
+  }
+
+  /** Resolves when `what`, a window of so many bytes, may be kept. LIMIT_WINDOW. */
+  async allow(bytes: number, what: string): Promise<void> {
+    if (bytes > this.#limits.maxWindowBytes)
+      throw new StrataError("LIMIT_WINDOW", `Cannot inflate the layer: ${what} of ${bytes} bytes`);
+    if (bytes <= WIDE_WINDOW_BYTES || this.#ticket === undefined) return;
+    this.#waiting(true);
+    await takeTurn(this.#ticket);
+    this.#waiting(false);
+  }
+
+  /** The task is over, and what was kept is gone. */
+  close(): void {
+    if (this.#ticket !== undefined) giveTurnBack(this.#ticket);
+  }
+}
