@@ -123,6 +123,10 @@ export const MAX_FETCHES = 6;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
+/** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
+export const QUICK_LAYER_BYTES = 8 * MiB;
+/** Names at the image root that a running unpack tells, each a message to the main thread; the plan sees all of them. */
+export const MAX_TOP_LEVEL_TOLD = 4096;
 /** A zstd window or an xz dictionary beyond this is kept by one task at a time: each worker's memory is bounded, this comes on top once. */
 export const WIDE_WINDOW_BYTES = 8 * MiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */

@@ -5,6 +5,7 @@
  * memory, made no progress) becomes WORKER_CRASHED or WORKER_STALLED, and the pool goes on with a new thread. Knows nothing
  * of what the tasks mean.
  */
+import { MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { StrataError } from "./errors.js";
 import type { Log } from "./log.js";
@@ -27,6 +28,9 @@ export interface RunOptions {
   /** What the stall watch looks at; a task without one is not watched. */
   readonly progress?: TaskProgress;
 }
+
+/** A port in a task goes over to the thread. */
+const portsOf = (task: object): MessagePort[] => Object.values(task).filter((value) => value instanceof MessagePort);
 
 /** A bound for runaway JavaScript, far above what a task needs: its names are bounded, its Buffers by the workers' queues. */
 const HEAP_MB = 2048;
@@ -77,7 +81,7 @@ export class Pool {
     this.#running += 1;
     try {
       const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, signal, () =>
-        this.#piscina.run(task, { name, signal }),
+        this.#piscina.run(task, { name, signal, transferList: portsOf(task) }),
       );
       if (outcome.ok) return outcome.value;
       throw this.#received(name, outcome.error);

@@ -4,10 +4,12 @@
  * A failure is an outcome too: what a worker throws loses its code on the way (facts.md, Piscina). Progress goes through
  * shared memory, so that a worker sends one message, its outcome.
  */
+import type { MessagePort } from "node:worker_threads";
 import { type StrataError, toStrataError, type WireError } from "./errors.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
+import type { Entry } from "./overlap/changeset.js";
 import type { Conflict, PlannedPolicy } from "./overlap/plan-root.js";
 import type { TurnTicket } from "./turn.js";
 
@@ -32,7 +34,12 @@ export interface UnpackTask {
   readonly progress: SharedArrayBuffer;
   /** For a window that only one task may keep at a time; whoever gave it out takes it back. */
   readonly wideWindow: TurnTicket;
+  /** Gets a TopLevelName for each name at the image root when it is read first, MAX_TOP_LEVEL_TOLD of them at the most. */
+  readonly topLevel: MessagePort;
 }
+
+/** A name (bytes, latin1) and what stands there; a directory that only follows from what is below it is a `dir` too. */
+export type TopLevelName = readonly [name: string, type: Entry["type"]];
 
 /** By which engines codecs are read: Node's own where it has one, or those in JavaScript, the same on every Node version. */
 export const decoderChoices = ["native", "javascript"] as const;
@@ -49,7 +56,7 @@ export interface LayerDocument {
   readonly entries: number;
   readonly files: number;
   /** Top-level names (bytes, latin1) and what each is, in the archive's order; what `planRoot` compares under policy c. */
-  readonly topLevel: readonly (readonly [name: string, type: string])[];
+  readonly topLevel: readonly TopLevelName[];
   readonly whiteouts: number;
   readonly unresolved: number;
   /** What the archive had and the store does not keep. */

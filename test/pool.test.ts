@@ -51,6 +51,7 @@ suite("pool", () => {
       limits: imageLimits,
       progress: progress.shared,
       wideWindow: new Turn().ticket(),
+      topLevel: new MessageChannel().port1,
     };
   };
   const code = (expected: string) => (error: unknown) => {

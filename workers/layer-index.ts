@@ -6,6 +6,7 @@ import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
+import type { TopLevelName } from "../src/tasks.js";
 
 export interface DirectoryNode {
   readonly kind: "dir";
@@ -31,10 +32,16 @@ export class LayerIndex {
   readonly #marks = new Map<string, Entry>();
   readonly #limits: ImageLimits;
   #nameBytes = 0;
+  #tellTopLevel: (name: TopLevelName) => void = () => undefined;
   #lastParent: DirectoryNode = this.root;
 
   constructor(limits: ImageLimits) {
     this.#limits = limits;
+  }
+
+  /** From now on `tell` learns of each name at the image root when it comes. */
+  onTopLevel(tell: (name: TopLevelName) => void): void {
+    this.#tellTopLevel = tell;
   }
 
   get(path: string): Node | undefined {
@@ -111,8 +118,8 @@ export class LayerIndex {
   }
 
   /** What stands at the image root: all that policy c looks at. */
-  topLevel(): [name: string, type: Entry["type"]][] {
-    return this.root.children.map((node) => [node.path, node.kind === "dir" ? "dir" : node.entry.type]);
+  topLevel(): TopLevelName[] {
+    return this.root.children.map(topLevelName);
   }
 
   /** The layer's entries, depth first in the archive's order, then its whiteouts. */
@@ -144,6 +151,7 @@ export class LayerIndex {
   #add(node: Node, parent: DirectoryNode): void {
     this.#nodes.set(node.path, node);
     parent.children.push(node);
+    if (parent === this.root) this.#tellTopLevel(topLevelName(node));
     const target = node.kind === "leaf" && "target" in node.entry ? node.entry.target : "";
     this.#refuseTooMany(node.path, target);
   }
@@ -159,6 +167,8 @@ export class LayerIndex {
     }
   }
 }
+
+const topLevelName = (node: Node): TopLevelName => [node.path, node.kind === "dir" ? "dir" : node.entry.type];
 
 function refuse(
   code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "LIMIT_ENTRIES" | "LIMIT_BYTES",

@@ -27,7 +27,7 @@ export class TreeBuilder {
         over({ ok: false, error: new StrataError("WORKER_CRASHED", fact, { cause }).toWire() });
       };
       thread.on("message", over).on("error", lost).ref();
-      thread.postMessage({ ...task, feed: this.feed.shared } satisfies TreeTask);
+      thread.postMessage({ ...task, feed: this.feed.shared } satisfies TreeTask, [task.topLevel]);
     });
   }
 

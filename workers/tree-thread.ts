@@ -4,10 +4,10 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, mkdirSync } from "node:fs";
-import { parentPort } from "node:worker_threads";
-import type { ImageLimits } from "../src/limits.js";
+import { type MessagePort, parentPort } from "node:worker_threads";
+import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
 import { type Entry, encodeChangeset } from "../src/overlap/changeset.js";
-import { type LayerDocument, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
+import { type LayerDocument, type Outcome, outcomeOf, TaskProgress, type TopLevelName } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSynced } from "./synced-file.js";
@@ -23,6 +23,7 @@ export interface TreeTask {
   readonly limits: ImageLimits;
   readonly progress: SharedArrayBuffer;
   readonly feed: SharedArrayBuffer;
+  readonly topLevel: MessagePort;
 }
 
 /** What layer.json says of the tree; undefined where the feed was cut before it was whole. */
@@ -34,17 +35,19 @@ const behind = new WriteBehind();
 parentPort?.on("message", async (task: TreeTask) => {
   const feed = new FeedReader(task.feed);
   const outcome: Outcome<BuiltTree> = await outcomeOf("Cannot unpack the layer", () => build(task, feed));
+  task.topLevel.close();
   feed.refuse();
   parentPort?.postMessage(outcome);
 });
 
-async function build({ staging: path, limits, progress }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
+async function build({ staging: path, limits, progress, topLevel }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
   const staging = openDirectory(fromHere(path));
   try {
     mkdirSync(inDirectory(staging, "tree"), 0o755);
     const tree = openDirectory(inDirectory(staging, "tree"));
     try {
       const writer = new TreeWriter(tree, limits, behind);
+      writer.index.onTopLevel(teller(topLevel));
       if (!(await write(feed, writer, { limits, progress: new TaskProgress(progress) }))) return undefined;
       return {
         ...writer.counts,
@@ -57,6 +60,14 @@ async function build({ staging: path, limits, progress }: TreeTask, feed: FeedRe
   } finally {
     closeSync(staging);
   }
+}
+
+function teller(port: MessagePort): (name: TopLevelName) => void {
+  let told = 0;
+  return (name) => {
+    if (told < MAX_TOP_LEVEL_TOLD) port.postMessage(name);
+    told += 1;
+  };
 }
 
 /** Everything of the feed through the guard into the tree. False where it was cut before it was whole. */

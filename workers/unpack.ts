@@ -75,11 +75,11 @@ interface Tar {
 }
 
 async function buildTree(
-  { staging, limits, progress, codec, decoders, expected }: UnpackTask,
+  { staging, limits, progress, topLevel, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
   windows: Windows,
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
-  const building = builder.build({ staging, limits, progress });
+  const building = builder.build({ staging, limits, progress, topLevel });
   const algorithm = algorithmOf(expected.diffId);
   const tarHash = createHash(algorithm);
   let tarBytes = 0;

@@ -12,7 +12,7 @@ import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";
 import { areDisjoint, overlappingNames } from "../overlap/disjoint-roots.js";
-import type { Conflict, ConflictSide, PlannedPolicy } from "../overlap/plan-root.js";
+import type { Conflict, PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
 import type { ResolvedImage } from "../sources/resolve.js";
 import type { RootDocument } from "../store/documents.js";
@@ -23,6 +23,7 @@ import type { HeldSource } from "./held-source.js";
 import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { overlapError } from "./overlap-error.js";
+import { TopLevelNames } from "./top-level.js";
 
 export interface ImageRequest {
   readonly rootId: string;
@@ -87,33 +88,49 @@ export class ImageInstaller {
   /** Layers that are stored already tell their conflicts before anything is fetched. */
   #refuseKnownOverlap({ image, overlap }: ImageRequest): void {
     const stored = image.layers.map(({ diffId }) => this.#store.layers.get(diffId)?.document);
-    const conflicts = overlappingNames(
-      stored.map((layer) => new Map(layer?.topLevel as [string, ConflictSide["type"]][] | undefined)),
-    );
+    const conflicts = overlappingNames(stored.map((layer) => new Map(layer?.topLevel)));
     if (conflicts.length === 0) return;
     if (stored.every((layer) => layer !== undefined)) return; // the plan lists them all, whiteouts too
     throw overlapError({ conflicts: sortByPath(conflicts), image, overlap });
   }
 
-  async #installLayers({ image, source, from, progress, signal }: ImageRequest): Promise<DiffId[]> {
-    const aborts = image.layers.map(() => new AbortController());
+  /**
+   * Under policy c the first name that two layers share decides: layers that would take long are stopped. The quick ones go on, for
+   * the whole list of conflicts, and may still fail for what their bytes are: that is told first.
+   */
+  async #installLayers(request: ImageRequest): Promise<DiffId[]> {
+    const { image, source, from, progress, signal, overlap } = request;
+    const stops = image.layers.map(() => new AbortController());
+    const names = new TopLevelNames(image.layers.length);
+    const overlapping = new AbortController();
     progress.enter(image.layers.some(({ diffId }) => this.#store.layers.get(diffId) === undefined) ? "unpack" : "link");
     const installs = new Map<number, Promise<DiffId>>();
     for (const [index, layer] of largestFirst(image.layers)) {
-      const own = AbortSignal.any([signal, (aborts[index] as AbortController).signal]);
       const install = this.#layers.install({
         layer,
         source,
         from,
-        signal: own,
+        signal: AbortSignal.any([signal, (stops[index] as AbortController).signal]),
+        unlessQuick: overlapping.signal,
         progress: (change) => progress.layer(index, change),
+        topLevel: (name) => {
+          if (names.add(index, name) && overlap === "c") overlapping.abort();
+        },
       });
-      install.catch(() => {
-        for (const above of aborts.slice(index + 1)) above.abort();
+      install.catch((reason) => {
+        if (!isCancelled(reason)) for (const above of stops.slice(index + 1)) above.abort();
       });
       installs.set(index, install);
     }
-    return whenAllHaveEnded(image.layers.map((_, index) => installs.get(index) as Promise<DiffId>));
+    const ends = await Promise.allSettled(image.layers.map((_, index) => installs.get(index) as Promise<DiffId>));
+    signal.throwIfAborted();
+    if (overlapping.signal.aborted && ends.some(({ status }) => status === "rejected"))
+      throw firstFailure(ends) ?? this.#early(names, request);
+    return valuesOf(ends);
+  }
+
+  #early(names: TopLevelNames, { image, overlap }: ImageRequest): StrataError {
+    return overlapError({ conflicts: sortByPath(names.conflicts()), image, overlap });
   }
 
   async #linkInto(paths: StagingPaths, diffIds: readonly DiffId[], request: ImageRequest) {
@@ -196,14 +213,24 @@ function sum(results: readonly LinkResult[]): { files: number; copied: { count: 
   return { files, copied: { count, ...(because === undefined ? {} : { because }) } };
 }
 
-/** Throws the first failure in order, not in time, and only when nothing is under way any more: staging is removed then. */
-async function whenAllHaveEnded<Value>(work: readonly Promise<Value>[]): Promise<Value[]> {
-  const ends = await Promise.allSettled(work);
+/** Only when nothing is under way any more: staging is removed then. */
+const whenAllHaveEnded = async <Value>(work: readonly Promise<Value>[]): Promise<Value[]> =>
+  valuesOf(await Promise.allSettled(work));
+
+/** Throws the first failure in order, not in time. */
+function valuesOf<Value>(ends: readonly PromiseSettledResult<Value>[]): Value[] {
   return ends.map((end) => {
     if (end.status === "rejected") throw end.reason;
     return end.value;
   });
 }
+
+/** Of those that were not stopped. */
+function firstFailure(ends: readonly PromiseSettledResult<unknown>[]): unknown {
+  return ends.flatMap((end) => (end.status === "rejected" && !isCancelled(end.reason) ? [end.reason] : []))[0];
+}
+
+const isCancelled = (reason: unknown): boolean => reason instanceof StrataError && reason.code === "CANCELLED";
 
 const largestFirst = (layers: readonly LayerDescriptor[]): [number, LayerDescriptor][] =>
   [...layers.entries()].sort(([, a], [, b]) => b.descriptor.size - a.descriptor.size);

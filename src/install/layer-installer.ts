@@ -6,7 +6,8 @@
  */
 import { mkdir } from "node:fs/promises";
 import { StrataError } from "../errors.js";
-import type { ImageLimits } from "../limits.js";
+import { GrowthReader } from "../growth.js";
+import { type ImageLimits, QUICK_LAYER_BYTES } from "../limits.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
@@ -14,11 +15,12 @@ import type { Pool } from "../pool.js";
 import type { Blob, ImageSource } from "../sources/source.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { type Decoders, TaskProgress, type UnpackTask } from "../tasks.js";
+import { type Decoders, TaskProgress, type TopLevelName, type UnpackTask } from "../tasks.js";
 import { giveTurnBack, Turn } from "../turn.js";
 import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
+import { TopLevelChannel } from "./top-level.js";
 
 export interface LayerCounters {
   blobsRead: number;
@@ -31,13 +33,11 @@ export interface LayerRequest {
   /** The canonical text of where it comes from: failures of another place are not shared. */
   readonly from: string;
   readonly signal: AbortSignal;
+  /** Aborted where the layer is only wanted any more if that is quick: it is here, and not large. */
+  readonly unlessQuick: AbortSignal;
   readonly progress: (change: Partial<LayerProgress>) => void;
-}
-
-/** What jobs that join an unpack get to see of it, whoever started it. */
-interface Running {
-  readonly from: string;
-  readonly task: TaskProgress;
+  /** Learns what the layer holds at the image root while it is unpacked, or at once where that is known. */
+  readonly topLevel: (name: TopLevelName) => void;
 }
 
 export class LayerInstaller {
@@ -45,7 +45,7 @@ export class LayerInstaller {
   readonly #pool: Pool;
   readonly #limits: ImageLimits;
   readonly #flights = new SingleFlight<string, DiffId>();
-  readonly #running = new Map<string, Running>();
+  readonly #running = new Map<string, RunningUnpack>();
   readonly #wideWindow = new Turn();
   readonly #decoders: Decoders;
   #growing = 0;
@@ -71,11 +71,13 @@ export class LayerInstaller {
       if (this.#store.layers.get(layer.diffId) !== undefined && (await this.#store.layers.exists(layer.diffId))) {
         this.#store.layers.used(layer.diffId, digest);
         progress({ state: "stored", reused: true });
+        for (const name of this.#store.layers.get(layer.diffId)?.document.topLevel ?? []) request.topLevel(name);
         return layer.diffId;
       }
       const key = `${digest} ${layer.diffId}`;
       const other = this.#running.get(key);
       if (other !== undefined) progress({ state: "unpacking", reused: true, task: other.task });
+      const stopListening = other?.topLevel.listen(request.topLevel);
       try {
         const { value } = await this.#flights.run(key, signal, (flightSignal) =>
           this.#unpack(key, request, flightSignal),
@@ -87,17 +89,20 @@ export class LayerInstaller {
         if (other !== undefined && other.from !== from && !signal.aborted) continue;
         progress({ state: "failed" });
         throw error instanceof StrataError ? error.with({ layerDigest: digest }) : error;
+      } finally {
+        stopListening?.();
       }
     }
   }
 
   async #unpack(key: string, request: LayerRequest, signal: AbortSignal): Promise<DiffId> {
-    const running: Running = { from: request.from, task: new TaskProgress() };
+    const running = new RunningUnpack(request.from);
+    running.topLevel.listen(request.topLevel);
     this.#running.set(key, running);
     request.progress({ state: "fetching", reused: false, task: running.task });
     try {
       return await request.source.use((source) =>
-        this.#store.staging.with((paths) => this.#unpackInto(paths, source, { ...request, signal }, running.task)),
+        this.#store.staging.with((paths) => this.#unpackInto(paths, source, { ...request, signal }, running)),
       );
     } finally {
       this.#running.delete(key);
@@ -108,7 +113,7 @@ export class LayerInstaller {
     paths: StagingPaths,
     source: ImageSource,
     request: LayerRequest,
-    task: TaskProgress,
+    { task, topLevel }: RunningUnpack,
   ): Promise<DiffId> {
     const { layer, signal } = request;
     const { descriptor } = layer;
@@ -119,6 +124,7 @@ export class LayerInstaller {
     const bothSignal = AbortSignal.any([signal, both.signal]);
     const blob = await source.blob(descriptor, paths.blob, bothSignal);
     this.counters.blobsRead += 1;
+    giveUpUnlessQuick(blob, request.unlessQuick, both);
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
@@ -131,6 +137,7 @@ export class LayerInstaller {
         limits: this.#limits,
         progress: task.shared,
         wideWindow,
+        topLevel: topLevel.port(),
       };
       const options = { signal: bothSignal, weight: descriptor.size, progress: task };
       // The thread may have been ended while it had the turn.
@@ -163,6 +170,27 @@ export class LayerInstaller {
       this.#growing -= 1;
     }
   }
+}
+
+/** What jobs that join an unpack get to see of it, whoever started it. */
+class RunningUnpack {
+  readonly from: string;
+  readonly task = new TaskProgress();
+  readonly topLevel = new TopLevelChannel();
+
+  constructor(from: string) {
+    this.from = from;
+  }
+}
+
+/** Aborts `controller` when the layer is only wanted if that is quick, and it is not. */
+function giveUpUnlessQuick({ growth, length }: Blob, wanted: AbortSignal, controller: AbortController): void {
+  const judge = (): void => {
+    const isHere = growth === undefined || new GrowthReader(growth).bytes >= length;
+    if (!isHere || length > QUICK_LAYER_BYTES) controller.abort();
+  };
+  if (wanted.aborted) judge();
+  else wanted.addEventListener("abort", judge, { once: true });
 }
 
 function withoutPromise({ path, offset, length, growth }: Blob): {

@@ -31,6 +31,17 @@ export type Entry =
 
 export type Changeset = readonly Entry[];
 
+export const entryTypes = [
+  "dir",
+  "implied",
+  "file",
+  "hardlink",
+  "symlink",
+  "unresolved",
+  "whiteout",
+  "opaque",
+] as const;
+
 const HEADER = "stratad-changeset 1";
 const LINES_PER_PIECE = 4096;
 

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { StrataError } from "../errors.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
+import { entryTypes } from "../overlap/changeset.js";
 import type { LayerDocument } from "../tasks.js";
 
 const count = z.number().int().nonnegative();
@@ -23,7 +24,7 @@ export const layerSchema = z.looseObject({
   bytes: count,
   entries: count,
   files: count,
-  topLevel: z.array(z.tuple([z.string(), z.string()])),
+  topLevel: z.array(z.tuple([z.string(), z.enum(entryTypes)])),
   whiteouts: count,
   unresolved: count,
   dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),

@@ -67,6 +67,7 @@ export async function unpackFile(
     limits: { ...imageLimits, ...limits },
     progress: new TaskProgress().shared,
     wideWindow: new Turn().ticket(),
+    topLevel: new MessageChannel().port1,
   });
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
   const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));
