@@ -46,7 +46,7 @@ export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
       found.size = parseSize(value, refuse);
     } else if (key === "mtime") {
       found.mtime = value.trim() === "" ? Number.NaN : Number(value);
-    } else if (key.startsWith("GNU.sparse.")) {
+    } else if (isOfSparse(key)) {
       sparse = true;
     } else if (key.startsWith("SCHILY.xattr.") || key.startsWith("LIBARCHIVE.xattr.")) {
       xattrs += 1;
@@ -54,6 +54,10 @@ export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
   }
   return { ...found, sparse, xattrs };
 }
+
+/** Of GNU tar, star and Solaris; bsdtar obeys all of them, and GNU tar and Python only the first. */
+const isOfSparse = (key: string): boolean =>
+  key.startsWith("GNU.sparse.") || key === "SCHILY.realsize" || key === "SUN.holesdata";
 
 /** One record is `<length> <key>=<value>\n`, where the decimal length counts the whole record. */
 function frame(body: Buffer, at: number, refuse: Refuse): { keyStart: number; end: number } {

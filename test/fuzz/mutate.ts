@@ -1,6 +1,6 @@
 /**
- * Archives that are nearly right: real shapes with a field, a record or a member changed, their checksums made right again. The
- * same seed gives the same archives.
+ * Archives that are nearly right: those of real writers and such as no tool writes, with a field, a record, a member or the end changed,
+ * their checksums made right again. The same seed gives the same archives.
  */
 import {
   BLOCK,
@@ -81,29 +81,66 @@ const fields: readonly HeaderField[] = [
   { at: 345, length: 155, values: ["", "p", "p/q", "/", "p/", "\0x", "x".repeat(155)] },
 ];
 
-const records = [
-  paxRecord("path", "other"),
-  paxRecord("path", "dir/"),
-  paxRecord("size", "1"),
-  paxRecord("size", "512"),
-  paxRecord("size", "0x1"),
-  paxRecord("size", " 1"),
-  paxRecord("linkpath", "a"),
-  paxRecord("GNU.sparse.name", "sparse"),
-  paxRecord("hdrcharset", "BINARY"),
-  paxRecord("path", ""),
-  "6 a=b\n",
-  "5 a=b\n",
-  "\n",
+/** Keys that mean something to at least one reader; the first three far more often. */
+const keys = [
+  ...Array<string[]>(6).fill(["path", "size", "linkpath"]).flat(),
+  ..."mtime atime ctime uid gid uname gname hdrcharset charset comment mode type name PATH VENDOR.x".split(" "),
+  ..."sparse.name sparse.size sparse.realsize sparse.map sparse.major dumpdir".split(" ").map((key) => `GNU.${key}`),
+  ..."volume.label volume.filename volume.size volume.offset".split(" ").map((key) => `GNU.${key}`),
+  ..."realsize filetype dev ino nlink devmajor devminor fflags offset".split(" ").map((key) => `SCHILY.${key}`),
+  ..."xattr.user.x acl.access acl.default acl.ace".split(" ").map((key) => `SCHILY.${key}`),
+  ..."SUN.holesdata SUN.devmajor RHT.security.selinux LIBARCHIVE.symlinktype a\0b".split(" "),
+  ..."LIBARCHIVE.creationtime LIBARCHIVE.xattr.user.x".split(" "),
 ];
+const values = [
+  ...[
+    "1",
+    "5",
+    "512",
+    "0",
+    "-1",
+    "1.5",
+    "0x1",
+    " 1",
+    "1 ",
+    "",
+    "a",
+    "a/",
+    "./a",
+    "d//b",
+    "BINARY",
+    " 0 3 5",
+    "%",
+    "x=y",
+  ],
+  ...[
+    "\xff",
+    "latin1-\xfc",
+    "gr\xc3\xbc\xc3\x9fe",
+    "a\0b",
+    "new\nline",
+    "v\n10 path=zz",
+    "v".repeat(150),
+    "user::rw-",
+    "\u007f",
+  ],
+];
+const broken = ["6 a=b\n", "5 a=b\n", "\n", "7 a=b\n\n", "06 a=b\n", "6 a=b\n\0"];
+
+function records(random: Random): string {
+  const some = Array.from({ length: 1 + random(3) }, () => paxRecord(pick(random, keys), pick(random, values)));
+  return some.join("") + (random(12) === 0 ? pick(random, broken) : "");
+}
 
 type Mutation = (archive: Buffer[], random: Random) => void;
 
 const mutations: readonly Mutation[] = [
   (parts, random) => parts.splice(random(parts.length + 1), 0, pick(random, members)()),
   (parts, random) => parts.splice(random(parts.length), 1),
+  (parts, random) => parts.splice(random(parts.length), 0, ...parts.splice(random(parts.length), 1)),
   (parts, random) => parts.splice(random(parts.length), 0, Buffer.alloc(BLOCK)),
-  (parts, random) => parts.splice(random(parts.length), 0, pax(pick(random, records))),
+  (parts, random) =>
+    parts.splice(random(parts.length), 0, pax(records(random), { type: pick(random, ["x", "x", "x", "g"]) })),
   (parts, random) => parts.splice(random(parts.length), 0, gnuLong(pick(random, ["L", "K"]), "z".repeat(random(200)))),
   changeField,
   changeField,
@@ -112,6 +149,13 @@ const mutations: readonly Mutation[] = [
   (parts, random) => {
     const part = parts[random(parts.length)];
     if (part !== undefined && part.length > 0) part[random(part.length)] = random(256);
+  },
+  (parts, random) => {
+    const part = parts[random(parts.length)];
+    if (part === undefined || part.length < BLOCK) return;
+    const block = part.subarray(...blockOf(part, random));
+    block[random(BLOCK)] = random(256);
+    setChecksum(block, random(3) === 0 ? pick(random, checksumStyles) : undefined);
   },
 ];
 
@@ -134,14 +178,44 @@ function blockOf(part: Buffer, random: Random): [number, number] {
   return [at, at + BLOCK];
 }
 
-function setChecksum(block: Buffer): void {
+/** The first is what most writers write. */
+const checksumStyles: readonly ((octal: string) => string)[] = [
+  (octal) => `${octal.padStart(6, "0")}\0 `,
+  (octal) => `${octal.padStart(7, "0")}\0`,
+  (octal) => `${octal.padStart(6, " ")} \0`,
+  (octal) => octal.padStart(8, "0"),
+  (octal) => `${octal}\0`,
+  (octal) => `${octal.padStart(6, "0")}\0x`,
+];
+
+function setChecksum(block: Buffer, style = checksumStyles[0]): void {
   block.fill(0x20, 148, 156);
   const sum = block.reduce((total, byte) => total + byte, 0);
-  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
+  block.fill(0, 148, 156);
+  block.write(style?.(sum.toString(8)) ?? "", 148, "latin1");
 }
 
-export function mutated(random: Random): Buffer {
-  const parts = Array.from({ length: 1 + random(4) }, () => pick(random, members)());
+/** How an archive ends; mostly as it should. */
+const ends: readonly ((archive: Buffer, random: Random) => Buffer)[] = [
+  ...Array(12).fill((archive: Buffer) => Buffer.concat([archive, END])),
+  (archive) => archive,
+  (archive) => Buffer.concat([archive, Buffer.alloc(BLOCK)]),
+  (archive) => Buffer.concat([archive, Buffer.alloc(20 * BLOCK)]),
+  (archive) => Buffer.concat([archive, END, file("behind")]),
+  (archive, random) => archive.subarray(0, random(archive.length)),
+  (archive, random) => Buffer.concat([archive, END, Buffer.alloc(random(BLOCK))]),
+];
+
+/** `real` are the parts of whole archives, which stay as they are. */
+export function mutated(random: Random, real: readonly (readonly Buffer[])[]): Buffer {
+  const parts = random(2) === 0 ? invented(random) : someOf(random, pick(random, real));
   for (let left = 1 + random(3); left > 0; left -= 1) pick(random, mutations)(parts, random);
-  return Buffer.concat([...parts, END]);
+  return pick(random, ends)(Buffer.concat(parts), random);
+}
+
+const invented = (random: Random): Buffer[] => Array.from({ length: 1 + random(4) }, () => pick(random, members)());
+
+function someOf(random: Random, parts: readonly Buffer[]): Buffer[] {
+  const from = random(parts.length);
+  return parts.slice(from, from + 1 + random(8)).map((part) => Buffer.from(part));
 }

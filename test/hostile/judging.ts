@@ -98,6 +98,7 @@ function makeSource(top: string): void {
   symlinkSync("a block", at("symlink"));
   symlinkSync("/nowhere/at all", at("dangling"));
   symlinkSync(`../${"t".repeat(180)}`, at("long-symlink"));
+  symlinkSync("\u65e5\u672c\u8a9e", at("symlink-without-ASCII"));
   linkSync(at("symlink"), at("symlink-linked"));
   for (const [name, mtime] of [
     ["empty", 0],

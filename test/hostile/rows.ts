@@ -343,6 +343,18 @@ const framing: Row[] = [
     "TAR_AMBIGUOUS",
     tar(gnuLong("L", "long"), file("d/", "", { type: "\0", magic: GNU_MAGIC })),
   ),
+  no("a size that star keeps of a sparse file", "TAR_SPARSE", tar(pax({ "SCHILY.realsize": "9" }), A)),
+  no("a sparse file of Solaris", "TAR_SPARSE", tar(pax({ "SUN.holesdata": " 0 3 5" }), A, file("b"))),
+  yes(
+    "a PAX link target beside an empty field, as Go writes one without ASCII",
+    { l: `symlink ${bytesOf("\u65e5\u672c")}`, ...aTree, h: "file hello" },
+    tar(pax({ linkpath: bytesOf("\u65e5\u672c") }), symlink("l", ""), A, pax({ linkpath: "a" }), hardlink("h", "")),
+  ),
+  yes(
+    "a GNU long link target beside an empty field, as Rust writes one",
+    { l: `symlink ${"t".repeat(150)}` },
+    tar(gnuLong("K", "t".repeat(150)), symlink("l", "", { magic: GNU_MAGIC })),
+  ),
   yes(
     "PAX size over a ustar size of 0 with a tar as body (TARmageddon)",
     { a: "file smuggled", b: "file" },
