@@ -33,6 +33,8 @@ export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
     if (equals === -1 || equals >= end || equals === keyStart)
       refuse("TAR_PAX", "an extended header record without a key");
     const key = body.toString("latin1", keyStart, equals);
+    // Readers in C take the NUL for the record's end, and leave the header with what they had read.
+    if (key.includes("\0")) refuse("TAR_PAX", "a NUL in the key of an extended header record");
     const value = body.toString("latin1", equals + 1, end - 1);
     at = end;
     if (key === "path" || key === "linkpath") {

@@ -343,6 +343,7 @@ const framing: Row[] = [
     "TAR_AMBIGUOUS",
     tar(gnuLong("L", "long"), file("d/", "", { type: "\0", magic: GNU_MAGIC })),
   ),
+  no("a NUL in a PAX key", "TAR_PAX", tar(pax(paxRecord("a\0b", "1") + paxRecord("path", "b")), A)),
   no("a size that star keeps of a sparse file", "TAR_SPARSE", tar(pax({ "SCHILY.realsize": "9" }), A)),
   no("a sparse file of Solaris", "TAR_SPARSE", tar(pax({ "SUN.holesdata": " 0 3 5" }), A, file("b"))),
   yes(
