@@ -55,8 +55,8 @@ export class GrowthReader {
 
   /** Resolves when more than `seen` bytes may be read, or no more will come. */
   async beyond(seen: number): Promise<void> {
-    while (this.bytes <= seen && this.state === "growing") {
-      const wait = Atomics.waitAsync(this.#cells, LENGTH, BigInt(seen), WAKE_MS);
+    for (let now = this.bytes; now <= seen && this.state === "growing"; now = this.bytes) {
+      const wait = Atomics.waitAsync(this.#cells, LENGTH, BigInt(now), WAKE_MS);
       if (wait.async) await wait.value;
     }
   }

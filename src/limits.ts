@@ -129,6 +129,9 @@ export const QUICK_LAYER_BYTES = 8 * MiB;
 export const MAX_TOP_LEVEL_TOLD = 4096;
 /** A zstd window or an xz dictionary beyond this is kept by one task at a time: each worker's memory is bounded, this comes on top once. */
 export const WIDE_WINDOW_BYTES = 8 * MiB;
+/** LIMIT_WINDOW: so many blocks behind wide windows may hold less than this each; fzstd moves 128 MiB (9 ms) for every one of them. */
+export const MAX_THIN_BLOCKS = 256;
+export const THIN_BLOCK_BYTES = 4 * KiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A daemon that a CLI started ends after this long without sessions and jobs. */

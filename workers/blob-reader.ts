@@ -8,8 +8,13 @@ import { StrataError } from "../src/errors.js";
 import { GrowthReader } from "../src/growth.js";
 import type { TaskProgress, UnpackTask } from "../src/tasks.js";
 
-const CHUNK_BYTES = 256 * 1024;
+/** A download shows early what it is; what zlib makes of 64 KiB fills a chunk of its own. */
+const FIRST_PIECE_BYTES = 4 * 1024;
+const PIECE_BYTES = 64 * 1024;
 const OPEN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** Pieces double until they have their size: where one ends depends on nothing but where it starts. */
+const pieceBytes = (at: number): number => Math.min(PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, at));
 
 export class BlobReader {
   readonly #fd: number;
@@ -35,34 +40,40 @@ export class BlobReader {
     return this.#read;
   }
 
-  /** The next bytes; undefined at the blob's end. The buffer is the caller's. SIZE_MISMATCH where the file ends early. */
+  /**
+   * The next bytes; undefined at the blob's end. The buffer is the caller's. Where one piece ends and the next starts is the
+   * blob's alone: a codec that fails has given what it made of the pieces before, and that must not be the network's choice.
+   * SIZE_MISMATCH where the file ends early.
+   */
   async next(): Promise<Buffer | undefined> {
     const { offset, length } = this.#blob;
-    if (this.#read >= length) return undefined;
-    const available = this.#growth === undefined ? length : Math.min(length, await this.#grown(this.#growth));
-    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, available - this.#read));
-    const bytes = readSync(this.#fd, buffer, 0, buffer.length, offset + this.#read);
-    if (bytes === 0)
-      throw new StrataError(
-        "SIZE_MISMATCH",
-        `Cannot read the layer's blob: it ends after ${this.#read} of ${length} bytes`,
-      );
-    this.#read += bytes;
+    const wanted = Math.min(pieceBytes(this.#read), length - this.#read);
+    if (wanted === 0) return undefined;
+    if (this.#growth !== undefined) await this.#grown(this.#growth, wanted);
+    const chunk = Buffer.allocUnsafeSlow(wanted);
+    for (let filled = 0; filled < wanted; ) {
+      const bytes = readSync(this.#fd, chunk, filled, wanted - filled, offset + this.#read + filled);
+      if (bytes === 0) throw this.#ended("it ends", this.#read + filled);
+      filled += bytes;
+    }
+    this.#read += wanted;
     this.#progress.bytesRead = this.#read;
-    const chunk = buffer.subarray(0, bytes);
     this.#hash.update(chunk);
     return chunk;
   }
 
-  async #grown(growth: GrowthReader): Promise<number> {
+  async #grown(growth: GrowthReader, wanted: number): Promise<void> {
     this.#progress.activity = "waiting";
-    await growth.beyond(this.#read);
+    await growth.beyond(this.#read + wanted - 1);
     this.#progress.activity = "working";
-    if (growth.bytes > this.#read) return growth.bytes;
-    const how = growth.state === "failed" ? "its download failed" : "its download ended";
-    throw new StrataError(
+    if (growth.bytes >= this.#read + wanted) return;
+    throw this.#ended(growth.state === "failed" ? "its download failed" : "its download ended", growth.bytes);
+  }
+
+  #ended(how: string, bytes: number): StrataError {
+    return new StrataError(
       "SIZE_MISMATCH",
-      `Cannot read the layer's blob: ${how} after ${this.#read} of ${this.#blob.length} bytes`,
+      `Cannot read the layer's blob: ${how} after ${bytes} of ${this.#blob.length} bytes`,
     );
   }
 

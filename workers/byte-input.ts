@@ -10,8 +10,6 @@ export class ByteInput {
   readonly #source: ChunkSource;
   #chunks: Buffer[] = [];
   #ended = false;
-  /** Bytes that came from the source. */
-  bytesRead = 0;
 
   constructor(source: ChunkSource) {
     this.#source = source;
@@ -19,9 +17,14 @@ export class ByteInput {
 
   /** The next `bytes` bytes without taking them; fewer only where the input ends. */
   async peek(bytes: number): Promise<Buffer> {
-    let held = this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    while (held < bytes && !this.#ended) held += (await this.#pull())?.length ?? 0;
-    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    let [count, held] = [0, 0];
+    while (held < bytes) {
+      const next = this.#chunks[count] ?? (await this.#pull());
+      if (next === undefined) break;
+      held += next.length;
+      count += 1;
+    }
+    if (count > 1) this.#chunks.splice(0, count, Buffer.concat(this.#chunks.slice(0, count)));
     return this.#chunks[0]?.subarray(0, bytes) ?? Buffer.alloc(0);
   }
 
@@ -50,10 +53,7 @@ export class ByteInput {
   async #pull(): Promise<Buffer | undefined> {
     const chunk = this.#ended ? undefined : await this.#source();
     if (chunk === undefined) this.#ended = true;
-    else {
-      this.bytesRead += chunk.length;
-      this.#chunks.push(chunk);
-    }
+    else this.#chunks.push(chunk);
     return chunk;
   }
 }

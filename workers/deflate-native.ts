@@ -59,7 +59,11 @@ async function* inflateAhead(input: ByteInput): AsyncGenerator<Buffer> {
     wake();
   });
   stream.on("end", () => settle());
-  stream.on("error", settle);
+  stream.on("error", (error) => {
+    // What zlib made before it failed waits in the stream where the consumer is slow: given all the same, whatever its pace.
+    for (let left: Buffer | null = stream.read(); left !== null; left = stream.read()) queue.push(left);
+    settle(error);
+  });
   const fed = feed(stream, input, over.signal).catch((error: unknown) => {
     settle(error);
     return undefined;
@@ -83,6 +87,8 @@ async function* inflateAhead(input: ByteInput): AsyncGenerator<Buffer> {
   } finally {
     over.abort();
     stream.destroy();
+    // Who reads on from the input after a refusal must be the only one who does.
+    await fed;
   }
 }
 
@@ -127,9 +133,12 @@ class Tail {
   }
 
   giveBack(consumedBytes: number): void {
-    const behind = this.#fedBytes - consumedBytes;
-    const held = Buffer.concat(this.#chunks);
-    this.#input.unread(held.subarray(held.length - behind));
+    for (let behind = this.#fedBytes - consumedBytes; behind > 0; ) {
+      const last = this.#chunks.pop() as Buffer;
+      const piece = last.subarray(Math.max(0, last.length - behind));
+      this.#input.unread(piece);
+      behind -= piece.length;
+    }
   }
 }
 

@@ -67,9 +67,12 @@ function headerLength(head: Buffer, limits: ImageLimits): number | undefined {
     if (nul === -1) return undefined;
     end = nul + 1;
   }
+  const summed = end;
   if (flags & FLAG.headerCrc) end += 2;
-  if (end > limits.maxGzipHeaderBytes) return undefined;
-  return end <= head.length ? end : undefined;
+  if (end > limits.maxGzipHeaderBytes || end > head.length) return undefined;
+  if (end > summed && (crc32(head.subarray(0, summed)) & 0xffff) !== head.readUInt16LE(summed))
+    throw new StrataError("CODEC_CORRUPT", "Cannot inflate the layer: the checksum of a gzip header is wrong");
+  return end;
 }
 
 async function checkFooter(input: ByteInput, crc: number, bytes: number): Promise<void> {

@@ -54,6 +54,8 @@ const inflaters: Readonly<Record<Decoders, Readonly<Record<Codec, Inflater>>>> =
 };
 
 export interface Inflating {
+  /** Of the whole blob, compressed: what the ratio is judged against. How far engines read ahead is a matter of time. */
+  readonly blobBytes: number;
   readonly limits: ImageLimits;
   readonly decoders?: Decoders;
   /** Absent: nobody else is there to take turns with. */
@@ -69,23 +71,23 @@ export interface Inflated {
 export async function inflate(
   codec: Codec,
   source: ChunkSource,
-  { limits, decoders = "native", windows = new Windows(limits) }: Inflating,
+  { blobBytes, limits, decoders = "native", windows = new Windows(limits) }: Inflating,
 ): Promise<Inflated> {
   const input = new ByteInput(source);
   await refuseMismatch(codec, input);
   const { decoder, chunks } = inflaters[decoders][codec];
-  return { decoder, chunks: bounded(chunks(input, { limits, windows }), input, limits) };
+  return { decoder, chunks: bounded(chunks(input, { limits, windows }), blobBytes, limits) };
 }
 
 /** Ends a bomb while it unpacks: bytes and ratio are judged chunk by chunk. */
-async function* bounded(chunks: AsyncIterable<Buffer>, input: ByteInput, limits: ImageLimits): AsyncGenerator<Buffer> {
+async function* bounded(chunks: AsyncIterable<Buffer>, blobBytes: number, limits: ImageLimits): AsyncGenerator<Buffer> {
   let bytes = 0;
   for await (const chunk of chunks) {
     bytes += chunk.length;
     if (bytes > limits.maxLayerBytes) {
       throw new StrataError("LIMIT_BYTES", `Cannot unpack the layer: it is larger than ${limits.maxLayerBytes} bytes`);
     }
-    if (bytes > limits.ratioFloorBytes && bytes > input.bytesRead * limits.maxRatio) {
+    if (bytes > limits.ratioFloorBytes && bytes > blobBytes * limits.maxRatio) {
       throw new StrataError(
         "LIMIT_RATIO",
         `Cannot unpack the layer: it inflates to more than ${limits.maxRatio} times its size`,
@@ -121,9 +123,12 @@ function sniff(head: Buffer): string | undefined {
   if (hasXzMagic(head)) return "xz";
   if (head.subarray(0, 3).equals(Buffer.from("BZh"))) return "bzip2";
   if (hasUstarMagic(head)) return "none";
-  if (/^\s*<(?:!doctype|html)/i.test(head.toString("latin1"))) return "HTML";
+  if (MARKUP.test(head.toString("latin1"))) return "HTML";
   return undefined;
 }
+
+/** What proxies, login pages and object stores answer instead of a blob; it may start with a byte order mark. */
+const MARKUP = /^(?:\xef\xbb\xbf)?\s*<(?:!doctype|!--|\?xml|html|head|body)/i;
 
 const hasUstarMagic = (head: Buffer): boolean =>
   head.length >= MAGIC_BYTES && head.subarray(USTAR_AT, USTAR_AT + 5).equals(Buffer.from("ustar"));

@@ -48,6 +48,23 @@ export class LayerIndex {
     return this.#nodes.get(path);
   }
 
+  /**
+   * The leaf that stands where `path` needs a directory. All directories above a node are nodes, so what there is of the way to
+   * `path` ends somewhere, and is searched for its end: a path has up to 127 directories, and there may be as many paths as entries.
+   */
+  leafAbove(path: string): string | undefined {
+    const slashes: number[] = [];
+    for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) slashes.push(slash);
+    const above = (levels: number): string => path.slice(0, slashes[levels - 1]);
+    let [there, beyond] = [0, slashes.length + 1];
+    while (beyond - there > 1) {
+      const middle = (there + beyond) >> 1;
+      if (this.#nodes.has(above(middle))) there = middle;
+      else beyond = middle;
+    }
+    return there > 0 && this.#nodes.get(above(there))?.kind === "leaf" ? above(there) : undefined;
+  }
+
   /** Directories and leaves, implied ones included: the inodes of the layer. */
   get size(): number {
     return this.#nodes.size;
@@ -109,12 +126,8 @@ export class LayerIndex {
   }
 
   #refuseBelowLeaf({ type, path }: Entry): void {
-    const mark = type === "opaque" ? `${path}/` : path;
-    for (let slash = mark.indexOf("/"); slash !== -1; slash = mark.indexOf("/", slash + 1)) {
-      const above = mark.slice(0, slash);
-      if (this.#nodes.get(above)?.kind === "leaf")
-        refuse("PARENT_NOT_DIR", path, `${printableName(above)} is no directory`);
-    }
+    const above = this.leafAbove(type === "opaque" ? `${path}/` : path);
+    if (above !== undefined) refuse("PARENT_NOT_DIR", path, `${printableName(above)} is no directory`);
   }
 
   /** What stands at the image root: all that policy c looks at. */

@@ -35,7 +35,9 @@ const REP_LEN = LEN + LEN_MODELS;
 const LITERAL = REP_LEN + LEN_MODELS;
 
 export class Lzma2 {
-  readonly #dictionary: Uint8Array;
+  #dictionary = new Uint8Array(0);
+  /** As much of it as the block has said. */
+  #size = 0;
   /** Where the next byte goes. */
   #at = 0;
   /** Bytes of the dictionary that a distance may reach. */
@@ -52,10 +54,6 @@ export class Lzma2 {
   #needsDictionaryReset = true;
   #needsProperties = true;
 
-  constructor(dictionaryBytes: number) {
-    this.#dictionary = new Uint8Array(dictionaryBytes);
-  }
-
   /** Bytes of a chunk's header by its control byte; 1 for the end. */
   static headerBytes(control: number): number {
     if (control === 0) return 1;
@@ -71,7 +69,9 @@ export class Lzma2 {
   }
 
   /** A block knows nothing of the one before it. */
-  startBlock(): void {
+  startBlock(dictionaryBytes: number): void {
+    if (dictionaryBytes > this.#dictionary.length) this.#dictionary = new Uint8Array(dictionaryBytes);
+    this.#size = dictionaryBytes;
     this.#needsDictionaryReset = true;
     this.#needsProperties = true;
   }
@@ -179,7 +179,7 @@ export class Lzma2 {
   #repeat(out: Buffer, done: number, length: number): number {
     if (this.#rep0 >= this.#filled) throw new Error("a distance beyond what there is");
     if (length > out.length - done) throw new Error("a match beyond its chunk");
-    const size = this.#dictionary.length;
+    const size = this.#size;
     let from = this.#at - this.#rep0 - 1;
     if (from < 0) from += size;
     for (let i = 0; i < length; i += 1) {
@@ -193,14 +193,14 @@ export class Lzma2 {
 
   #put(byte: number): void {
     this.#dictionary[this.#at] = byte;
-    this.#at = this.#at + 1 === this.#dictionary.length ? 0 : this.#at + 1;
-    if (this.#filled < this.#dictionary.length) this.#filled += 1;
+    this.#at = this.#at + 1 === this.#size ? 0 : this.#at + 1;
+    if (this.#filled < this.#size) this.#filled += 1;
   }
 
   #byteAt(distance: number): number {
     if (distance >= this.#filled) return 0;
     const at = this.#at - distance - 1;
-    return this.#dictionary[at < 0 ? at + this.#dictionary.length : at] as number;
+    return this.#dictionary[at < 0 ? at + this.#size : at] as number;
   }
 
   #literal(): number {

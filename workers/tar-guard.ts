@@ -56,7 +56,7 @@ export class TarGuard {
   #padding = 0;
   #entries = 0;
   /** A header block, or an extension with its padding, that is not complete in one chunk. */
-  #held: Buffer[] = [];
+  #held = Buffer.alloc(0);
   #heldBytes = 0;
   #extension: Extension | undefined;
   #pax: PaxRecords | undefined;
@@ -101,9 +101,9 @@ export class TarGuard {
 
   /** No more bytes follow. An archive cut exactly between entries is whole as far as a tar can tell: the diffID decides. */
   finish(): void {
-    this.#refuseDangling();
     if (this.#state === "marker" || this.#state === "padding") return;
     if (this.#state !== "header" || this.#heldBytes > 0) this.#refuse("TAR_TRUNCATED", "it ends within an entry");
+    this.#refuseDangling();
     if (this.#entries === 0) this.#refuse("TAR_TRUNCATED", "it is empty, without even an end marker");
   }
 
@@ -113,7 +113,7 @@ export class TarGuard {
       return at + BLOCK;
     }
     const taken = Math.min(BLOCK - this.#heldBytes, chunk.length - at);
-    this.#hold(chunk, at, taken);
+    this.#hold(chunk, at, taken, BLOCK);
     if (this.#heldBytes === BLOCK) this.#header(this.#release(), 0);
     return at + taken;
   }
@@ -159,7 +159,7 @@ export class TarGuard {
 
   #takeExtension(chunk: Buffer, at: number): number {
     const taken = Math.min(this.#remaining - this.#heldBytes, chunk.length - at);
-    this.#hold(chunk, at, taken);
+    this.#hold(chunk, at, taken, this.#remaining);
     if (this.#heldBytes === this.#remaining) this.#endExtension(this.#release());
     return at + taken;
   }
@@ -233,7 +233,7 @@ export class TarGuard {
     }
   }
 
-  #typeOf({ typeflag }: RawHeader, name: string): TarType {
+  #typeOf({ typeflag, size }: RawHeader, name: string): TarType {
     switch (typeflag) {
       case "0":
       case "\0":
@@ -247,6 +247,12 @@ export class TarGuard {
         return "dir";
       case "S":
         return this.#refuse("TAR_SPARSE", "a sparse file", name);
+      case "3":
+      case "4":
+      case "6":
+        if (size > 0 || (this.#pax?.size ?? 0) > 0)
+          this.#refuse("TAR_AMBIGUOUS", "a device or FIFO with a body, which not every reader skips", name);
+        return this.#refuse("ENTRY_TYPE", `an entry of type "${typeflag}"`, name);
       default:
         return this.#refuse("ENTRY_TYPE", `an entry of type "${printable(typeflag)}"`, name);
     }
@@ -266,7 +272,7 @@ export class TarGuard {
     // A reader that skips the body and one that does not would see different entries from here on.
     if (type !== "file" && (size > 0 || header.size > 0))
       this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`, name);
-    if (header.gnuPrefix) this.#refuse("TAR_AMBIGUOUS", "a GNU header with a prefix", name);
+    if (header.oddPrefix) this.#refuse("TAR_AMBIGUOUS", "a prefix that not every reader sees", name);
     // Python takes the slash of an old header for a directory even where a long name stands for it.
     const oldDirectory = header.typeflag === "\0" && header.name.endsWith("/");
     if (type === "file" && (name.endsWith("/") || oldDirectory))
@@ -298,17 +304,15 @@ export class TarGuard {
       this.#refuse("TAR_TRUNCATED", "a long name without an entry");
   }
 
-  #hold(chunk: Buffer, at: number, bytes: number): void {
-    this.#held.push(Buffer.from(chunk.subarray(at, at + bytes)));
-    this.#heldBytes += bytes;
+  /** A piece of `of` bytes, straight to its place: pieces may be single bytes. */
+  #hold(chunk: Buffer, at: number, bytes: number, of: number): void {
+    if (this.#heldBytes === 0) this.#held = Buffer.allocUnsafe(of);
+    this.#heldBytes += chunk.copy(this.#held, this.#heldBytes, at, at + bytes);
   }
 
   #release(): Buffer {
-    const [only] = this.#held;
-    const whole = this.#held.length === 1 && only !== undefined ? only : Buffer.concat(this.#held);
-    this.#held = [];
     this.#heldBytes = 0;
-    return whole;
+    return this.#held;
   }
 
   #refuse(code: TarCode, fact: string, name?: string): never {

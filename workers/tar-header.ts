@@ -14,8 +14,11 @@ export interface RawHeader {
   readonly mtime: number;
   readonly typeflag: string;
   readonly linkName: string;
-  /** A GNU header with something where ustar has its prefix: GNU tar reads times there, Go and Python a part of the name. */
-  readonly gnuPrefix: boolean;
+  /**
+   * A prefix that is one to some readers only. In a GNU header GNU tar reads times there, Go and Python a part of the name; with
+   * another version than "00" Go reads an old header, that has none; with star's mark it is 131 bytes long to GNU tar and Go.
+   */
+  readonly oddPrefix: boolean;
   /** Every reader of tar reads these fields alike: ASCII names, octal numbers, a type of POSIX. */
   readonly plain: boolean;
 }
@@ -48,7 +51,7 @@ export function parseHeader(block: Buffer, at: number, refuse: Refuse): RawHeade
     mtime: number(block, at + 136, 12) ?? 0,
     typeflag,
     linkName,
-    gnuPrefix: gnu && !isZeroBlock(block, at + 345, at + 500),
+    oddPrefix: gnu ? !isZeroBlock(block, at + 345, at + 500) : prefix !== "" && !isCommonPrefix(block, at, prefix),
     plain: isPlain(block, at, typeflag) && isAscii(name) && isAscii(linkName),
   };
 }
@@ -76,6 +79,16 @@ function isUstar(block: Buffer, at: number): boolean {
 
 function isGnu(block: Buffer, at: number): boolean {
   return block.compare(GNU, 0, GNU.length, at + MAGIC, at + MAGIC + GNU.length) === 0;
+}
+
+const VERSION = Buffer.from("00");
+const STAR = Buffer.from("tar\0");
+const STAR_PREFIX_BYTES = 131;
+
+function isCommonPrefix(block: Buffer, at: number, prefix: string): boolean {
+  const hasVersion = block.compare(VERSION, 0, VERSION.length, at + 263, at + 265) === 0;
+  const isStar = block.compare(STAR, 0, STAR.length, at + 508, at + BLOCK) === 0;
+  return hasVersion && (prefix.length <= STAR_PREFIX_BYTES || !isStar);
 }
 
 function text(block: Buffer, at: number, length: number): string {

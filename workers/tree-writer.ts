@@ -256,11 +256,9 @@ export class TreeWriter implements TarSink {
 
   /** A target below a symlink or a file of this layer would be found through it by a careless reader. */
   #refuseLinkedAncestor(target: string, path: string): void {
-    for (let slash = target.indexOf("/"); slash !== -1; slash = target.indexOf("/", slash + 1)) {
-      const above = target.slice(0, slash);
-      if (this.index.get(above)?.kind === "leaf")
-        refuse("HARDLINK_TARGET", path, `${printableName(above)} on the way to its target is no directory`);
-    }
+    const above = this.index.leafAbove(target);
+    if (above !== undefined)
+      refuse("HARDLINK_TARGET", path, `${printableName(above)} on the way to its target is no directory`);
   }
 
   /** Names that start in `.wh.` are never anything in a tree: they hide something, or are what aufs kept for itself. */

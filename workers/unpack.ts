@@ -75,7 +75,7 @@ interface Tar {
 }
 
 async function buildTree(
-  { staging, limits, progress, topLevel, codec, decoders, expected }: UnpackTask,
+  { blob, staging, limits, progress, topLevel, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
   windows: Windows,
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
@@ -86,7 +86,7 @@ async function buildTree(
   let decoder = "";
   let failure: unknown;
   try {
-    const inflated = await inflate(codec, () => reader.next(), { limits, decoders, windows });
+    const inflated = await inflate(codec, () => reader.next(), { blobBytes: blob.length, limits, decoders, windows });
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
       const given = builder.feed.write(chunk);

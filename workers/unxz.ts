@@ -143,11 +143,11 @@ interface BlockHeader {
   readonly contentBytes: number | undefined;
 }
 
-/** Decodes blocks one after another, with one dictionary for all of the same size. */
+/** Decodes blocks one after another, with one decoder: its memory is that of the largest dictionary. */
 class BlockDecoder {
   readonly #input: ByteInput;
   readonly #windows: Windows;
-  #lzma: { readonly decoder: Lzma2; readonly dictionaryBytes: number } | undefined;
+  readonly #lzma = new Lzma2();
 
   constructor(input: ByteInput, windows: Windows) {
     this.#input = input;
@@ -157,7 +157,7 @@ class BlockDecoder {
   async *block(check: Check): AsyncGenerator<Buffer, BlockSizes> {
     const header = await this.#header();
     await this.#windows.allow(header.dictionaryBytes, "an xz dictionary");
-    const decoder = this.#decoderFor(header.dictionaryBytes);
+    this.#lzma.startBlock(header.dictionaryBytes);
     let [data, content] = [0, 0];
     for (;;) {
       const control = await peeked(this.#input);
@@ -166,7 +166,7 @@ class BlockDecoder {
       if (control === 0) break;
       const body = await need(this.#input, Lzma2.dataBytes(chunk));
       data += body.length;
-      const piece = decoded(decoder, chunk, body);
+      const piece = decoded(this.#lzma, chunk, body);
       content += piece.length;
       check.update(piece);
       yield piece;
@@ -178,13 +178,6 @@ class BlockDecoder {
     const sum = await need(this.#input, check.bytes);
     if (!sum.equals(check.digest())) throw corrupt("the checksum of a block");
     return { unpadded: header.bytes + data + check.bytes, content };
-  }
-
-  #decoderFor(dictionaryBytes: number): Lzma2 {
-    if (this.#lzma?.dictionaryBytes !== dictionaryBytes)
-      this.#lzma = { decoder: new Lzma2(dictionaryBytes), dictionaryBytes };
-    this.#lzma.decoder.startBlock();
-    return this.#lzma.decoder;
   }
 
   async #header(): Promise<BlockHeader> {
@@ -204,6 +197,7 @@ class BlockDecoder {
     const dataBytes = (flags & 0x40) === 0 ? undefined : integer();
     const contentBytes = (flags & 0x80) === 0 ? undefined : integer();
     if (integer() !== LZMA2 || integer() !== 1) throw badHeader("a filter other than LZMA2");
+    if (at >= end) throw badHeader("a block's header that ends too early");
     const dictionaryBytes = dictionarySize(header[at] as number);
     if (header.subarray(at + 1, end).some((byte) => byte !== 0)) throw badHeader("a block's header with more in it");
     return { bytes, dictionaryBytes, dataBytes, contentBytes };

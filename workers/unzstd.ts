@@ -13,11 +13,13 @@ const SKIPPABLE = 0x184d2a50;
 const SKIPPABLE_MASK = 0xfffffff0;
 const MAX_HEADER_BYTES = 18;
 const BLOCK_HEADER_BYTES = 3;
+const RAW = 0;
 const RLE = 1;
 const COMPRESSED = 2;
-const RESERVED = 3;
 /** 3.1.1.2.4: a block is no larger than the window and 128 KiB. */
 const MAX_BLOCK_BYTES = 128 * 1024;
+/** A literals header and a number of sequences. */
+const MIN_COMPRESSED_BYTES = 2;
 const CHECKSUM_FLAG = 0x04;
 const CHECKSUM_BYTES = 4;
 
@@ -59,7 +61,7 @@ async function* frame(input: ByteInput, engine: ZstdEngine, windows: Windows): A
   const decoder = engine.createDecoder();
   let bytes = 0;
   try {
-    for await (const chunk of blocks(input, header, decoder)) {
+    for await (const chunk of blocks(input, header, { decoder, windows })) {
       bytes += chunk.length;
       proof?.update(chunk);
       yield chunk;
@@ -71,22 +73,36 @@ async function* frame(input: ByteInput, engine: ZstdEngine, windows: Windows): A
   if (proof !== undefined) await checkChecksum(input, proof);
 }
 
-async function* blocks(input: ByteInput, header: FrameHeader, decoder: FrameDecoder): AsyncGenerator<Buffer> {
-  const maxBlockBytes = Math.min(header.windowBytes, MAX_BLOCK_BYTES);
-  yield* await decoded(decoder.push(header.withoutChecksum));
-  input.skip(header.withoutChecksum.length);
+async function* blocks(
+  input: ByteInput,
+  { withoutChecksum, windowBytes }: FrameHeader,
+  { decoder, windows }: { readonly decoder: FrameDecoder; readonly windows: Windows },
+): AsyncGenerator<Buffer> {
+  yield* await decoded(decoder.push(withoutChecksum));
+  input.skip(withoutChecksum.length);
   for (let last = false; !last; ) {
-    const block = await input.peek(BLOCK_HEADER_BYTES);
-    if (block.length < BLOCK_HEADER_BYTES) throw truncated();
-    const bits = block.readUIntLE(0, BLOCK_HEADER_BYTES);
-    last = (bits & 1) === 1;
-    const type = (bits >> 1) & 3;
-    const size = bits >> 3;
-    if (type === RESERVED || size > maxBlockBytes || (type === COMPRESSED && size === 0)) throw corrupt();
-    const body = type === RLE ? 1 : size;
-    for await (const piece of exactly(input, BLOCK_HEADER_BYTES + body)) yield* await decoded(decoder.push(piece));
+    const block = await nextBlock(input, Math.min(windowBytes, MAX_BLOCK_BYTES));
+    last = block.last;
+    const pieces = await decoded(decoder.push(await need(input, block.bytes)));
+    windows.used(
+      windowBytes,
+      pieces.reduce((sum, piece) => sum + piece.length, 0),
+    );
+    yield* pieces;
   }
   yield* await decoded(decoder.end());
+}
+
+/** RFC 8878, 3.1.1.2 Blocks: how long the next one is, with its header; it stays. */
+async function nextBlock(input: ByteInput, maxBytes: number): Promise<{ bytes: number; last: boolean }> {
+  const header = await input.peek(BLOCK_HEADER_BYTES);
+  if (header.length < BLOCK_HEADER_BYTES) throw truncated();
+  const bits = header.readUIntLE(0, BLOCK_HEADER_BYTES);
+  const type = (bits >> 1) & 3;
+  const size = bits >> 3;
+  const isKnown = type === RAW || type === RLE || (type === COMPRESSED && size >= MIN_COMPRESSED_BYTES);
+  if (!isKnown || size > maxBytes) throw corrupt();
+  return { bytes: BLOCK_HEADER_BYTES + (type === RLE ? 1 : size), last: (bits & 1) === 1 };
 }
 
 interface FrameHeader {
@@ -129,6 +145,13 @@ function contentSize(head: Buffer, at: number, bytes: number): number {
   return head.readUIntLE(at, bytes) + (bytes === 2 ? 256 : 0);
 }
 
+async function need(input: ByteInput, bytes: number): Promise<Buffer> {
+  const found = await input.peek(bytes);
+  if (found.length < bytes) throw truncated();
+  input.skip(bytes);
+  return found;
+}
+
 async function* exactly(input: ByteInput, bytes: number): AsyncGenerator<Buffer> {
   for (let left = bytes; left > 0; ) {
     const chunk = await input.take();
@@ -149,10 +172,8 @@ function xxhash(): ReturnType<typeof createXxhash> {
 
 /** 3.1.1: the lower four bytes of the content's XXH64. */
 async function checkChecksum(input: ByteInput, proof: XXHash<bigint>): Promise<void> {
-  const checksum = await input.peek(CHECKSUM_BYTES);
-  if (checksum.length < CHECKSUM_BYTES) throw truncated();
+  const checksum = await need(input, CHECKSUM_BYTES);
   if (checksum.readUInt32LE(0) !== Number(proof.digest() & 0xffff_ffffn)) throw corrupt();
-  input.skip(CHECKSUM_BYTES);
 }
 
 async function decoded(pieces: Promise<Buffer[]>): Promise<Buffer[]> {

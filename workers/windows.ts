@@ -3,14 +3,15 @@
  * limit; what goes beyond an ordinary one, one task at a time gets, whatever the number of threads.
  */
 import { StrataError } from "../src/errors.js";
-import type { ImageLimits } from "../src/limits.js";
-import { WIDE_WINDOW_BYTES } from "../src/limits.js";
+import { type ImageLimits, MAX_THIN_BLOCKS, THIN_BLOCK_BYTES, WIDE_WINDOW_BYTES } from "../src/limits.js";
 import { giveTurnBack, type TurnTicket, takeTurn } from "../src/turn.js";
 
 export class Windows {
   readonly #limits: ImageLimits;
   readonly #ticket: TurnTicket | undefined;
   readonly #waiting: (isWaiting: boolean) => void;
+  #wideBlocks = 0;
+  #wideBytes = 0;
 
   /** Without a ticket nobody else is there to wait for. */
   constructor(limits: ImageLimits, ticket?: TurnTicket, waiting: (isWaiting: boolean) => void = () => undefined) {
@@ -27,6 +28,21 @@ export class Windows {
     this.#waiting(true);
     await takeTurn(this.#ticket);
     this.#waiting(false);
+  }
+
+  /**
+   * A block of a window's content was decoded. An engine may move its whole window for each: blocks of next to nothing behind a
+   * wide one are a bomb of time, which no compressor makes. LIMIT_WINDOW.
+   */
+  used(windowBytes: number, blockBytes: number): void {
+    if (windowBytes <= WIDE_WINDOW_BYTES) return;
+    this.#wideBlocks += 1;
+    this.#wideBytes += blockBytes;
+    if (this.#wideBlocks > MAX_THIN_BLOCKS && this.#wideBytes < this.#wideBlocks * THIN_BLOCK_BYTES)
+      throw new StrataError(
+        "LIMIT_WINDOW",
+        `Cannot inflate the layer: ${this.#wideBlocks} blocks of ${this.#wideBytes} bytes behind a window of ${windowBytes}`,
+      );
   }
 
   /** The task is over, and what was kept is gone. */

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { suite, test } from "node:test";
-import { crc32, deflateRawSync, gzipSync } from "node:zlib";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { constants, crc32, deflateRawSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { StrataError } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
@@ -53,7 +54,11 @@ const inflated = (
   pieceBytes = blob.length,
   decoders: Decoders = "native",
 ): Promise<Inflated> =>
-  collected(async () => (await inflate(codec, inPieces(blob, pieceBytes), { limits: imageLimits, decoders })).chunks);
+  collected(
+    async () =>
+      (await inflate(codec, inPieces(blob, pieceBytes), { blobBytes: blob.length, limits: imageLimits, decoders }))
+        .chunks,
+  );
 
 /** gzip by the stream that large members take, however small this one is. */
 const streamed = (blob: Buffer): Promise<Inflated> =>
@@ -130,6 +135,58 @@ suite("gzip", () => {
     footer.writeUInt32LE(0xffff_ffff, 4);
     const blob = Buffer.concat([Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]), deflated, footer]);
     assert.equal(await inflated("gzip", blob), "CODEC_CORRUPT");
+  });
+
+  test("what a damaged stream gives before it fails is the same for a slow consumer", async () => {
+    const flush = { finishFlush: constants.Z_SYNC_FLUSH };
+    const empty = Buffer.from([0, 0, 0, 0xff, 0xff]);
+    const noise = createHash("shake256", { outputLength: 5000 }).digest();
+    // More than the queue holds; a little, and nothing more from a long chunk; damage.
+    const chunks = [
+      deflateRawSync(Buffer.alloc(1_050_000), flush),
+      Buffer.concat([deflateRawSync(noise, flush), Buffer.alloc(300_000, empty)]),
+      Buffer.concat([empty, Buffer.from([7])]),
+    ];
+    for (const turns of [0, 1000]) {
+      const left = [...chunks];
+      let bytes = 0;
+      const read = async (): Promise<void> => {
+        for await (const chunk of inflateNatively(new ByteInput(async () => left.shift()))) {
+          bytes += chunk.length;
+          for (let turn = 0; turn < turns; turn += 1) await nextTurn();
+        }
+      };
+      await assert.rejects(read, { code: "CODEC_CORRUPT" });
+      assert.equal(bytes, 1_055_000, `${turns} turns`);
+    }
+  });
+
+  test("members too large to be inflated at once are read ahead by a chunk or two, not by more with each", async () => {
+    const CHUNK = 256 * 1024;
+    const [header, deflated] = [Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]), deflateRawSync(Buffer.alloc(0))];
+    const blocks = Buffer.alloc(33_500, Buffer.from([0, 0, 0, 0xff, 0xff]));
+    const blob = Buffer.concat(
+      Array(200)
+        .fill([header, blocks, deflated, Buffer.alloc(8)])
+        .flat(),
+    );
+    let given = 0;
+    const input = new ByteInput(async () => {
+      given += CHUNK;
+      return given - CHUNK < blob.length ? Buffer.from(blob.subarray(given - CHUNK, given)) : undefined;
+    });
+    let taken = 0;
+    const skip = input.skip.bind(input);
+    input.skip = (bytes) => {
+      // Each member's header is taken by itself: all members before it are behind us.
+      if (bytes === header.length) {
+        assert.ok(given - taken <= 4 * CHUNK, `${given - taken} bytes ahead`);
+        taken += blob.length / 200;
+      }
+      skip(bytes);
+    };
+    for await (const _ of gunzip(input, imageLimits, inflateNatively));
+    assert.equal(taken, blob.length);
   });
 
   test("thousands of empty members are read in time", async () => {

@@ -4,7 +4,7 @@
  * Sections and order are the page's. A tree is written as `unpacking.ts` describes it; `marks` are what the changeset holds and
  * no tree can show.
  */
-import { deflateRawSync, gzipSync } from "node:zlib";
+import { crc32, deflateRawSync, gzipSync } from "node:zlib";
 import type { ErrorCode } from "../../src/errors.js";
 import type { ImageLimits } from "../../src/limits.js";
 import type { Codec } from "../../src/oci/media-types.js";
@@ -228,6 +228,9 @@ const links: Row[] = [
     (outside) => tar(hardlink("h", "s/canary"), symlink("s", outside)),
     { at: { entryIndex: 0, entryName: "h" } },
   ),
+  no("a hard link deep below a file", "HARDLINK_TARGET", tar(file("a/b"), hardlink("h", "a/b/c/d/e/f/g"))),
+  no("a hard link deep below a file that comes later", "HARDLINK_TARGET", tar(hardlink("h", "a/b/c/d/e"), file("a/b"))),
+  no("a whiteout deep below a file", "PARENT_NOT_DIR", tar(file("a/b"), file("a/b/c/d/e/.wh.f"))),
   no("a hard link to itself", "HARDLINK_TARGET", tar(hardlink("h", "h"))),
   no("a hard link to something later in the archive", "HARDLINK_TARGET", tar(hardlink("h", "a"), A), {
     at: { entryIndex: 0, entryName: "h" },
@@ -310,7 +313,18 @@ const links: Row[] = [
     ),
   ),
   no("a directory with a PAX size", "TAR_AMBIGUOUS", tar(pax({ size: "512" }), directory("d"), file("hidden"))),
-  no("a FIFO with a size", "ENTRY_TYPE", tar(member({ name: "x", type: "6" }, file("hidden")))),
+  ...["3", "4", "6"].map((type) =>
+    no(
+      `type ${type} with a size that hides a header`,
+      "TAR_AMBIGUOUS",
+      tar(member({ name: "x", type }, file("hidden"))),
+    ),
+  ),
+  no(
+    "a FIFO with a PAX size",
+    "TAR_AMBIGUOUS",
+    tar(pax({ size: "512" }), header({ name: "x", type: "6" }), file("hidden")),
+  ),
 ];
 
 const whiteouts: Row[] = [
@@ -333,6 +347,19 @@ const BODY_TAR = tar(file("smuggled"));
 const framing: Row[] = [
   // Found by fuzzing (test/fuzz): readers differ.
   no("a GNU header with a prefix", "TAR_AMBIGUOUS", tar(file("a", "hello", { magic: GNU_MAGIC, prefix: "p" }))),
+  // Go reads an old header where the version is not "00", and star's prefix ends where its times start.
+  no("a prefix under another version", "TAR_AMBIGUOUS", tar(file("a", "", { magic: "ustar\0  ", prefix: "p" }))),
+  yes("another version without a prefix", aTree, tar(file("a", "hello", { magic: "ustar\0  " }))),
+  no(
+    "a prefix that goes on into star's times",
+    "TAR_AMBIGUOUS",
+    tar(file("a", "", { prefix: "p".repeat(140), trailer: "tar\0" })),
+  ),
+  yes(
+    "a short prefix in star's header",
+    { p: "dir", "p/a": "file" },
+    tar(file("a", "", { prefix: "p", trailer: "tar\0" })),
+  ),
   no(
     "a GNU long name that goes on behind its size",
     "TAR_AMBIGUOUS",
@@ -431,6 +458,8 @@ const framing: Row[] = [
   no("no magic (v7)", "TAR_FORMAT", tar(file("a", "", { magic: "" }))),
   no("a mode that is no number", "TAR_FORMAT", tar(file("a", "", { mode: "rwxr-x\0" }))),
   no("cut in a header", "TAR_TRUNCATED", Buffer.concat([A, file("b").subarray(0, 511)])),
+  no("cut in a header behind `x`", "TAR_TRUNCATED", Buffer.concat([pax({ path: "b" }), A.subarray(0, 100)])),
+  no("cut in `x`", "TAR_TRUNCATED", pax({ path: "b" }).subarray(0, 600)),
   no("cut in a body", "TAR_TRUNCATED", Buffer.concat([A, file("b", "x".repeat(600)).subarray(0, 512 + 599)])),
   no("a layer of 0 bytes", "TAR_TRUNCATED", Buffer.alloc(0)),
   no("a size beyond the archive", "TAR_TRUNCATED", tar(header({ name: "a", size: 1 << 20 }))),
@@ -507,6 +536,11 @@ const changed = (bytes: Buffer, at: number, mask: number): Buffer => {
 };
 const gzipHeader = (flags: number, rest: string | Buffer = ""): Buffer =>
   Buffer.concat([Buffer.from([0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255]), Buffer.from(rest as string, "latin1")]);
+const summedHeader = (mask: number): Buffer => {
+  const sum = Buffer.alloc(2);
+  sum.writeUInt16LE((crc32(gzipHeader(2)) & 0xffff) ^ mask);
+  return Buffer.concat([gzipHeader(2), sum]);
+};
 const afterHeader = (bytes: Buffer): Buffer => bytes.subarray(10);
 
 const codecs: Row[] = [
@@ -530,6 +564,9 @@ const codecs: Row[] = [
     Buffer.concat([gzipHeader(4 | 8 | 16, "\x04\0abcdname\0comment\0"), afterHeader(Z)]),
     gzip,
   ),
+  yes("a gzip header with its checksum", aTree, Buffer.concat([summedHeader(0), afterHeader(Z)]), gzip),
+  no("a gzip header with a wrong checksum", "CODEC_CORRUPT", Buffer.concat([summedHeader(1), afterHeader(Z)]), gzip),
+  yes("a gzip member that says it is text", aTree, changed(Z, 3, 1), gzip),
   yes("stored, not compressed", aTree, gzipSync(T, { level: 0 }), gzip),
   no("one byte after the gzip stream", "CODEC_TRAILING", Buffer.concat([Z, Buffer.from("x")]), gzip),
   no(
@@ -596,6 +633,10 @@ const codecs: Row[] = [
   no("media type gzip, body zstd", "MEDIA_TYPE_MISMATCH", Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0]), gzip),
   no("media type gzip, body xz", "MEDIA_TYPE_MISMATCH", Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 0]), gzip),
   no("media type gzip, body HTML", "MEDIA_TYPE_MISMATCH", Buffer.from("\n<!DOCTYPE html><p>Log in"), gzip),
+  ...["\xef\xbb\xbf<!doctype html>", "<!-- moved --><html>", "<?xml version='1.0'?><Error>", "<head><title>"].map(
+    (text) =>
+      no(`media type gzip, body ${JSON.stringify(text)}`, "MEDIA_TYPE_MISMATCH", Buffer.from(text, "latin1"), gzip),
+  ),
   no("media type tar, body gzip", "MEDIA_TYPE_MISMATCH", Z),
   no("media type zstd, body gzip", "MEDIA_TYPE_MISMATCH", Z, { codec: "zstd" }),
   no("bzip2 under the media type of gzip", "MEDIA_TYPE_MISMATCH", Buffer.from("BZh91AY&SY"), gzip),

@@ -33,10 +33,6 @@ export function frame(content: Buffer, { window = 0x50, contentBytes, checksum =
   ]);
 }
 
-/** One frame that names a dictionary. */
-export const withDictionary = (content: Buffer, id: number): Buffer =>
-  Buffer.concat([MAGIC, Buffer.from([1, 0x50, id]), blockHeader(content.length, 0, true), content]);
-
 /** One frame of one block: `bytes` as its header says, whatever it holds. */
 export const withBlock = (type: 0 | 1 | 2 | 3, bytes: number, body: Buffer): Buffer =>
   Buffer.concat([MAGIC, Buffer.from([0, 0x50]), blockHeader(bytes, type, true), body]);
@@ -50,6 +46,10 @@ function xxh64(content: Buffer): Buffer {
   return sum;
 }
 
+/** A frame of one raw block, whatever its header says of it: the descriptor, and the bytes that follow it. */
+export const rawFrame = (descriptor: number, fields: readonly number[], content: Buffer): Buffer =>
+  Buffer.concat([MAGIC, Buffer.from([descriptor, ...fields]), blockHeader(content.length, 0, true), content]);
+
 /** `blocks` blocks of 128 KiB zeros, four bytes each. */
 export function zeros(blocks: number): Buffer {
   const each = Array.from({ length: blocks }, (_, i) =>
@@ -57,6 +57,14 @@ export function zeros(blocks: number): Buffer {
   );
   return Buffer.concat([MAGIC, Buffer.from([0, 0x50]), ...each]);
 }
+
+/** Raw blocks of one byte each, behind a window of 128 MiB. */
+export const thinBlocks = (blocks: number): Buffer =>
+  Buffer.concat([
+    MAGIC,
+    Buffer.from([0, 0x88]),
+    ...Array.from({ length: blocks }, (_, i) => Buffer.concat([blockHeader(1, 0, i === blocks - 1), Buffer.alloc(1)])),
+  ]);
 
 export function skippable(content: Buffer): Buffer {
   const head = Buffer.alloc(8);

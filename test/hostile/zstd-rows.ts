@@ -2,7 +2,7 @@
 import { gzipSync } from "node:zlib";
 import { file, tar } from "../support/tar-builder.js";
 import { no, type Row, yes } from "./rows.js";
-import { compressedBlock, frame, singleSegment, skippable, withBlock, withDictionary } from "./zstd-frames.js";
+import { compressedBlock, frame, rawFrame, singleSegment, skippable, thinBlocks, withBlock } from "./zstd-frames.js";
 
 const T = tar(file("a", "hello"));
 const aTree = { a: "file hello" };
@@ -14,6 +14,7 @@ const packed = (title: string, ...parts: readonly Buffer[]): Row =>
   yes(title, aTree, Buffer.concat(parts), { ...zstd, tar: T });
 const refused = (title: string, code: Parameters<typeof no>[1], ...parts: readonly Buffer[]): Row =>
   no(title, code, Buffer.concat(parts), zstd);
+const uint32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >> shift) & 0xff);
 const changed = (bytes: Buffer, at: number): Buffer => {
   const copy = Buffer.from(bytes);
   copy[at < 0 ? copy.length + at : at] = (copy.at(at) as number) ^ 1;
@@ -35,18 +36,22 @@ export const zstdRows: readonly Row[] = [
   packed("a frame with its checksum", frame(T, { checksum: true })),
   packed("frames with and without a checksum", frame(T.subarray(0, 9), { checksum: true }), frame(T.subarray(9))),
   packed("a frame with its content's size", frame(T, { contentBytes: T.length })),
+  packed("a single segment", rawFrame(0xa0, uint32(T.length), T)),
+  refused("a single segment that is too large", "CODEC_CORRUPT", rawFrame(0xa0, uint32(T.length + 1), T)),
+  refused("a content of no bytes that has some", "CODEC_CORRUPT", frame(T, { contentBytes: 0 })),
   packed("a window of 128 MiB", frame(T, { window: 0x88 })),
-  packed("the dictionary that is none", withDictionary(T, 0)),
+  packed("the dictionary that is none", rawFrame(0x01, [0x50, 0], T)),
   refused("a wrong checksum", "CODEC_CORRUPT", changed(frame(T, { checksum: true }), -1)),
   refused("a content that is not its checksum's", "CODEC_CORRUPT", changed(frame(T, { checksum: true }), 600)),
   refused("a checksum that is cut", "CODEC_TRUNCATED", frame(T, { checksum: true }).subarray(0, -1)),
   refused("more content than its size says", "CODEC_CORRUPT", frame(T, { contentBytes: T.length - 1 })),
   refused("less content than its size says", "CODEC_CORRUPT", frame(T, { contentBytes: T.length + 1 })),
-  refused("a dictionary that nobody has", "CODEC_HEADER", withDictionary(T, 7)),
+  refused("a dictionary that nobody has", "CODEC_HEADER", rawFrame(0x01, [0x50, 7], T)),
   refused("a window beyond 128 MiB", "LIMIT_WINDOW", frame(T, { window: 0x89 })),
   refused("the widest window", "LIMIT_WINDOW", frame(T, { window: 0xff })),
   refused("a single segment beyond 128 MiB", "LIMIT_WINDOW", singleSegment(2n ** 27n + 1n)),
   refused("a single segment of 2^63 bytes", "LIMIT_WINDOW", singleSegment(2n ** 63n)),
+  refused("thousands of blocks of a byte behind a wide window", "LIMIT_WINDOW", thinBlocks(3000)),
   refused("a block larger than its window", "CODEC_CORRUPT", frame(Buffer.alloc(2048), { window: 0 })),
   refused("a run of more than 128 KiB", "CODEC_CORRUPT", withBlock(1, 128 * 1024 + 1, Buffer.alloc(1))),
   refused("one byte after the frame", "CODEC_TRAILING", F, Buffer.from("x")),
@@ -62,6 +67,8 @@ export const zstdRows: readonly Row[] = [
     "CODEC_TRUNCATED",
     Buffer.from([0x53, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff]),
   ),
+  refused("what is no zstd, all zeros", "CODEC_HEADER", Buffer.alloc(600)),
+  refused("a refused entry in a block that is cut", "CODEC_TRUNCATED", frame(tar(file("../x"), T)).subarray(0, 1200)),
   refused("a reserved block", "CODEC_CORRUPT", F.subarray(0, 6), Buffer.from([7, 0, 0])),
   refused("a reserved bit", "CODEC_CORRUPT", F.subarray(0, 4), Buffer.from([8]), F.subarray(5)),
   refused("a compressed block of noise", "CODEC_CORRUPT", compressedBlock(Buffer.alloc(8, 0xa5))),

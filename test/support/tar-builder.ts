@@ -22,6 +22,8 @@ export interface HeaderFields {
   readonly linkName?: string;
   readonly magic?: string;
   readonly prefix?: string;
+  /** The last bytes of the block, where star has its mark. */
+  readonly trailer?: string;
 }
 
 export const USTAR_MAGIC = "ustar\x0000";
@@ -48,6 +50,7 @@ export function header(fields: HeaderFields): Buffer {
   put(157, 100, fields.linkName ?? "");
   put(257, 8, fields.magic ?? USTAR_MAGIC);
   put(345, 155, fields.prefix ?? "");
+  put(508, 4, fields.trailer ?? "");
   put(148, 8, "        ");
   const sum = block.reduce((total, byte) => total + byte, 0);
   put(148, 8, fields.checksum ?? `${sum.toString(8).padStart(6, "0")}\0 `);

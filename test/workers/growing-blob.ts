@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { GrowthWriter } from "../../src/growth.js";
 import type { Codec } from "../../src/oci/media-types.js";
-import { type Unpacked, unpackFile } from "./unpacking.js";
+import { type Unpacked, type Unpacking, unpackFile } from "./unpacking.js";
 
 export type Append = (bytes: Buffer) => Promise<void>;
 
@@ -14,6 +14,7 @@ export async function whileGrowing(
   codec: Codec,
   length: number,
   write: (append: Append, growth: GrowthWriter, staging: string) => Promise<void>,
+  options: Unpacking = {},
 ): Promise<Unpacked> {
   const work = mkdtempSync(join(tmpdir(), "growing-"));
   const alive = setInterval(() => undefined, 1000);
@@ -22,7 +23,7 @@ export async function whileGrowing(
     writeFileSync(path, "");
     const growth = new GrowthWriter();
     let written = 0;
-    const unpacking = unpackFile(path, work, { codec, length, growth: growth.shared });
+    const unpacking = unpackFile(path, work, { ...options, codec, length, growth: growth.shared });
     const append: Append = async (bytes) => {
       appendFileSync(path, bytes);
       written += bytes.length;
