@@ -16,7 +16,7 @@ export const imageLimits = {
   maxLayers: 512,
   /** LIMIT_ENTRIES, a layer: each entry is an inode, and 200 bytes of the worker's memory besides its names. */
   maxEntriesPerLayer: 500_000,
-  /** LIMIT_BYTES, a layer: paths and link targets are held in the worker's memory, several times over. */
+  /** LIMIT_BYTES, a layer: paths and link targets, as the changeset has them, are held in the worker's memory, several times over. */
   maxNameBytesPerLayer: 64 * MiB,
   /** LIMIT_ENTRIES, an image: inodes of one root. */
   maxEntriesPerImage: 2_000_000,
@@ -125,6 +125,8 @@ export const MAX_REDIRECTS = 5;
 
 /** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
 export const QUICK_LAYER_BYTES = 8 * MiB;
+/** LIMIT_BYTES, a layer: names at the image root stand in layer.json, and so in the daemon's own memory. */
+export const MAX_TOP_LEVEL_BYTES = 8 * MiB;
 /** Names at the image root that a running unpack tells, each a message to the main thread; the plan sees all of them. */
 export const MAX_TOP_LEVEL_TOLD = 4096;
 /** A zstd window or an xz dictionary beyond this is kept by one task at a time: each worker's memory is bounded, this comes on top once. */

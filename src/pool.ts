@@ -119,7 +119,7 @@ export class Pool {
     let seen = "";
     let still = 0;
     const timer = setInterval(() => {
-      const now = `${progress.bytesRead} ${progress.bytesWritten} ${progress.entries}`;
+      const now = `${progress.bytesRead} ${progress.bytesWritten} ${progress.entries} ${progress.steps}`;
       still = now === seen && progress.activity === "working" ? still + 1 : 0;
       seen = now;
       if (still >= STALL_CHECKS) stalled.abort();

@@ -68,6 +68,8 @@ export interface LayerDocument {
   };
   /** Symlinks whose target is absolute or climbs above the root: stored as they are, never followed. */
   readonly escapingSymlinks: number;
+  /** Hard links that are another inode: the file system had no more of them for one. */
+  readonly splitLinks: number;
   readonly decoder: string;
   /** SHA-256 of the changeset file. */
   readonly changesetSha256: string;
@@ -160,12 +162,12 @@ const traced = (error: StrataError): unknown => (error.cause instanceof Error ? 
 export type Activity = "queued" | "working" | "waiting";
 const activities: readonly Activity[] = ["queued", "working", "waiting"];
 
-/** What a worker tells while it works: what it is doing, and three counters that only rise. */
+/** What a worker tells while it works: what it is doing, and counters that only rise. */
 export class TaskProgress {
   readonly shared: SharedArrayBuffer;
   readonly #cells: Float64Array;
 
-  constructor(shared = new SharedArrayBuffer(4 * Float64Array.BYTES_PER_ELEMENT)) {
+  constructor(shared = new SharedArrayBuffer(5 * Float64Array.BYTES_PER_ELEMENT)) {
     this.shared = shared;
     this.#cells = new Float64Array(shared);
   }
@@ -192,6 +194,14 @@ export class TaskProgress {
   set entries(entries: number) {
     this.#cells[2] = entries;
   }
+  /** Whatever else is done: only that it rises means something. */
+  get steps(): number {
+    return this.#cells[4] ?? 0;
+  }
+  set steps(steps: number) {
+    this.#cells[4] = steps;
+  }
+
   get activity(): Activity {
     return activities[this.#cells[3] ?? 0] ?? "queued";
   }

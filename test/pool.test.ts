@@ -189,7 +189,7 @@ suite("pool", () => {
 
   test("an unpack whose tree outgrows the heap is WORKER_CRASHED, and its thread unpacks the next", async () => {
     const small = new Pool({ threads: 1, stallTimeoutMs: 60_000, heapMb: 24, log });
-    const names = Array.from({ length: 25_000 }, (_, i) => file(`${"n".repeat(90)}${i}/${"m".repeat(50)}/a`));
+    const names = Array.from({ length: 60_000 }, (_, i) => file(`${"n".repeat(90)}${i}/${"m".repeat(50)}/a`));
     await assert.rejects(small.run("unpack", unpackTask(tar(...names))), (error) => {
       code("WORKER_CRASHED")(error);
       return (error as StrataError).retryable;

@@ -6,12 +6,12 @@ import { StrataError } from "../src/errors.js";
 import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
 import { planRoot } from "../src/overlap/plan-root.js";
 import { type ConflictsResult, type ConflictsTask, type Outcome, outcomeOf } from "../src/tasks.js";
-import { readChangeset } from "./changeset-file.js";
+import { withChangeset } from "./changeset-file.js";
 
 export default (task: ConflictsTask): Promise<Outcome<ConflictsResult>> =>
   outcomeOf("Cannot plan the root", () => {
     const result = planRoot(
-      task.changesets.map((changeset) => [...readChangeset(changeset).part(0, 1)]),
+      task.changesets.map((file) => withChangeset(file, (changeset) => [...changeset.part(0, 1)])),
       task.policy,
     );
     if (result.ok)

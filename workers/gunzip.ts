@@ -8,6 +8,8 @@ import type { ImageLimits } from "../src/limits.js";
 import type { ByteInput } from "./byte-input.js";
 
 const FIXED_HEADER_BYTES = 10;
+/** With the only method that there is: deflate. */
+const MAGIC = Buffer.from([0x1f, 0x8b, 8]);
 const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
 
@@ -48,14 +50,14 @@ async function skipHeader(input: ByteInput, limits: ImageLimits): Promise<void> 
 
 /** The length of the member's header at the start of `head`; undefined where `head` ends before it does. */
 function headerLength(head: Buffer, limits: ImageLimits): number | undefined {
-  if (head.length < FIXED_HEADER_BYTES) return undefined;
-  const flags = head[3] as number;
-  if (head[0] !== 0x1f || head[1] !== 0x8b || head[2] !== 8 || (flags & FLAG.reserved) !== 0) {
+  const flags = head[3] ?? 0;
+  if (!MAGIC.subarray(0, head.length).equals(head.subarray(0, MAGIC.length)) || (flags & FLAG.reserved) !== 0) {
     throw new StrataError(
       "CODEC_HEADER",
       "Cannot inflate the layer: a gzip header with an unknown method or reserved flags",
     );
   }
+  if (head.length < FIXED_HEADER_BYTES) return undefined;
   let end = FIXED_HEADER_BYTES;
   if (flags & FLAG.extra) {
     if (head.length < end + 2) return undefined;

@@ -3,8 +3,8 @@
  * disk (hostile-inputs.md). At the end it is the layer's changeset, depth first.
  */
 import { StrataError } from "../src/errors.js";
-import type { ImageLimits } from "../src/limits.js";
-import type { Entry } from "../src/overlap/changeset.js";
+import { type ImageLimits, MAX_TOP_LEVEL_BYTES } from "../src/limits.js";
+import { type Entry, escapeField } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import type { TopLevelName } from "../src/tasks.js";
 
@@ -13,8 +13,10 @@ export interface DirectoryNode {
   readonly path: string;
   /** Undefined while it is only implied by what stands below it. */
   attributes: { readonly mode: number; readonly mtime: number } | undefined;
-  readonly children: Node[];
-  readonly depth: number;
+  /** What it holds, each leading to the next: half a million directories of one entry each pay for no lists. */
+  first: Node | undefined;
+  last: Node | undefined;
+  next: Node | undefined;
 }
 
 /** A file, symlink or hard link; the hash of a file's content comes when it is written. */
@@ -22,16 +24,18 @@ export interface LeafNode {
   readonly kind: "leaf";
   readonly path: string;
   entry: Entry;
+  next: Node | undefined;
 }
 
 export type Node = DirectoryNode | LeafNode;
 
 export class LayerIndex {
-  readonly root: DirectoryNode = { kind: "dir", path: "", attributes: undefined, children: [], depth: 0 };
+  readonly root: DirectoryNode = directoryNode("", undefined);
   readonly #nodes = new Map<string, Node>();
   readonly #marks = new Map<string, Entry>();
   readonly #limits: ImageLimits;
   #nameBytes = 0;
+  #topLevelBytes = 0;
   #tellTopLevel: (name: TopLevelName) => void = () => undefined;
   #lastParent: DirectoryNode = this.root;
 
@@ -108,7 +112,7 @@ export class LayerIndex {
 
   addLeaf(path: string, parent: DirectoryNode, entry: Entry): LeafNode {
     if (this.#nodes.has(path)) refuse("DUPLICATE_PATH", path, "the archive has this path already");
-    const leaf: LeafNode = { kind: "leaf", path, entry };
+    const leaf: LeafNode = { kind: "leaf", path, entry, next: undefined };
     this.#add(leaf, parent);
     return leaf;
   }
@@ -132,7 +136,9 @@ export class LayerIndex {
 
   /** What stands at the image root: all that policy c looks at. */
   topLevel(): TopLevelName[] {
-    return this.root.children.map(topLevelName);
+    const names: TopLevelName[] = [];
+    for (let node = this.root.first; node !== undefined; node = node.next) names.push(topLevelName(node));
+    return names;
   }
 
   /** The layer's entries, depth first in the archive's order, then its whiteouts. */
@@ -147,26 +153,35 @@ export class LayerIndex {
 
   /** All nodes but the root, a directory before what it holds. Without recursion: depth is the archive's choice. */
   *nodes(): Generator<Node> {
-    const stack: Node[] = [...this.root.children].reverse();
-    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    const resume: Node[] = [];
+    for (let node = this.root.first; node !== undefined; ) {
       yield node;
-      if (node.kind === "dir")
-        for (let i = node.children.length - 1; i >= 0; i -= 1) stack.push(node.children[i] as Node);
+      if (node.next !== undefined) resume.push(node.next);
+      node = (node.kind === "dir" ? node.first : undefined) ?? resume.pop();
     }
   }
 
   #addDirectory(path: string, parent: DirectoryNode, attributes: DirectoryNode["attributes"]): DirectoryNode {
-    const directory: DirectoryNode = { kind: "dir", path, attributes, children: [], depth: parent.depth + 1 };
+    const directory = directoryNode(path, attributes);
     this.#add(directory, parent);
     return directory;
   }
 
   #add(node: Node, parent: DirectoryNode): void {
     this.#nodes.set(node.path, node);
-    parent.children.push(node);
-    if (parent === this.root) this.#tellTopLevel(topLevelName(node));
+    if (parent.last === undefined) parent.first = node;
+    else parent.last.next = node;
+    parent.last = node;
+    if (parent === this.root) this.#addTopLevel(node);
     const target = node.kind === "leaf" && "target" in node.entry ? node.entry.target : "";
     this.#refuseTooMany(node.path, target);
+  }
+
+  #addTopLevel(node: Node): void {
+    this.#topLevelBytes += node.path.length;
+    if (this.#topLevelBytes > MAX_TOP_LEVEL_BYTES)
+      refuse("LIMIT_BYTES", node.path, `the names at the image root have more than ${MAX_TOP_LEVEL_BYTES} bytes`);
+    this.#tellTopLevel(topLevelName(node));
   }
 
   #refuseTooMany(path: string, target = ""): void {
@@ -174,12 +189,21 @@ export class LayerIndex {
     if (this.#nodes.size + this.#marks.size > maxEntriesPerLayer) {
       refuse("LIMIT_ENTRIES", path, `the layer has more than ${maxEntriesPerLayer} entries`);
     }
-    this.#nameBytes += path.length + target.length;
+    this.#nameBytes += escapeField(path).length + escapeField(target).length;
     if (this.#nameBytes > maxNameBytesPerLayer) {
       refuse("LIMIT_BYTES", path, `the layer's names have more than ${maxNameBytesPerLayer} bytes`);
     }
   }
 }
+
+const directoryNode = (path: string, attributes: DirectoryNode["attributes"]): DirectoryNode => ({
+  kind: "dir",
+  path,
+  attributes,
+  first: undefined,
+  last: undefined,
+  next: undefined,
+});
 
 const topLevelName = (node: Node): TopLevelName => [node.path, node.kind === "dir" ? "dir" : node.entry.type];
 

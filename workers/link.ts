@@ -5,19 +5,7 @@
  * directories that it starts in, so that parts may be linked side by side, and leaves the attributes of those that reach
  * beyond it to `settle`. A file that cannot get another link is copied, and counted with the errno that made it so.
  */
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  futimesSync,
-  linkSync,
-  lutimesSync,
-  mkdirSync,
-  openSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-} from "node:fs";
+import { closeSync, futimesSync, linkSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import {
@@ -28,7 +16,8 @@ import {
   outcomeOf,
   TaskProgress,
 } from "../src/tasks.js";
-import { readChangeset, type StoredChangeset } from "./changeset-file.js";
+import { type StoredChangeset, withChangeset } from "./changeset-file.js";
+import { copyInode } from "./copy-inode.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 
@@ -41,7 +30,7 @@ export default (task: LinkTask): Promise<Outcome<LinkResult>> => outcomeOf("Cann
 function link(task: LinkTask): LinkResult {
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
-  return new Linker(task).link(progress);
+  return withChangeset(task.layer.changeset, (changeset) => new Linker(task, changeset).link(progress));
 }
 
 class Linker {
@@ -59,10 +48,10 @@ class Linker {
   #copied = 0;
   #because: string | undefined;
 
-  constructor({ layer, part, tree }: LinkTask) {
+  constructor({ layer, part, tree }: LinkTask, changeset: StoredChangeset) {
     this.#from = `${fromHere(layer.tree)}/`;
     this.#to = `${fromHere(tree)}/`;
-    this.#changeset = readChangeset(layer.changeset);
+    this.#changeset = changeset;
     this.#part = part;
     const next = this.#changeset.following(part.index, part.of);
     this.#shared = new Set(next === undefined ? [] : ancestors(next.path));
@@ -139,9 +128,7 @@ class Linker {
       linkSync(from, to);
     } catch (error) {
       if (systemErrorCode(error) !== "EMLINK") throw error;
-      copyFileSync(from, to, constants.COPYFILE_EXCL);
-      const { mtime } = statSync(from);
-      utimesSync(to, mtime, mtime);
+      copyInode(from, to);
       this.#copied += 1;
       this.#because ??= "EMLINK";
     }

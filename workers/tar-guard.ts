@@ -177,7 +177,8 @@ export class TarGuard {
         return;
       case "g": {
         const { path, linkpath, size: paxSize, sparse } = parsePax(body, (code, fact) => this.#refuse(code, fact));
-        if (sparse || path !== undefined || linkpath !== undefined || paxSize !== undefined) {
+        if (sparse) this.#refuse("TAR_SPARSE", "a global header for sparse files");
+        if (path !== undefined || linkpath !== undefined || paxSize !== undefined) {
           this.#refuse("TAR_PAX", "a global header that names a path, a link or a size");
         }
         this.#extensionBlocks = [];
@@ -275,8 +276,9 @@ export class TarGuard {
     if (header.oddPrefix) this.#refuse("TAR_AMBIGUOUS", "a prefix that not every reader sees", name);
     // Python takes the slash of an old header for a directory even where a long name stands for it.
     const oldDirectory = header.typeflag === "\0" && header.name.endsWith("/");
-    if (type === "file" && (name.endsWith("/") || oldDirectory))
-      this.#refuse("TAR_AMBIGUOUS", "a file whose name ends in a slash", name);
+    const isRoot = /^[./]+$/.test(name); // the tree writer says what is wrong with that
+    if (type !== "dir" && !isRoot && (name.endsWith("/") || oldDirectory))
+      this.#refuse("TAR_AMBIGUOUS", `a ${type} whose name ends in a slash`, name);
     if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`, name);
   }
 

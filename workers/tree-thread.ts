@@ -46,13 +46,17 @@ async function build({ staging: path, limits, progress, topLevel }: TreeTask, fe
     mkdirSync(inDirectory(staging, "tree"), 0o755);
     const tree = openDirectory(inDirectory(staging, "tree"));
     try {
-      const writer = new TreeWriter(tree, limits, behind);
+      const told = new TaskProgress(progress);
+      const tick = (): void => {
+        told.steps += 1;
+      };
+      const writer = new TreeWriter(tree, { limits, behind, tick });
       writer.index.onTopLevel(teller(topLevel));
-      if (!(await write(feed, writer, { limits, progress: new TaskProgress(progress) }))) return undefined;
+      if (!(await write(feed, writer, { limits, progress: told }))) return undefined;
       return {
         ...writer.counts,
         topLevel: writer.index.topLevel(),
-        changesetSha256: writeChangeset(inDirectory(staging, "changeset"), writer.index.changeset()),
+        changesetSha256: writeChangeset(inDirectory(staging, "changeset"), writer.index.changeset(), tick),
       };
     } finally {
       closeSync(tree);
@@ -101,12 +105,13 @@ async function write(
 }
 
 /** Returns the file's SHA-256 (hex). */
-function writeChangeset(path: string | Buffer, changeset: Iterable<Entry>): string {
+function writeChangeset(path: string | Buffer, changeset: Iterable<Entry>, tick: () => void): string {
   const sha256 = createHash("sha256");
   function* pieces(): Generator<Buffer> {
     for (const text of encodeChangeset(changeset)) {
       const piece = Buffer.from(text, "latin1");
       sha256.update(piece);
+      tick();
       yield piece;
     }
   }

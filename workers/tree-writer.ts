@@ -17,10 +17,11 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { StrataError } from "../src/errors.js";
+import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
+import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
@@ -56,6 +57,8 @@ export interface TreeCounts {
   whiteouts: number;
   unresolved: number;
   escapingSymlinks: number;
+  /** Files that became another inode, since the file system had no more links for one. */
+  splitLinks: number;
   readonly dropped: { setid: number; ownership: number; xattrs: number; aufs: number };
 }
 
@@ -68,6 +71,7 @@ export class TreeWriter implements TarSink {
     whiteouts: 0,
     unresolved: 0,
     escapingSymlinks: 0,
+    splitLinks: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
   };
   readonly #limits: ImageLimits;
@@ -78,18 +82,25 @@ export class TreeWriter implements TarSink {
   #file: OpenFile | undefined;
   /** Made last: what they link to may still be on its way to the disk. */
   readonly #links: { readonly path: string; readonly target: string }[] = [];
+  /** Files that have no link left, and their last copy. */
+  readonly #fullTargets = new Map<string, string>();
+  readonly #tick: () => void;
   /** Hard links to names that have not come yet: refused if they still come, data if they never do. */
   readonly #unresolved: { readonly link: Entry & { type: "unresolved" }; readonly from: TarEntry }[] = [];
 
   /**
    * `tree` is the descriptor of an empty directory of the caller's, in staging; the caller closes it after `finish` or `abandon`.
-   * `behind` is the thread's, and is left empty.
+   * `behind` is the thread's, and is left empty; `tick` is called for whatever takes time when the archive is read.
    */
-  constructor(tree: number, limits: ImageLimits, behind: WriteBehind) {
+  constructor(
+    tree: number,
+    { limits, behind, tick }: { readonly limits: ImageLimits; readonly behind: WriteBehind; readonly tick: () => void },
+  ) {
     this.#directories = new OpenDirectories(tree);
     this.#targets = new OpenDirectories(tree);
     this.#limits = limits;
     this.#behind = behind;
+    this.#tick = tick;
     behind.open(tree);
     this.index = new LayerIndex(limits);
   }
@@ -131,18 +142,36 @@ export class TreeWriter implements TarSink {
     for (const { link, from } of this.#unresolved) naming(from, () => this.#refuseResolved(link));
     this.index.refuseMisplacedMarks();
     this.#behind.flush();
-    for (const { path, target } of this.#links) linkSync(this.#targets.at(target), this.#directories.at(path));
+    for (const link of this.#links) {
+      this.#tick();
+      this.#link(link);
+    }
     this.counts.unresolved = this.#unresolved.length;
     this.counts.entries = this.index.size;
     const directories: DirectoryNode[] = [];
     for (const node of this.index.nodes()) if (node.kind === "dir") directories.push(node);
     for (const { path, attributes } of directories.reverse()) {
+      this.#tick();
       const { mode, mtime } = attributes ?? { mode: IMPLIED_MODE, mtime: 0 };
       const directory = this.#directories.descriptorOf(path);
       if (mode !== IMPLIED_MODE) fchmodSync(directory, storedDirectoryMode(mode));
       futimesSync(directory, mtime, mtime);
     }
     this.#closeDirectories();
+  }
+
+  /** A file that has all the links that the file system gives one goes on as a copy, which the next links are to. */
+  #link({ path, target }: { readonly path: string; readonly target: string }): void {
+    const from = this.#targets.at(this.#fullTargets.get(target) ?? target);
+    const to = this.#directories.at(path);
+    try {
+      linkSync(from, to);
+    } catch (error) {
+      if (systemErrorCode(error) !== "EMLINK") throw error;
+      copyInode(from, to);
+      this.#fullTargets.set(target, path);
+      this.counts.splitLinks += 1;
+    }
   }
 
   /** After a refusal: nothing of an archive stays open. */

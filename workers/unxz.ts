@@ -30,9 +30,10 @@ export async function* unxz(input: ByteInput, windows: Windows): AsyncGenerator<
 export const hasXzMagic = (head: Buffer): boolean => head.subarray(0, MAGIC.length).equals(MAGIC);
 
 async function* stream(input: ByteInput, decoder: BlockDecoder): AsyncGenerator<Buffer> {
+  const magic = await input.peek(MAGIC.length);
+  if (!magic.equals(MAGIC.subarray(0, magic.length))) throw badHeader("a stream that is no xz");
   const header = await need(input, STREAM_HEADER_BYTES);
   const flags = header.subarray(6, 8);
-  if (!hasXzMagic(header)) throw badHeader("a stream that is no xz");
   if (crc32(flags) !== header.readUInt32LE(8)) throw corrupt("the checksum of a stream's header");
   const type = flags[1] as number;
   if (flags[0] !== 0 || type > 15) throw badHeader("unknown flags of a stream");

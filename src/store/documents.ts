@@ -29,6 +29,7 @@ export const layerSchema = z.looseObject({
   unresolved: count,
   dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),
   escapingSymlinks: count,
+  splitLinks: count.default(0),
   decoder: z.string(),
   changesetSha256: z.string(),
   createdAt: z.string(),

@@ -121,6 +121,8 @@ const paths: Row[] = [
   no("a symlink with an empty target", "BAD_NAME", tar(symlink("l", ""))),
   no("a hard link with an empty target", "BAD_NAME", tar(hardlink("l", ""))),
   no("`dir/` with the type of a file", "TAR_AMBIGUOUS", tar(file("dir/", "body"))),
+  no("a symlink whose name ends in a slash", "TAR_AMBIGUOUS", tar(symlink("l/", "t"))),
+  no("a hard link whose name ends in a slash", "TAR_AMBIGUOUS", tar(A, hardlink("h/", "a"))),
   no("`dir/` with the old type of a file", "TAR_AMBIGUOUS", tar(file("dir/", "body", { type: "\0" }))),
   no("a NUL inside a PAX path", "BAD_NAME", tar(pax({ path: "a\0b" }), A)),
   yes(
@@ -292,6 +294,7 @@ const links: Row[] = [
     no(`a PAX global header with ${key}`, "TAR_PAX", tar(pax({ [key]: "1" }, { type: "g" }), A)),
   ),
   yes("a PAX global header with a comment", aTree, tar(pax({ comment: "0123" }, { type: "g" }), A)),
+  no("a PAX global header for sparse files", "TAR_SPARSE", tar(pax({ "GNU.sparse.size": "9" }, { type: "g" }), A)),
   no("GNU sparse, old", "TAR_SPARSE", tar(file("a", "", { type: "S", magic: GNU_MAGIC }))),
   ...[
     { "GNU.sparse.size": "9", "GNU.sparse.numblocks": "0" },
@@ -596,6 +599,7 @@ const codecs: Row[] = [
   no("an empty gzip blob", "CODEC_TRUNCATED", Buffer.alloc(0), gzip),
   no("a header of 5 bytes", "CODEC_TRUNCATED", Z.subarray(0, 5), gzip),
   no("a second member cut in its header", "CODEC_TRUNCATED", Buffer.concat([Z, Z.subarray(0, 7)]), gzip),
+  no("five bytes that are no gzip", "CODEC_HEADER", Buffer.from("hello"), gzip),
   no("reserved flags", "CODEC_HEADER", changed(Z, 3, 0x20), gzip),
   no("method 7", "CODEC_HEADER", changed(Z, 2, 0x0f), gzip),
   no("a name of 200 kB without end", "CODEC_HEADER", Buffer.concat([gzipHeader(8), Buffer.alloc(200_000, 0x61)]), gzip),

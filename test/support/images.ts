@@ -7,8 +7,9 @@ import { createCipheriv } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { gunzipSync } from "node:zlib";
 import { pack } from "tar-stream";
-import { json, type TestImage } from "./registry.js";
+import { buildImage, json, sha256, type TestImage } from "./registry.js";
 
 export interface TarFile {
   readonly name: string;
@@ -51,6 +52,19 @@ export async function bulkyTar(top: string, files: number, bytes: number): Promi
   const entries: TarFile[] = [{ name: `${top}/`, type: "directory" }];
   for (let i = 0; i < files; i += 1) entries.push({ name: `${top}/file-${i}`, content: noise(bytes) });
   return tarOf(entries);
+}
+
+/** An image of one layer that is this blob; its diffID is that of what gzip makes of it, and of nothing for other codecs. */
+export function layerImage(blob: Buffer, codec: "gzip" | "zstd"): TestImage {
+  const descriptor = {
+    mediaType: `application/vnd.oci.image.layer.v1.tar+${codec}`,
+    digest: sha256(blob),
+    size: blob.length,
+  };
+  const diffId = sha256(codec === "gzip" ? gunzipSync(blob) : Buffer.alloc(0));
+  const config = { rootfs: { type: "layers", diff_ids: [diffId] } };
+  const image = buildImage([], { config, manifest: { layers: [descriptor] } });
+  return { ...image, blobs: new Map([...image.blobs, [descriptor.digest, blob]]) };
 }
 
 /** An OCI image layout with each image under its tag. */
