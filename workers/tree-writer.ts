@@ -13,7 +13,7 @@ import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
-import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
+import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
 import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-guard.js";
 import { parsePath } from "./tar-path.js";
@@ -258,24 +258,14 @@ export class TreeWriter implements TarSink {
     if (entry.type !== "file" && entry.type !== "hardlink")
       refuse("ENTRY_TYPE", path, `a whiteout that is a ${entry.type}`);
     const above = path.slice(0, -base.length);
-    if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
-    else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
+    const from = { index: entry.index, name: entry.name };
+    if (base === OPAQUE) this.index.addMark({ entry: { type: "opaque", path: above.slice(0, -1) }, from });
+    else this.index.addMark({ entry: { type: "whiteout", path: above + base.slice(WHITEOUT.length) }, from });
     this.counts.whiteouts += 1;
   }
 
   #diskPath(path: string): string | Buffer {
     return diskPath(this.#tree, path);
-  }
-}
-
-/** A refusal on the way says which entry it is about. */
-function naming(entry: TarEntry, action: () => void): void {
-  try {
-    action();
-  } catch (thrown) {
-    throw thrown instanceof StrataError
-      ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
-      : thrown;
   }
 }
 
