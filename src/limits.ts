@@ -125,6 +125,8 @@ export const MAX_REDIRECTS = 5;
 
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
+/** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */
+export const CANCEL_GRACE_MS = 2 * SECOND;
 /** A daemon that a CLI started ends after this long without sessions and jobs. */
 export const IDLE_EXIT_MS = 10 * MINUTE;
 /** SIGTERM waits this long for running jobs (systemd kills after 90 s). */

@@ -35,9 +35,10 @@ export class BlobReader {
     return this.#read;
   }
 
-  /** The next bytes; undefined at the blob's end. The buffer is the caller's. SIZE_MISMATCH where the file ends early. */
+  /** The next bytes; undefined at the blob's end. The buffer is the caller's. SIZE_MISMATCH where the file ends early; CANCELLED. */
   async next(): Promise<Buffer | undefined> {
     const { offset, length } = this.#blob;
+    this.#progress.throwIfCancelled();
     if (this.#read >= length) return undefined;
     const available = this.#growth === undefined ? length : Math.min(length, await this.#grown(this.#growth));
     const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, available - this.#read));
@@ -56,8 +57,9 @@ export class BlobReader {
 
   async #grown(growth: GrowthReader): Promise<number> {
     this.#progress.activity = "waiting";
-    await growth.beyond(this.#read);
+    await growth.beyond(this.#read, () => !this.#progress.isCancelled);
     this.#progress.activity = "working";
+    this.#progress.throwIfCancelled();
     if (growth.bytes > this.#read) return growth.bytes;
     const how = growth.state === "failed" ? "its download failed" : "its download ended";
     throw new StrataError(

@@ -65,12 +65,14 @@ async function buildTree(
   const algorithm = algorithmOf(expected.diffId);
   const tarHash = createHash(algorithm);
   let tarBytes = 0;
+  const told = new TaskProgress(progress);
   let decoder = "";
   let failure: unknown;
   try {
     const inflated = await inflate(codec, () => reader.next(), limits);
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
+      told.throwIfCancelled();
       const given = builder.feed.write(chunk);
       tarHash.update(chunk);
       tarBytes += chunk.length;
@@ -96,7 +98,7 @@ async function buildTree(
  * is read, and a mismatch outranks what the damage looked like. The same bytes so give the same code.
  */
 async function blameTheBlob(thrown: unknown, reader: BlobReader, expected: Digest | undefined): Promise<unknown> {
-  if (!(thrown instanceof StrataError) || expected === undefined || thrown.code === "SIZE_MISMATCH") return thrown;
+  if (!(thrown instanceof StrataError) || expected === undefined || isFinal.has(thrown.code)) return thrown;
   try {
     while ((await reader.next()) !== undefined);
     blobDigest(reader, expected);
@@ -105,6 +107,9 @@ async function blameTheBlob(thrown: unknown, reader: BlobReader, expected: Diges
     return blame;
   }
 }
+
+/** The blob is not there to be blamed, or nobody wants to know. */
+const isFinal: ReadonlySet<string> = new Set(["SIZE_MISMATCH", "CANCELLED"]);
 
 const algorithmOf = (expected: Digest | DiffId | undefined): string =>
   expected === undefined ? "sha256" : digestAlgorithm(expected);
