@@ -53,6 +53,9 @@ export const MAX_DOCUMENT_BYTES = 4 * MiB;
 export const MAX_INDEX_DEPTH = 4;
 /** MANIFEST_INVALID: nesting of a JSON document; image-spec's deepest is 5. */
 export const MAX_JSON_DEPTH = 64;
+/** MANIFEST_INVALID: keys of one object, objects and lists of one document; beyond them 4 MiB would hold the main thread for a second. */
+export const MAX_JSON_KEYS = 10_000;
+export const MAX_JSON_CONTAINERS = 250_000;
 /** ARCHIVE_LAYOUT: members of an outer archive; 512 layers and their documents are far below. */
 export const MAX_ARCHIVE_MEMBERS = 10_000;
 

@@ -12,6 +12,7 @@ import { type Descriptor, parseConfig } from "../oci/documents.js";
 import { parseJson } from "../oci/json.js";
 import { layerCodec, layerMediaType, OCI_CONFIG, OCI_MANIFEST } from "../oci/media-types.js";
 import { type ArchiveReference, formatReference, parseDockerTag } from "../oci/reference.js";
+import { list, shape, texts } from "../oci/shapes.js";
 import { printable } from "../printable.js";
 import { refusal } from "./archive-members.js";
 import { checkedDocument } from "./checked-document.js";
@@ -53,14 +54,8 @@ interface Image {
   readonly layers: ReadonlyMap<Digest, Place>;
 }
 
-const ManifestFile = z.array(
-  z.looseObject({
-    Config: z.string(),
-    RepoTags: z.array(z.string()).nullish(),
-    Layers: z.array(z.string()).nullish(),
-  }),
-);
-type Entry = z.infer<typeof ManifestFile>[number];
+const EntrySchema = shape({ Config: z.string(), RepoTags: texts.nullish(), Layers: texts.nullish() });
+type Entry = z.infer<typeof EntrySchema>;
 
 /** Tags named in one message. */
 const MAX_LISTED = 20;
@@ -97,8 +92,11 @@ async function openImage(reference: ArchiveReference, files: Files): Promise<Ima
 async function entriesOf(files: Files): Promise<readonly Entry[]> {
   const bytes = await files.read("manifest.json");
   if (bytes === undefined) throw refusal("it has no manifest.json, so it is not what docker save or podman save write");
-  const parsed = ManifestFile.safeParse(parseJson(bytes, "manifest.json"));
-  if (parsed.success) return parsed.data;
+  const entries = list.safeParse(parseJson(bytes, "manifest.json"));
+  return (entries.data ?? refuseListing()).map((entry) => EntrySchema.safeParse(entry).data ?? refuseListing());
+}
+
+function refuseListing(): never {
   throw refusal("its manifest.json is not a list of Config, RepoTags and Layers");
 }
 
