@@ -11,7 +11,7 @@ import { printable } from "../printable.js";
 import { type DiffId, type Digest, parseDiffId, parseDigest } from "./digest.js";
 import { parseJson } from "./json.js";
 import { isImageConfig, layerCodec, unsupported } from "./media-types.js";
-import type { Platform } from "./platform.js";
+import { formatPlatform, isPlainPlatform, type Platform } from "./platform.js";
 import { list, object, shape, textMap, texts } from "./shapes.js";
 
 export interface Descriptor {
@@ -39,6 +39,7 @@ export interface ImageManifest {
 }
 
 export interface ImageConfig {
+  /** Of the form that parsePlatform reads, or without an os or an architecture. */
   readonly platform: Platform;
   readonly diffIds: readonly DiffId[];
 }
@@ -96,8 +97,13 @@ export function parseConfig(bytes: Uint8Array): ImageConfig {
       `Cannot read ${what}: rootfs.type is ${printable(JSON.stringify(rootfs.type) ?? "missing")}, not "layers"`,
     );
   }
+  const platform = platformOf({ os, architecture, variant });
+  if (os !== "" && architecture !== "" && !isPlainPlatform(platform)) {
+    const fact = `its platform is '${printable(formatPlatform(platform), 64)}'`;
+    throw new StrataError("MANIFEST_INVALID", `Cannot read ${what}: ${fact}`);
+  }
   return {
-    platform: platformOf({ os, architecture, variant }),
+    platform,
     diffIds: (rootfs.diff_ids ?? []).map(parseDiffId),
   };
 }

@@ -90,6 +90,9 @@ test("a config gives platform and diffIDs, or says what is wrong", () => {
   assert.throws(() => parseConfig(bytes({ ...good, rootfs: { diff_ids: [] } })), { code: "ROOTFS_TYPE" });
   const flood = { type: "layers", diff_ids: Array(1_000_000).fill(0) };
   assert.throws(() => parseConfig(bytes({ ...good, rootfs: flood })), { code: "MANIFEST_INVALID" });
+  for (const odd of [{ variant: "\x1b[2J" }, { architecture: "a/../b" }, { os: "li nux" }]) {
+    assert.throws(() => parseConfig(bytes({ ...good, ...odd })), { code: "MANIFEST_INVALID" });
+  }
   const short = { type: "layers", diff_ids: ["sha256:1"] };
   assert.throws(() => parseConfig(bytes({ ...good, rootfs: short })), { code: "DIGEST_FORMAT" });
   assert.throws(() => parseConfig(bytes({})), { code: "MANIFEST_INVALID" });
