@@ -109,6 +109,11 @@ export class LayerInstaller {
     const both = new AbortController();
     const bothSignal = AbortSignal.any([signal, both.signal]);
     const blob = await source.blob(descriptor, paths.blob, bothSignal);
+    if (descriptor.size > this.#limits.maxLayerBytes) {
+      both.abort();
+      await blob.done.catch(() => undefined);
+      throw tooLarge(descriptor.size, this.#limits.maxLayerBytes);
+    }
     this.counters.blobsRead += 1;
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
@@ -161,6 +166,11 @@ function withoutPromise({ path, offset, length, growth }: Blob): {
   growth?: SharedArrayBuffer;
 } {
   return growth === undefined ? { path, offset, length } : { path, offset, length, growth };
+}
+
+/** What is larger than any layer may be unpacked is not worth its download, and a size is only what a manifest says. */
+function tooLarge(size: number, limit: number): StrataError {
+  return new StrataError("LIMIT_BYTES", `Cannot fetch the layer: its blob has ${size} bytes, over ${limit}`);
 }
 
 /** A worker only sees that the blob ended; the download knows why. */
