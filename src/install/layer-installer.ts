@@ -60,11 +60,11 @@ export class LayerInstaller {
     const { digest } = layer.descriptor;
     for (;;) {
       if (this.#store.layers.get(layer.diffId) !== undefined && (await this.#store.layers.exists(layer.diffId))) {
-        this.#store.layers.used(layer.diffId, digest);
+        this.#store.layers.used(layer.diffId);
         progress({ state: "stored", reused: true });
         return layer.diffId;
       }
-      const key = `${digest} ${layer.diffId}`;
+      const key = keyOf(layer);
       const other = this.#running.get(key);
       if (other !== undefined) progress({ state: "unpacking", reused: true, task: other.task });
       try {
@@ -157,6 +157,11 @@ export class LayerInstaller {
       this.#growing -= 1;
     }
   }
+}
+
+/** Two that differ in anything are told apart: what one descriptor says wrongly must not become another's failure, or its success. */
+function keyOf({ descriptor: { digest, size, mediaType }, diffId }: LayerDescriptor): string {
+  return [digest, size, layerCodec(mediaType), diffId].join(" ");
 }
 
 function withoutPromise({ path, offset, length, growth }: Blob): {
