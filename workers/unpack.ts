@@ -33,10 +33,11 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const { expected } = task;
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
-  const reader = new BlobReader(task.blob, algorithmOf(expected.digest), progress);
+  const promise = promiseOf(task);
+  const reader = new BlobReader(task.blob, algorithmOf(promise?.digest), progress);
   try {
-    const { tree, tar } = await buildTree(task, reader);
-    const digest = blobDigest(reader, expected.digest);
+    const { tree, tar } = await buildTree(task, reader, promise);
+    const digest = blobDigest(reader, promise);
     if (expected.diffId !== undefined && expected.diffId !== tar.diffId) {
       throw new StrataError(
         "DIFF_ID_MISMATCH",
@@ -51,6 +52,18 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   }
 }
 
+/** What the bytes of the blob are known to hash to, and what it is called where they do not. */
+interface Promised {
+  readonly digest: Digest | DiffId;
+  readonly code: "DIGEST_MISMATCH" | "DIFF_ID_MISMATCH";
+}
+
+/** A plain tar that only its config names is its diffID's: then that is what damage breaks. */
+function promiseOf({ codec, expected: { digest, diffId } }: UnpackTask): Promised | undefined {
+  if (digest !== undefined) return { digest, code: "DIGEST_MISMATCH" };
+  return codec === "none" && diffId !== undefined ? { digest: diffId, code: "DIFF_ID_MISMATCH" } : undefined;
+}
+
 interface Tar {
   readonly diffId: DiffId;
   readonly tarBytes: number;
@@ -60,6 +73,7 @@ interface Tar {
 async function buildTree(
   { staging, limits, progress, codec, expected }: UnpackTask,
   reader: BlobReader,
+  promise: Promised | undefined,
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
   const building = builder.build({ staging, limits, progress });
   const algorithm = algorithmOf(expected.diffId);
@@ -85,8 +99,8 @@ async function buildTree(
   }
   const built = await building;
   // What the tree was refused for lies before whatever ended the codec: it is the first thing wrong with the blob.
-  if (!built.ok) throw await blameTheBlob(StrataError.fromWire(built.error), reader, expected.digest);
-  if (built.value === undefined) throw await blameTheBlob(failure, reader, expected.digest);
+  if (!built.ok) throw await blameTheBlob(StrataError.fromWire(built.error), reader, promise);
+  if (built.value === undefined) throw await blameTheBlob(failure, reader, promise);
   return {
     tree: built.value,
     tar: { diffId: parseDiffId(`${algorithm}:${tarHash.digest("hex")}`), tarBytes, decoder },
@@ -97,11 +111,11 @@ async function buildTree(
  * A damaged blob may fail anywhere in the codec or the tar. Where its digest is known, that is the truth to tell: the rest
  * is read, and a mismatch outranks what the damage looked like. The same bytes so give the same code.
  */
-async function blameTheBlob(thrown: unknown, reader: BlobReader, expected: Digest | undefined): Promise<unknown> {
-  if (!(thrown instanceof StrataError) || expected === undefined || isFinal.has(thrown.code)) return thrown;
+async function blameTheBlob(thrown: unknown, reader: BlobReader, promise: Promised | undefined): Promise<unknown> {
+  if (!(thrown instanceof StrataError) || promise === undefined || isFinal.has(thrown.code)) return thrown;
   try {
     while ((await reader.next()) !== undefined);
-    blobDigest(reader, expected);
+    blobDigest(reader, promise);
     return thrown;
   } catch (blame) {
     return blame;
@@ -114,13 +128,9 @@ const isFinal: ReadonlySet<string> = new Set(["SIZE_MISMATCH", "CANCELLED"]);
 const algorithmOf = (expected: Digest | DiffId | undefined): string =>
   expected === undefined ? "sha256" : digestAlgorithm(expected);
 
-function blobDigest(reader: BlobReader, expected: Digest | undefined): Digest {
-  const digest = parseDigest(`${algorithmOf(expected)}:${reader.digest()}`);
-  if (expected !== undefined && digest !== expected) {
-    throw new StrataError(
-      "DIGEST_MISMATCH",
-      `Cannot unpack the layer: the blob's digest is ${digest}, not ${expected}`,
-    );
-  }
-  return digest;
+function blobDigest(reader: BlobReader, promise: Promised | undefined): Digest {
+  const digest = parseDigest(`${algorithmOf(promise?.digest)}:${reader.digest()}`);
+  if (promise === undefined || promise.digest === (digest as string)) return digest;
+  const what = promise.code === "DIGEST_MISMATCH" ? "the blob's digest" : "its diffID";
+  throw new StrataError(promise.code, `Cannot unpack the layer: ${what} is ${digest}, not ${promise.digest}`);
 }
