@@ -4,7 +4,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { StrataError } from "../src/errors.js";
+import { StrataError, systemErrorCode } from "../src/errors.js";
 import { GrowthReader } from "../src/growth.js";
 import type { TaskProgress, UnpackTask } from "../src/tasks.js";
 
@@ -24,10 +24,10 @@ export class BlobReader {
     this.#progress = progress;
     this.#growth = blob.growth === undefined ? undefined : new GrowthReader(blob.growth);
     this.#hash = createHash(algorithm);
-    this.#fd = openSync(blob.path, OPEN);
+    this.#fd = openBlob(blob.path);
     if (!fstatSync(this.#fd).isFile()) {
       closeSync(this.#fd);
-      throw new StrataError("LAYOUT_INVALID", "Cannot read the layer's blob: it is no regular file");
+      throw notRegular();
     }
   }
 
@@ -77,3 +77,18 @@ export class BlobReader {
     closeSync(this.#fd);
   }
 }
+
+/** Between the source's look and ours somebody may have put something else there. */
+function openBlob(path: string): number {
+  try {
+    return openSync(path, OPEN);
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === "ELOOP" || errno === "ENXIO") throw notRegular();
+    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw error;
+    throw new StrataError("BLOB_UNKNOWN", "Cannot read the layer's blob: it is gone");
+  }
+}
+
+const notRegular = (): StrataError =>
+  new StrataError("LAYOUT_INVALID", "Cannot read the layer's blob: it is no regular file");

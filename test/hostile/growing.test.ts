@@ -2,7 +2,8 @@
  * Blobs that grow while the worker reads them: however the bytes arrive, the same layer; a download that fails is a refusal.
  */
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -104,4 +105,27 @@ suite("a growing blob", () => {
     assert.equal(grown.error, undefined);
     assert.equal(grown.layer?.tarBytes, T.length);
   });
+});
+
+suite("a blob that is another thing by the time the worker looks", () => {
+  const swaps: readonly (readonly [string, string, (path: string) => unknown])[] = [
+    ["a symlink", "LAYOUT_INVALID", (path) => symlinkSync("/etc/passwd", path)],
+    ["a FIFO", "LAYOUT_INVALID", (path) => execFileSync("mkfifo", [path])],
+    ["a directory", "LAYOUT_INVALID", (path) => mkdirSync(path)],
+    ["gone", "BLOB_UNKNOWN", () => undefined],
+  ];
+  for (const [what, code, swap] of swaps) {
+    test(`${what}: ${code}, at once`, { timeout: 5000 }, async () => {
+      const open = openDescriptors();
+      const work = mkdtempSync(join(tmpdir(), "swapped-"));
+      try {
+        swap(join(work, "blob"));
+        const { error } = await unpackFile(join(work, "blob"), work, { length: T.length });
+        assert.equal(error?.code, code);
+        assert.equal(openDescriptors(), open);
+      } finally {
+        rmSync(work, { recursive: true, force: true });
+      }
+    });
+  }
 });
