@@ -53,14 +53,14 @@ export class GrowthReader {
     return state === GROWING ? "growing" : state === COMPLETE ? "complete" : "failed";
   }
 
-  /** Resolves when more than `seen` bytes may be read, or no more will come. */
-  async beyond(seen: number): Promise<void> {
-    for (let now = this.bytes; now <= seen && this.state === "growing"; now = this.bytes) {
+  /** Resolves when more than `seen` bytes may be read, no more will come, or soon after nobody waits any longer. */
+  async beyond(seen: number, isWanted = (): boolean => true): Promise<void> {
+    for (let now = this.bytes; now <= seen && this.state === "growing" && isWanted(); now = this.bytes) {
       const wait = Atomics.waitAsync(this.#cells, LENGTH, BigInt(now), WAKE_MS);
       if (wait.async) await wait.value;
     }
   }
 }
 
-/** A missed wake-up (the state changed between the look and the wait) costs at most this long. */
+/** A missed wake-up (the state changed between the look and the wait), or a waiter who gives up, costs at most this long. */
 const WAKE_MS = 50;

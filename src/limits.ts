@@ -53,6 +53,9 @@ export const MAX_DOCUMENT_BYTES = 4 * MiB;
 export const MAX_INDEX_DEPTH = 4;
 /** MANIFEST_INVALID: nesting of a JSON document; image-spec's deepest is 5. */
 export const MAX_JSON_DEPTH = 64;
+/** MANIFEST_INVALID: keys of one object, objects and lists of one document; beyond them 4 MiB would hold the main thread for a second. */
+export const MAX_JSON_KEYS = 10_000;
+export const MAX_JSON_CONTAINERS = 250_000;
 /** ARCHIVE_LAYOUT: members of an outer archive; 512 layers and their documents are far below. */
 export const MAX_ARCHIVE_MEMBERS = 10_000;
 
@@ -136,6 +139,8 @@ export const MAX_THIN_BLOCKS = 256;
 export const THIN_BLOCK_BYTES = 4 * KiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
+/** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */
+export const CANCEL_GRACE_MS = 2 * SECOND;
 /** A daemon that a CLI started ends after this long without sessions and jobs. */
 export const IDLE_EXIT_MS = 10 * MINUTE;
 /** SIGTERM waits this long for running jobs (systemd kills after 90 s). */

@@ -8,6 +8,7 @@
 import { MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { StrataError } from "./errors.js";
+import { CANCEL_GRACE_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { Slots } from "./slots.js";
 import type { Outcome, TaskProgress, Tasks, WorkerName } from "./tasks.js";
@@ -69,35 +70,31 @@ export class Pool {
     return Math.max(0, this.#running - this.#options.threads);
   }
 
-  /** Runs a task to its end. Throws what the worker's outcome says, CANCELLED, WORKER_CRASHED or WORKER_STALLED. */
+  /**
+   * Runs a task to its end. Throws what the worker's outcome says, CANCELLED, WORKER_CRASHED or WORKER_STALLED. Once a task that has
+   * begun rejects, its worker does nothing for it any more.
+   */
   async run<Name extends WorkerName>(
     name: Name,
     task: Tasks[Name]["task"],
     options: RunOptions = {},
   ): Promise<Tasks[Name]["result"]> {
-    const stalled = new AbortController();
-    const stopWatch = this.#watch(options.progress, stalled);
-    const signal = AbortSignal.any([stalled.signal, ...(options.signal === undefined ? [] : [options.signal])]);
+    const ending = new Ending(options, this.#options.stallTimeoutMs);
     this.#running += 1;
     try {
-      const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, signal, () =>
-        this.#piscina.run(task, { name, signal, transferList: portsOf(task) }),
+      const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, ending.asked, () =>
+        this.#piscina.run(task, { name, signal: ending.forced, transferList: portsOf(task) }),
       );
+      if (ending.asked.aborted) throw ending.reason(name);
       if (outcome.ok) return outcome.value;
       throw this.#received(name, outcome.error);
     } catch (thrown) {
       if (thrown instanceof StrataError) throw thrown;
-      if (stalled.signal.aborted) {
-        throw new StrataError(
-          "WORKER_STALLED",
-          `Cannot finish ${name}: no progress for ${this.#options.stallTimeoutMs} ms`,
-        );
-      }
-      if (signal.aborted) throw new StrataError("CANCELLED", `Cannot finish ${name}: it was cancelled`);
+      if (ending.asked.aborted) throw ending.reason(name);
       this.#options.log.error("worker.crashed", { worker: name, error: thrown });
       throw new StrataError("WORKER_CRASHED", `Cannot finish ${name}: the worker thread ended`, { cause: thrown });
     } finally {
-      stopWatch();
+      ending.over();
       this.#running -= 1;
     }
   }
@@ -113,18 +110,76 @@ export class Pool {
     const { stack: _stack, ...details } = wire.details ?? {};
     return StrataError.fromWire({ ...wire, details });
   }
+}
 
-  #watch(progress: TaskProgress | undefined, stalled: AbortController): () => void {
-    if (progress === undefined) return () => undefined;
+/**
+ * How one task ends before its time: its signal fires, or its progress stands still. It is asked first, and its thread is ended when
+ * that does not help: a thread that dies while it makes a zlib stream takes the whole process along (node aborts, "close
+ * before init"). A task without progress cannot be asked; none of those inflates anything.
+ */
+class Ending {
+  readonly #options: RunOptions;
+  readonly #stallTimeoutMs: number;
+  readonly #asked = new AbortController();
+  readonly #forced = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #watch: NodeJS.Timeout | undefined;
+  readonly #onAbort = () => this.#ask();
+  #grace: NodeJS.Timeout | undefined;
+  #stalled = false;
+
+  constructor(options: RunOptions, stallTimeoutMs: number) {
+    this.#options = options;
+    this.#stallTimeoutMs = stallTimeoutMs;
+    const { signal, progress } = options;
+    // One of its own: hundreds of tasks may share one signal, and Node takes more than ten listeners for a leak.
+    this.#signal = AbortSignal.any(signal === undefined ? [] : [signal]);
+    if (this.#signal.aborted) this.#ask();
+    else this.#signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (progress !== undefined) this.#watch = this.#watchFor(progress);
+  }
+
+  /** Fires when the task shall end. */
+  get asked(): AbortSignal {
+    return this.#asked.signal;
+  }
+
+  /** Fires when its thread shall. */
+  get forced(): AbortSignal {
+    return this.#forced.signal;
+  }
+
+  reason(name: WorkerName): StrataError {
+    if (!this.#stalled) return new StrataError("CANCELLED", `Cannot finish ${name}: it was cancelled`);
+    return new StrataError("WORKER_STALLED", `Cannot finish ${name}: no progress for ${this.#stallTimeoutMs} ms`);
+  }
+
+  over(): void {
+    clearInterval(this.#watch);
+    clearTimeout(this.#grace);
+    this.#signal.removeEventListener("abort", this.#onAbort);
+  }
+
+  #ask(): void {
+    if (this.#asked.signal.aborted) return;
+    this.#asked.abort();
+    const { progress } = this.#options;
+    progress?.cancel();
+    if (progress === undefined) this.#forced.abort();
+    else this.#grace = setTimeout(() => this.#forced.abort(), CANCEL_GRACE_MS);
+  }
+
+  #watchFor(progress: TaskProgress): NodeJS.Timeout {
     let seen = "";
     let still = 0;
     const timer = setInterval(() => {
       const now = `${progress.bytesRead} ${progress.bytesWritten} ${progress.entries} ${progress.steps}`;
       still = now === seen && progress.activity === "working" ? still + 1 : 0;
       seen = now;
-      if (still >= STALL_CHECKS) stalled.abort();
-    }, this.#options.stallTimeoutMs / STALL_CHECKS);
-    timer.unref();
-    return () => clearInterval(timer);
+      if (still < STALL_CHECKS || this.#asked.signal.aborted) return;
+      this.#stalled = true;
+      this.#ask();
+    }, this.#stallTimeoutMs / STALL_CHECKS);
+    return timer.unref();
   }
 }

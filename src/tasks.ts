@@ -5,7 +5,7 @@
  * shared memory, so that a worker sends one message, its outcome.
  */
 import type { MessagePort } from "node:worker_threads";
-import { type StrataError, toStrataError, type WireError } from "./errors.js";
+import { StrataError, toStrataError, type WireError } from "./errors.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
@@ -162,12 +162,12 @@ const traced = (error: StrataError): unknown => (error.cause instanceof Error ? 
 export type Activity = "queued" | "working" | "waiting";
 const activities: readonly Activity[] = ["queued", "working", "waiting"];
 
-/** What a worker tells while it works: what it is doing, and counters that only rise. */
+/** What a worker tells while it works: what it is doing, and counters that only rise; and whether it shall go on. */
 export class TaskProgress {
   readonly shared: SharedArrayBuffer;
   readonly #cells: Float64Array;
 
-  constructor(shared = new SharedArrayBuffer(5 * Float64Array.BYTES_PER_ELEMENT)) {
+  constructor(shared = new SharedArrayBuffer(6 * Float64Array.BYTES_PER_ELEMENT)) {
     this.shared = shared;
     this.#cells = new Float64Array(shared);
   }
@@ -207,5 +207,17 @@ export class TaskProgress {
   }
   set activity(activity: Activity) {
     this.#cells[3] = activities.indexOf(activity);
+  }
+
+  /** The other way: nobody wants the task's result any more. */
+  cancel(): void {
+    this.#cells[5] = 1;
+  }
+  get isCancelled(): boolean {
+    return this.#cells[5] === 1;
+  }
+  /** What a worker calls often: CANCELLED as soon as it is. */
+  throwIfCancelled(): void {
+    if (this.isCancelled) throw new StrataError("CANCELLED", "Cannot finish the task: it was cancelled");
   }
 }

@@ -4,6 +4,8 @@
  */
 
 const FREE = 0;
+/** Nobody rings when a turn is not wanted any more. */
+const WAKE_MS = 50;
 
 /** What a task needs to take its turn. */
 export interface TurnTicket {
@@ -22,13 +24,13 @@ export class Turn {
   }
 }
 
-/** Resolves when the turn is this ticket's; at once where it is already. */
-export async function takeTurn({ shared, holder }: TurnTicket): Promise<void> {
+/** Resolves when the turn is this ticket's, at once where it is already; or soon after it is not wanted any more. */
+export async function takeTurn({ shared, holder }: TurnTicket, isWanted = (): boolean => true): Promise<void> {
   const word = new Int32Array(shared);
-  for (;;) {
+  while (isWanted()) {
     const other = Atomics.compareExchange(word, 0, FREE, holder);
     if (other === FREE || other === holder) return;
-    const freed = Atomics.waitAsync(word, 0, other);
+    const freed = Atomics.waitAsync(word, 0, other, WAKE_MS);
     if (freed.async) await freed.value;
   }
 }

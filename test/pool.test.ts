@@ -7,6 +7,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import { GrowthWriter } from "../src/growth.js";
 import { imageLimits } from "../src/limits.js";
@@ -172,6 +174,25 @@ suite("pool", () => {
     const running = pool.run("conflicts", hugeTask("i\ta\n", 3_000_000), { signal: cancel.signal });
     cancel.abort();
     await assert.rejects(running, code("CANCELLED"));
+    await servesTheNext();
+  });
+
+  test("an unpack that is cancelled at any moment ends as CANCELLED, its thread goes on, and so does the process", async () => {
+    // Members so small that half of the worker's time goes into making zlib streams: a thread that is killed then takes node along.
+    const members = Buffer.concat(Array(100_000).fill(gzipSync(Buffer.alloc(0))));
+    const blob = Buffer.concat([members, gzipSync(tar(file("a", "hello")))]);
+    for (let moment = 0; moment < 60; moment += 1) {
+      const progress = new TaskProgress();
+      const cancel = new AbortController();
+      const task = { ...unpackTask(blob, {}, progress), codec: "gzip" as const };
+      const settled = pool.run("unpack", task, { progress, signal: cancel.signal }).catch((error: unknown) => error);
+      await until("the worker works", async () => progress.activity === "working");
+      for (let turn = 0; turn < moment; turn += 1) await nextTurn();
+      cancel.abort();
+      assert.ok(code("CANCELLED")(await settled));
+      assert.equal(pool.busy, 0);
+    }
+    assert.equal(lines.join("").includes("worker.crashed"), false);
     await servesTheNext();
   });
 

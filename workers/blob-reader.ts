@@ -4,7 +4,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { StrataError } from "../src/errors.js";
+import { StrataError, systemErrorCode } from "../src/errors.js";
 import { GrowthReader } from "../src/growth.js";
 import type { TaskProgress, UnpackTask } from "../src/tasks.js";
 
@@ -29,10 +29,10 @@ export class BlobReader {
     this.#progress = progress;
     this.#growth = blob.growth === undefined ? undefined : new GrowthReader(blob.growth);
     this.#hash = createHash(algorithm);
-    this.#fd = openSync(blob.path, OPEN);
+    this.#fd = openBlob(blob.path);
     if (!fstatSync(this.#fd).isFile()) {
       closeSync(this.#fd);
-      throw new StrataError("LAYOUT_INVALID", "Cannot read the layer's blob: it is no regular file");
+      throw notRegular();
     }
   }
 
@@ -43,10 +43,11 @@ export class BlobReader {
   /**
    * The next bytes; undefined at the blob's end. The buffer is the caller's. Where one piece ends and the next starts is the
    * blob's alone: a codec that fails has given what it made of the pieces before, and that must not be the network's choice.
-   * SIZE_MISMATCH where the file ends early.
+   * SIZE_MISMATCH where the file ends early; CANCELLED.
    */
   async next(): Promise<Buffer | undefined> {
     const { offset, length } = this.#blob;
+    this.#progress.throwIfCancelled();
     const wanted = Math.min(pieceBytes(this.#read), length - this.#read);
     if (wanted === 0) return undefined;
     if (this.#growth !== undefined) await this.#grown(this.#growth, wanted);
@@ -64,8 +65,9 @@ export class BlobReader {
 
   async #grown(growth: GrowthReader, wanted: number): Promise<void> {
     this.#progress.activity = "waiting";
-    await growth.beyond(this.#read + wanted - 1);
+    await growth.beyond(this.#read + wanted - 1, () => !this.#progress.isCancelled);
     this.#progress.activity = "working";
+    this.#progress.throwIfCancelled();
     if (growth.bytes >= this.#read + wanted) return;
     throw this.#ended(growth.state === "failed" ? "its download failed" : "its download ended", growth.bytes);
   }
@@ -86,3 +88,18 @@ export class BlobReader {
     closeSync(this.#fd);
   }
 }
+
+/** Between the source's look and ours somebody may have put something else there. */
+function openBlob(path: string): number {
+  try {
+    return openSync(path, OPEN);
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === "ELOOP" || errno === "ENXIO") throw notRegular();
+    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw error;
+    throw new StrataError("BLOB_UNKNOWN", "Cannot read the layer's blob: it is gone");
+  }
+}
+
+const notRegular = (): StrataError =>
+  new StrataError("LAYOUT_INVALID", "Cannot read the layer's blob: it is no regular file");

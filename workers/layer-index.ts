@@ -29,10 +29,16 @@ export interface LeafNode {
 
 export type Node = DirectoryNode | LeafNode;
 
+/** A whiteout or an opaque marker, and the archive's entry that it comes from. */
+export interface Mark {
+  readonly entry: Entry & { readonly type: "whiteout" | "opaque" };
+  readonly from: { readonly index: number; readonly name: string };
+}
+
 export class LayerIndex {
   readonly root: DirectoryNode = directoryNode("", undefined);
   readonly #nodes = new Map<string, Node>();
-  readonly #marks = new Map<string, Entry>();
+  readonly #marks = new Map<string, Mark>();
   readonly #limits: ImageLimits;
   #nameBytes = 0;
   #topLevelBytes = 0;
@@ -118,15 +124,16 @@ export class LayerIndex {
   }
 
   /** A whiteout or an opaque marker: it hides lower layers only, so it never collides with this layer's own entries. */
-  addMark(mark: Entry & { type: "whiteout" | "opaque" }): void {
-    this.#refuseBelowLeaf(mark);
-    this.#marks.set(`${mark.type} ${mark.path}`, mark);
-    this.#refuseTooMany(mark.path);
+  addMark(mark: Mark): void {
+    const { entry } = mark;
+    this.#refuseBelowLeaf(entry);
+    this.#marks.set(`${entry.type} ${entry.path}`, mark);
+    this.#refuseTooMany(entry.path);
   }
 
   /** All entries are known: what a mark stands below may have come after it. PARENT_NOT_DIR, in any order. */
   refuseMisplacedMarks(): void {
-    for (const mark of this.#marks.values()) this.#refuseBelowLeaf(mark);
+    for (const { entry, from } of this.#marks.values()) naming(from, () => this.#refuseBelowLeaf(entry));
   }
 
   #refuseBelowLeaf({ type, path }: Entry): void {
@@ -148,7 +155,7 @@ export class LayerIndex {
       else if (node.attributes === undefined) yield { type: "implied", path: node.path };
       else yield { type: "dir", path: node.path, ...node.attributes };
     }
-    yield* this.#marks.values();
+    for (const { entry } of this.#marks.values()) yield entry;
   }
 
   /** All nodes but the root, a directory before what it holds. Without recursion: depth is the archive's choice. */
@@ -206,6 +213,17 @@ const directoryNode = (path: string, attributes: DirectoryNode["attributes"]): D
 });
 
 const topLevelName = (node: Node): TopLevelName => [node.path, node.kind === "dir" ? "dir" : node.entry.type];
+
+/** A refusal on the way says which entry it is about. */
+export function naming(entry: Mark["from"], action: () => void): void {
+  try {
+    action();
+  } catch (thrown) {
+    throw thrown instanceof StrataError
+      ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
+      : thrown;
+  }
+}
 
 function refuse(
   code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "LIMIT_ENTRIES" | "LIMIT_BYTES",

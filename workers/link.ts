@@ -63,7 +63,9 @@ class Linker {
       if (done === 0) for (const path of ancestors(entry.path)) ensureDirectory(diskPath(this.#to, path));
       this.#apply(entry);
       done += 1;
-      if (done % PROGRESS_EVERY === 0) progress.entries = done;
+      if (done % PROGRESS_EVERY !== 0) continue;
+      progress.entries = done;
+      progress.throwIfCancelled();
     }
     progress.entries = done;
     for (const directory of this.#own.reverse()) setDirectoryAttributes(this.#to, directory);

@@ -55,6 +55,8 @@ export class TarGuard {
   #remaining = 0;
   #padding = 0;
   #entries = 0;
+  /** Whose body is read. */
+  #last: Place = {};
   /** A header block, or an extension with its padding, that is not complete in one chunk. */
   #held = Buffer.alloc(0);
   #heldBytes = 0;
@@ -102,7 +104,8 @@ export class TarGuard {
   /** No more bytes follow. An archive cut exactly between entries is whole as far as a tar can tell: the diffID decides. */
   finish(): void {
     if (this.#state === "marker" || this.#state === "padding") return;
-    if (this.#state !== "header" || this.#heldBytes > 0) this.#refuse("TAR_TRUNCATED", "it ends within an entry");
+    if (this.#state === "body") this.#refuse("TAR_TRUNCATED", "it ends within an entry", this.#last);
+    if (this.#state !== "header" || this.#heldBytes > 0) this.#refuse("TAR_TRUNCATED", "it ends within a header");
     this.#refuseDangling();
     if (this.#entries === 0) this.#refuse("TAR_TRUNCATED", "it is empty, without even an end marker");
   }
@@ -224,6 +227,7 @@ export class TarGuard {
     this.#longName = undefined;
     this.#longLink = undefined;
     this.#sink.entry(entry);
+    this.#last = entry;
     this.#entries += 1;
     this.#remaining = entry.size;
     this.#padding = padded(entry.size) - entry.size;
@@ -247,15 +251,15 @@ export class TarGuard {
       case "5":
         return "dir";
       case "S":
-        return this.#refuse("TAR_SPARSE", "a sparse file", name);
+        return this.#refuse("TAR_SPARSE", "a sparse file", { name });
       case "3":
       case "4":
       case "6":
         if (size > 0 || (this.#pax?.size ?? 0) > 0)
-          this.#refuse("TAR_AMBIGUOUS", "a device or FIFO with a body, which not every reader skips", name);
-        return this.#refuse("ENTRY_TYPE", `an entry of type "${typeflag}"`, name);
+          this.#refuse("TAR_AMBIGUOUS", "a device or FIFO with a body, which not every reader skips", { name });
+        return this.#refuse("ENTRY_TYPE", `an entry of type "${typeflag}"`, { name });
       default:
-        return this.#refuse("ENTRY_TYPE", `an entry of type "${printable(typeflag)}"`, name);
+        return this.#refuse("ENTRY_TYPE", `an entry of type "${printable(typeflag)}"`, { name });
     }
   }
 
@@ -269,17 +273,17 @@ export class TarGuard {
   #refuseShape(entry: TarEntry, header: RawHeader): void {
     const { type, size, name } = entry;
     if (this.#entries >= this.#limits.maxEntriesPerLayer)
-      this.#refuse("LIMIT_ENTRIES", `more than ${this.#limits.maxEntriesPerLayer} entries`, name);
+      this.#refuse("LIMIT_ENTRIES", `more than ${this.#limits.maxEntriesPerLayer} entries`, { name });
     // A reader that skips the body and one that does not would see different entries from here on.
     if (type !== "file" && (size > 0 || header.size > 0))
-      this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`, name);
-    if (header.oddPrefix) this.#refuse("TAR_AMBIGUOUS", "a prefix that not every reader sees", name);
+      this.#refuse("TAR_AMBIGUOUS", `a ${type} of ${Math.max(size, header.size)} bytes`, { name });
+    if (header.oddPrefix) this.#refuse("TAR_AMBIGUOUS", "a prefix that not every reader sees", { name });
     // Python takes the slash of an old header for a directory even where a long name stands for it.
     const oldDirectory = header.typeflag === "\0" && header.name.endsWith("/");
     const isRoot = /^[./]+$/.test(name); // the tree writer says what is wrong with that
     if (type !== "dir" && !isRoot && (name.endsWith("/") || oldDirectory))
-      this.#refuse("TAR_AMBIGUOUS", `a ${type} whose name ends in a slash`, name);
-    if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`, name);
+      this.#refuse("TAR_AMBIGUOUS", `a ${type} whose name ends in a slash`, { name });
+    if (size > this.#limits.maxLayerBytes) this.#refuse("LIMIT_BYTES", `an entry of ${size} bytes`, { name });
   }
 
   #takeBody(chunk: Buffer, at: number): number {
@@ -317,12 +321,19 @@ export class TarGuard {
     return this.#held;
   }
 
-  #refuse(code: TarCode, fact: string, name?: string): never {
+  /** About the entry that begins, where no other is named. */
+  #refuse(code: TarCode, fact: string, { name, index = this.#entries }: Place = {}): never {
     const entryName = name === undefined ? {} : { entryName: printableName(name) };
-    throw new StrataError(code, `Cannot unpack the layer: ${fact} (entry ${this.#entries})`, {
-      details: { entryIndex: this.#entries, ...entryName },
+    throw new StrataError(code, `Cannot unpack the layer: ${fact} (entry ${index})`, {
+      details: { entryIndex: index, ...entryName },
     });
   }
+}
+
+/** As much of an entry as is known. */
+interface Place {
+  readonly name?: string;
+  readonly index?: number;
 }
 
 export type TarCode =

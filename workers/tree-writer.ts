@@ -24,7 +24,7 @@ import { printableName } from "../src/printable.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
-import { type DirectoryNode, LayerIndex, type LeafNode } from "./layer-index.js";
+import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
 import { OpenDirectories } from "./open-directories.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-guard.js";
@@ -309,20 +309,10 @@ export class TreeWriter implements TarSink {
     if (entry.type !== "file" && entry.type !== "hardlink")
       refuse("ENTRY_TYPE", path, `a whiteout that is a ${entry.type}`);
     const above = path.slice(0, -base.length);
-    if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
-    else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
+    const from = { index: entry.index, name: entry.name };
+    if (base === OPAQUE) this.index.addMark({ entry: { type: "opaque", path: above.slice(0, -1) }, from });
+    else this.index.addMark({ entry: { type: "whiteout", path: above + base.slice(WHITEOUT.length) }, from });
     this.counts.whiteouts += 1;
-  }
-}
-
-/** A refusal on the way says which entry it is about. */
-function naming(entry: TarEntry, action: () => void): void {
-  try {
-    action();
-  } catch (thrown) {
-    throw thrown instanceof StrataError
-      ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
-      : thrown;
   }
 }
 

@@ -37,13 +37,12 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const { expected } = task;
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
-  const reader = new BlobReader(task.blob, algorithmOf(expected.digest), progress);
-  const windows = new Windows(task.limits, task.wideWindow, (isWaiting) => {
-    progress.activity = isWaiting ? "waiting" : "working";
-  });
+  const promise = promiseOf(task);
+  const reader = new BlobReader(task.blob, algorithmOf(promise?.digest), progress);
+  const windows = new Windows(task.limits, task.wideWindow, progress);
   try {
-    const { tree, tar } = await buildTree(task, reader, windows);
-    const digest = blobDigest(reader, expected.digest);
+    const { tree, tar } = await buildTree(task, reader, { promise, windows });
+    const digest = blobDigest(reader, promise);
     if (expected.diffId !== undefined && expected.diffId !== tar.diffId) {
       throw new StrataError(
         "DIFF_ID_MISMATCH",
@@ -68,6 +67,18 @@ function writeLayerDocument(path: string, layer: LayerDocument): void {
   }
 }
 
+/** What the bytes of the blob are known to hash to, and what it is called where they do not. */
+interface Promised {
+  readonly digest: Digest | DiffId;
+  readonly code: "DIGEST_MISMATCH" | "DIFF_ID_MISMATCH";
+}
+
+/** A plain tar that only its config names is its diffID's: then that is what damage breaks. */
+function promiseOf({ codec, expected: { digest, diffId } }: UnpackTask): Promised | undefined {
+  if (digest !== undefined) return { digest, code: "DIGEST_MISMATCH" };
+  return codec === "none" && diffId !== undefined ? { digest: diffId, code: "DIFF_ID_MISMATCH" } : undefined;
+}
+
 interface Tar {
   readonly diffId: DiffId;
   readonly tarBytes: number;
@@ -77,18 +88,20 @@ interface Tar {
 async function buildTree(
   { blob, staging, limits, progress, topLevel, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
-  windows: Windows,
+  { promise, windows }: { readonly promise: Promised | undefined; readonly windows: Windows },
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
   const building = builder.build({ staging, limits, progress, topLevel });
   const algorithm = algorithmOf(expected.diffId);
   const tarHash = createHash(algorithm);
   let tarBytes = 0;
+  const told = new TaskProgress(progress);
   let decoder = "";
   let failure: unknown;
   try {
     const inflated = await inflate(codec, () => reader.next(), { blobBytes: blob.length, limits, decoders, windows });
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
+      told.throwIfCancelled();
       const given = builder.feed.write(chunk);
       tarHash.update(chunk);
       tarBytes += chunk.length;
@@ -101,8 +114,8 @@ async function buildTree(
   }
   const built = await building;
   // What the tree was refused for lies before whatever ended the codec: it is the first thing wrong with the blob.
-  if (!built.ok) throw await blameTheBlob(StrataError.fromWire(built.error), reader, expected.digest);
-  if (built.value === undefined) throw await blameTheBlob(failure, reader, expected.digest);
+  if (!built.ok) throw await blameTheBlob(StrataError.fromWire(built.error), reader, promise);
+  if (built.value === undefined) throw await blameTheBlob(failure, reader, promise);
   return {
     tree: built.value,
     tar: { diffId: parseDiffId(`${algorithm}:${tarHash.digest("hex")}`), tarBytes, decoder },
@@ -113,27 +126,26 @@ async function buildTree(
  * A damaged blob may fail anywhere in the codec or the tar. Where its digest is known, that is the truth to tell: the rest
  * is read, and a mismatch outranks what the damage looked like. The same bytes so give the same code.
  */
-async function blameTheBlob(thrown: unknown, reader: BlobReader, expected: Digest | undefined): Promise<unknown> {
-  if (!(thrown instanceof StrataError) || expected === undefined || thrown.code === "SIZE_MISMATCH") return thrown;
+async function blameTheBlob(thrown: unknown, reader: BlobReader, promise: Promised | undefined): Promise<unknown> {
+  if (!(thrown instanceof StrataError) || promise === undefined || isFinal.has(thrown.code)) return thrown;
   try {
     while ((await reader.next()) !== undefined);
-    blobDigest(reader, expected);
+    blobDigest(reader, promise);
     return thrown;
   } catch (blame) {
     return blame;
   }
 }
 
+/** The blob is not there to be blamed, or nobody wants to know. */
+const isFinal: ReadonlySet<string> = new Set(["SIZE_MISMATCH", "CANCELLED"]);
+
 const algorithmOf = (expected: Digest | DiffId | undefined): string =>
   expected === undefined ? "sha256" : digestAlgorithm(expected);
 
-function blobDigest(reader: BlobReader, expected: Digest | undefined): Digest {
-  const digest = parseDigest(`${algorithmOf(expected)}:${reader.digest()}`);
-  if (expected !== undefined && digest !== expected) {
-    throw new StrataError(
-      "DIGEST_MISMATCH",
-      `Cannot unpack the layer: the blob's digest is ${digest}, not ${expected}`,
-    );
-  }
-  return digest;
+function blobDigest(reader: BlobReader, promise: Promised | undefined): Digest {
+  const digest = parseDigest(`${algorithmOf(promise?.digest)}:${reader.digest()}`);
+  if (promise === undefined || promise.digest === (digest as string)) return digest;
+  const what = promise.code === "DIGEST_MISMATCH" ? "the blob's digest" : "its diffID";
+  throw new StrataError(promise.code, `Cannot unpack the layer: ${what} is ${digest}, not ${promise.digest}`);
 }

@@ -4,30 +4,33 @@
  */
 import { StrataError } from "../src/errors.js";
 import { type ImageLimits, MAX_THIN_BLOCKS, THIN_BLOCK_BYTES, WIDE_WINDOW_BYTES } from "../src/limits.js";
+import { TaskProgress } from "../src/tasks.js";
 import { giveTurnBack, type TurnTicket, takeTurn } from "../src/turn.js";
 
 export class Windows {
   readonly #limits: ImageLimits;
   readonly #ticket: TurnTicket | undefined;
-  readonly #waiting: (isWaiting: boolean) => void;
+  readonly #progress: TaskProgress | undefined;
   #wideBlocks = 0;
   #wideBytes = 0;
 
   /** Without a ticket nobody else is there to wait for. */
-  constructor(limits: ImageLimits, ticket?: TurnTicket, waiting: (isWaiting: boolean) => void = () => undefined) {
+  constructor(limits: ImageLimits, ticket?: TurnTicket, progress?: TaskProgress) {
     this.#limits = limits;
     this.#ticket = ticket;
-    this.#waiting = waiting;
+    this.#progress = progress;
   }
 
-  /** Resolves when `what`, a window of so many bytes, may be kept. LIMIT_WINDOW. */
+  /** Resolves when `what`, a window of so many bytes, may be kept. LIMIT_WINDOW, CANCELLED. */
   async allow(bytes: number, what: string): Promise<void> {
     if (bytes > this.#limits.maxWindowBytes)
       throw new StrataError("LIMIT_WINDOW", `Cannot inflate the layer: ${what} of ${bytes} bytes`);
     if (bytes <= WIDE_WINDOW_BYTES || this.#ticket === undefined) return;
-    this.#waiting(true);
-    await takeTurn(this.#ticket);
-    this.#waiting(false);
+    const progress = this.#progress ?? new TaskProgress();
+    progress.activity = "waiting";
+    await takeTurn(this.#ticket, () => !progress.isCancelled);
+    progress.activity = "working";
+    progress.throwIfCancelled();
   }
 
   /**

@@ -70,8 +70,8 @@ export class ImageProgress {
         bytesDone,
       };
     });
-    const bytesDone = layers.reduce((sum, layer) => sum + layer.bytesDone, 0);
-    const bytesTotal = layers.reduce((sum, layer) => sum + layer.size, 0);
+    const bytesDone = exact(layers.reduce((sum, layer) => sum + layer.bytesDone, 0));
+    const bytesTotal = exact(layers.reduce((sum, layer) => sum + layer.size, 0));
     const etaMs = this.#eta(layers, bytesDone, bytesTotal);
     return {
       phase: this.#phase,
@@ -96,6 +96,9 @@ export class ImageProgress {
     const elapsed = performance.now() - this.#startedAt;
     const own = bytesDone - reused;
     if (elapsed < MIN_ETA_MS || own <= 0 || bytesDone >= bytesTotal) return undefined;
-    return Math.round((elapsed / own) * (bytesTotal - bytesDone));
+    return exact(Math.round((elapsed / own) * (bytesTotal - bytesDone)));
   }
 }
+
+/** Sizes are what an image says: a sum beyond what is exact would fit no schema. */
+const exact = (sum: number): number => Math.min(sum, Number.MAX_SAFE_INTEGER);

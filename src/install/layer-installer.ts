@@ -69,12 +69,12 @@ export class LayerInstaller {
     const { digest } = layer.descriptor;
     for (;;) {
       if (this.#store.layers.get(layer.diffId) !== undefined && (await this.#store.layers.exists(layer.diffId))) {
-        this.#store.layers.used(layer.diffId, digest);
+        this.#store.layers.used(layer.diffId);
         progress({ state: "stored", reused: true });
         for (const name of this.#store.layers.get(layer.diffId)?.document.topLevel ?? []) request.topLevel(name);
         return layer.diffId;
       }
-      const key = `${digest} ${layer.diffId}`;
+      const key = keyOf(layer);
       const other = this.#running.get(key);
       if (other !== undefined) progress({ state: "unpacking", reused: true, task: other.task });
       const stopListening = other?.topLevel.listen(request.topLevel);
@@ -123,6 +123,11 @@ export class LayerInstaller {
     const both = new AbortController();
     const bothSignal = AbortSignal.any([signal, both.signal]);
     const blob = await source.blob(descriptor, paths.blob, bothSignal);
+    if (descriptor.size > this.#limits.maxLayerBytes) {
+      both.abort();
+      await blob.done.catch(() => undefined);
+      throw tooLarge(descriptor.size, this.#limits.maxLayerBytes);
+    }
     this.counters.blobsRead += 1;
     giveUpUnlessQuick(blob, request.unlessQuick, both);
     const unpacked = this.#whenReadable(blob, signal, async () => {
@@ -193,6 +198,11 @@ function giveUpUnlessQuick({ growth, length }: Blob, wanted: AbortSignal, contro
   else wanted.addEventListener("abort", judge, { once: true });
 }
 
+/** Two that differ in anything are told apart: what one descriptor says wrongly must not become another's failure, or its success. */
+function keyOf({ descriptor: { digest, size, mediaType }, diffId }: LayerDescriptor): string {
+  return [digest, size, layerCodec(mediaType), diffId].join(" ");
+}
+
 function withoutPromise({ path, offset, length, growth }: Blob): {
   path: string;
   offset: number;
@@ -200,6 +210,11 @@ function withoutPromise({ path, offset, length, growth }: Blob): {
   growth?: SharedArrayBuffer;
 } {
   return growth === undefined ? { path, offset, length } : { path, offset, length, growth };
+}
+
+/** What is larger than any layer may be unpacked is not worth its download, and a size is only what a manifest says. */
+function tooLarge(size: number, limit: number): StrataError {
+  return new StrataError("LIMIT_BYTES", `Cannot fetch the layer: its blob has ${size} bytes, over ${limit}`);
 }
 
 /** A worker only sees that the blob ended; the download knows why. */

@@ -5,13 +5,14 @@
  * fields named here leave this file. A descriptor's `data` is never used.
  */
 import { z } from "zod";
-import { type ErrorCode, StrataError } from "../errors.js";
+import { StrataError } from "../errors.js";
 import { imageLimits } from "../limits.js";
 import { printable } from "../printable.js";
 import { type DiffId, type Digest, parseDiffId, parseDigest } from "./digest.js";
 import { parseJson } from "./json.js";
 import { isImageConfig, layerCodec, unsupported } from "./media-types.js";
-import type { Platform } from "./platform.js";
+import { formatPlatform, isPlainPlatform, type Platform } from "./platform.js";
+import { list, object, shape, textMap, texts } from "./shapes.js";
 
 export interface Descriptor {
   readonly mediaType: string;
@@ -38,6 +39,7 @@ export interface ImageManifest {
 }
 
 export interface ImageConfig {
+  /** Of the form that parsePlatform reads, or without an os or an architecture. */
   readonly platform: Platform;
   readonly diffIds: readonly DiffId[];
 }
@@ -57,9 +59,11 @@ export interface LayerDescriptor {
  */
 export function parseIndex(bytes: Uint8Array, mediaType: string): ImageIndex {
   const what = "the image index";
-  const document = open(bytes, what, mediaType);
-  const { manifests, annotations } = checked(IndexSchema, document, what);
-  return { manifests: manifests.map(descriptorOf), annotations: annotations ?? {} };
+  const { manifests, annotations } = checked(IndexSchema, open(bytes, what, mediaType), what);
+  return {
+    manifests: manifests.map((raw, index) => descriptorOf(raw, what, `manifests.${index}`)),
+    annotations: annotations ?? {},
+  };
 }
 
 /** As parseIndex, and NOT_AN_IMAGE (its config is none), NO_LAYERS, LIMIT_LAYERS, MEDIA_TYPE_UNSUPPORTED (a layer's). */
@@ -69,22 +73,18 @@ export function parseManifest(
   maxLayers: number = imageLimits.maxLayers,
 ): ImageManifest {
   const what = "the manifest";
-  const document = open(bytes, what, mediaType);
-  const raw = checked(ManifestSchema, document, what);
-  const manifest: ImageManifest = {
-    config: descriptorOf(raw.config),
-    layers: (raw.layers ?? []).map(descriptorOf),
-    annotations: raw.annotations ?? {},
-    ...(raw.artifactType == null ? {} : { artifactType: raw.artifactType }),
-  };
-  if (!isImageConfig(manifest.config.mediaType)) throw notAnImage(manifest);
-  const count = manifest.layers.length;
+  const raw = checked(ManifestSchema, open(bytes, what, mediaType), what);
+  const config = descriptorOf(raw.config, what, "config");
+  if (!isImageConfig(config.mediaType)) throw notAnImage(config, raw.artifactType);
+  const count = raw.layers?.length ?? 0;
   if (count === 0) throw new StrataError("NO_LAYERS", `Cannot install ${what}: it has no layers`);
   if (count > maxLayers) {
     throw new StrataError("LIMIT_LAYERS", `Cannot install ${what}: it has ${count} layers, over ${maxLayers}`);
   }
-  for (const layer of manifest.layers) layerCodec(layer.mediaType);
-  return manifest;
+  const layers = (raw.layers ?? []).map((layer, index) => descriptorOf(layer, what, `layers.${index}`));
+  for (const { mediaType: type } of layers) layerCodec(type);
+  const artifactType = raw.artifactType == null ? {} : { artifactType: raw.artifactType };
+  return { config, layers, annotations: raw.annotations ?? {}, ...artifactType };
 }
 
 /** ROOTFS_TYPE, DIGEST_FORMAT, MANIFEST_INVALID, MANIFEST_TOO_BIG. */
@@ -94,11 +94,16 @@ export function parseConfig(bytes: Uint8Array): ImageConfig {
   if (rootfs.type !== "layers") {
     throw new StrataError(
       "ROOTFS_TYPE",
-      `Cannot read ${what}: rootfs.type is '${printable(rootfs.type)}', not 'layers'`,
+      `Cannot read ${what}: rootfs.type is ${printable(JSON.stringify(rootfs.type) ?? "missing")}, not "layers"`,
     );
   }
+  const platform = platformOf({ os, architecture, variant });
+  if (os !== "" && architecture !== "" && !isPlainPlatform(platform)) {
+    const fact = `its platform is '${printable(formatPlatform(platform), 64)}'`;
+    throw new StrataError("MANIFEST_INVALID", `Cannot read ${what}: ${fact}`);
+  }
   return {
-    platform: { os, architecture, ...(variant ? { variant } : {}) },
+    platform,
     diffIds: (rootfs.diff_ids ?? []).map(parseDiffId),
   };
 }
@@ -130,36 +135,40 @@ export function pairLayers(manifest: ImageManifest, config: ImageConfig): readon
 }
 
 const text = z.string().max(1024);
-const annotations = z.record(z.string(), z.string()).nullish();
 const mediaType = z.string().regex(/^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,126}$/);
+/** An index is told from a manifest by their fields, so each knows the other's. */
+const KINDS = ["mediaType", "config", "layers", "manifests"];
 
-const DescriptorSchema = z.looseObject({
+const DescriptorSchema = shape({
   mediaType,
   digest: z.string(),
   size: z.number().int().nonnegative(),
-  platform: z.looseObject({ os: text, architecture: text, variant: text.nullish() }).nullish(),
-  annotations,
-  urls: z.array(z.string()).nullish(),
+  platform: shape({ os: text, architecture: text, variant: text.nullish() }).nullish(),
+  annotations: textMap.nullish(),
+  urls: texts.nullish(),
 });
 
-const IndexSchema = z.looseObject({ schemaVersion: z.literal(2), manifests: z.array(DescriptorSchema), annotations });
+const IndexSchema = shape({ schemaVersion: z.literal(2), manifests: list, annotations: textMap.nullish() }, KINDS);
 
-const ManifestSchema = z.looseObject({
-  schemaVersion: z.literal(2),
-  config: DescriptorSchema,
-  layers: z.array(DescriptorSchema).nullish(),
-  artifactType: text.nullish(),
-  annotations,
-});
+const ManifestSchema = shape(
+  {
+    schemaVersion: z.literal(2),
+    config: object,
+    layers: list.nullish(),
+    artifactType: text.nullish(),
+    annotations: textMap.nullish(),
+  },
+  KINDS,
+);
 
-const ConfigSchema = z.looseObject({
+const ConfigSchema = shape({
   os: text,
   architecture: text,
   variant: text.nullish(),
-  rootfs: z.looseObject({ type: z.string(), diff_ids: z.array(z.string()).nullish() }),
+  rootfs: shape({ type: z.unknown().optional(), diff_ids: texts.nullish() }),
 });
 
-const LayoutSchema = z.looseObject({ imageLayoutVersion: z.string() });
+const LayoutSchema = shape({ imageLayoutVersion: z.string() });
 
 /** The document as JSON, once it is clear that everybody would call it the same. */
 function open(bytes: Uint8Array, what: string, expected: string): object {
@@ -174,10 +183,13 @@ function open(bytes: Uint8Array, what: string, expected: string): object {
   if ("manifests" in document && ("layers" in document || "config" in document)) {
     throw new StrataError("MANIFEST_AMBIGUOUS", `Cannot read ${what}: it is an index and a manifest at once`);
   }
+  if (own != null && typeof own !== "string") {
+    throw new StrataError("MANIFEST_INVALID", `Cannot read ${what}: its mediaType is no text`);
+  }
   if (own != null && own !== "" && own !== expected) {
     throw new StrataError(
       "MANIFEST_AMBIGUOUS",
-      `Cannot read ${what}: it calls itself '${printable(String(own))}' and was named '${printable(expected)}'`,
+      `Cannot read ${what}: it calls itself '${printable(own)}' and was named '${printable(expected)}'`,
     );
   }
   return document;
@@ -186,26 +198,29 @@ function open(bytes: Uint8Array, what: string, expected: string): object {
 function checked<T>(schema: z.ZodType<T>, document: unknown, what: string): T {
   const parsed = schema.safeParse(document);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const path = issue?.path.map(String) ?? [];
-  const inDescriptor = path.length > 1 && ["config", "layers", "manifests"].includes(path[0] ?? "");
-  const code: ErrorCode = inDescriptor ? "DESCRIPTOR_INVALID" : "MANIFEST_INVALID";
-  throw new StrataError(
-    code,
-    `Cannot read ${what}: at '${printable(path.join("."))}' ${printable(issue?.message ?? "")}`,
-  );
+  throw new StrataError("MANIFEST_INVALID", `Cannot read ${what}: ${firstIssue(parsed.error)}`);
 }
 
-function descriptorOf(raw: z.infer<typeof DescriptorSchema>): Descriptor {
-  const { platform } = raw;
+/** `at` says where in the document it stands. DESCRIPTOR_INVALID, DIGEST_FORMAT. */
+function descriptorOf(value: unknown, what: string, at: string): Descriptor {
+  const parsed = DescriptorSchema.safeParse(value);
+  if (!parsed.success) {
+    throw new StrataError("DESCRIPTOR_INVALID", `Cannot read ${what}: ${firstIssue(parsed.error, at)}`);
+  }
+  const { mediaType, digest, size, platform, annotations, urls } = parsed.data;
   return {
-    mediaType: raw.mediaType,
-    digest: parseDigest(raw.digest),
-    size: raw.size,
+    mediaType,
+    digest: parseDigest(digest),
+    size,
     ...(platform == null ? {} : { platform: platformOf(platform) }),
-    ...(raw.annotations == null ? {} : { annotations: raw.annotations }),
-    ...(raw.urls == null ? {} : { urls: raw.urls }),
+    ...(annotations == null ? {} : { annotations }),
+    ...(urls == null ? {} : { urls }),
   };
+}
+
+function firstIssue({ issues: [issue] }: z.ZodError, at?: string): string {
+  const path = [...(at === undefined ? [] : [at]), ...(issue?.path.map(String) ?? [])];
+  return `at '${printable(path.join("."))}' ${printable(issue?.message ?? "")}`;
 }
 
 function platformOf(raw: { os: string; architecture: string; variant?: string | null | undefined }): Platform {
@@ -213,7 +228,7 @@ function platformOf(raw: { os: string; architecture: string; variant?: string | 
   return { os, architecture, ...(variant ? { variant } : {}) };
 }
 
-function notAnImage({ config, artifactType }: ImageManifest): StrataError {
+function notAnImage(config: Descriptor, artifactType: string | null | undefined): StrataError {
   const type = printable(artifactType ?? config.mediaType);
   return new StrataError("NOT_AN_IMAGE", `Cannot install the manifest: it is an artifact of type '${type}'`, {
     details: { configMediaType: printable(config.mediaType) },

@@ -5,12 +5,13 @@
  * then judges the grammar. Knows nothing of what the document means.
  */
 import { StrataError } from "../errors.js";
-import { MAX_DOCUMENT_BYTES, MAX_JSON_DEPTH } from "../limits.js";
+import { MAX_DOCUMENT_BYTES, MAX_JSON_CONTAINERS, MAX_JSON_DEPTH, MAX_JSON_KEYS } from "../limits.js";
 import { printable } from "../printable.js";
 
 /**
  * `what` names the document in messages (`the manifest`). MANIFEST_TOO_BIG over MAX_DOCUMENT_BYTES, MANIFEST_INVALID for
- * everything else: not UTF-8, a byte order mark, not JSON, a key twice in one object, a key `__proto__`, deeper than MAX_JSON_DEPTH.
+ * everything else: not UTF-8, a byte order mark, not JSON, a key twice in one object, a key `__proto__`, deeper or larger than the MAX_JSON_
+ * limits.
  */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
   if (bytes.byteLength > MAX_DOCUMENT_BYTES) {
@@ -44,10 +45,13 @@ interface Open {
 /** Looks at brackets, commas and strings; everything between is JSON.parse's business. Linear also in malformed text. */
 function scan(text: string, what: string): void {
   const stack: Open[] = [];
+  let containers = 0;
   for (let at = 0; at < text.length; at += 1) {
     const character = text[at];
     const top = stack.at(-1);
     if (character === "{" || character === "[") {
+      containers += 1;
+      if (containers > MAX_JSON_CONTAINERS) refuse(what, `it has more than ${MAX_JSON_CONTAINERS} objects and lists`);
       if (stack.length === MAX_JSON_DEPTH) refuse(what, `it nests deeper than ${MAX_JSON_DEPTH} levels`);
       stack.push(character === "{" ? { keys: new Set(), keyIsNext: true } : { keys: undefined, keyIsNext: false });
     } else if (character === "}" || character === "]") {
@@ -79,6 +83,7 @@ function addKey(keys: Set<string>, token: string, what: string): void {
   if (key === "__proto__") refuse(what, "it has a key '__proto__'");
   if (keys.has(key)) refuse(what, `the key '${printable(key)}' stands twice in one object`);
   keys.add(key);
+  if (keys.size > MAX_JSON_KEYS) refuse(what, `an object of it has more than ${MAX_JSON_KEYS} keys`);
 }
 
 /** `"layers"` and `"\u006cayers"` are one key. */

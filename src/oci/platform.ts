@@ -26,7 +26,7 @@ export function hostPlatform(): Platform {
 
 /** `os/architecture[/variant]`, with the usual other spellings of architectures. INVALID_PARAMS. */
 export function parsePlatform(text: string): Platform {
-  if (!/^[a-z0-9_]{1,32}\/[A-Za-z0-9_]{1,32}(?:\/[A-Za-z0-9_.]{1,32})?$/.test(text)) {
+  if (!FORM.test(text)) {
     throw new StrataError(
       "INVALID_PARAMS",
       `Cannot read the platform '${printable(text)}': it is not OS/ARCH[/VARIANT]`,
@@ -43,6 +43,11 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
   return variant === undefined ? `${os}/${architecture}` : `${os}/${architecture}/${variant}`;
 }
 
+/** Whether it is of the form that parsePlatform reads: an image may say anything. */
+export function isPlainPlatform(platform: Platform): boolean {
+  return FORM.test(formatPlatform(platform));
+}
+
 /** Whether a machine that is `wanted` runs what was built for `offered`. */
 export function platformMatches(offered: Platform, wanted: Platform): boolean {
   return rank(offered, wanted) !== undefined;
@@ -51,23 +56,28 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
 /**
  * The manifest of an index for `wanted`: of those that match, the one of the highest variant, of equals the first. Attestations
  * (`unknown/unknown`) are skipped. Where none matches but a manifest or index is there without a platform, the first of those: its
- * config decides. NO_PLATFORM, listing what there is.
+ * config decides. A media type that is not known is no error while another one fits (image-spec v1.1 image-index.md, mediaType).
+ * NO_PLATFORM, listing what there is.
  */
 export function selectPlatform(descriptors: readonly Descriptor[], wanted: Platform): Descriptor {
   const candidates = descriptors.filter((descriptor) => !isAttestation(descriptor));
-  let best: { readonly descriptor: Descriptor; readonly rank: number } | undefined;
-  for (const descriptor of candidates) {
-    const own = descriptor.platform === undefined ? undefined : rank(descriptor.platform, wanted);
-    if (own !== undefined && (best === undefined || own > best.rank)) best = { descriptor, rank: own };
-  }
-  const unmarked = ({ platform, mediaType }: Descriptor) =>
-    platform === undefined && (isManifest(mediaType) || isIndex(mediaType));
-  const chosen = best?.descriptor ?? candidates.find(unmarked);
+  const readable = candidates.filter(({ mediaType }) => isManifest(mediaType) || isIndex(mediaType));
+  const unmarked = ({ platform }: Descriptor) => platform === undefined;
+  const chosen = best(readable, wanted) ?? readable.find(unmarked) ?? best(candidates, wanted);
   if (chosen !== undefined) return chosen;
   throw noPlatform(
     wanted,
     candidates.flatMap(({ platform }) => (platform === undefined ? [] : [platform])),
   );
+}
+
+function best(descriptors: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
+  let found: { readonly descriptor: Descriptor; readonly rank: number } | undefined;
+  for (const descriptor of descriptors) {
+    const own = descriptor.platform === undefined ? undefined : rank(descriptor.platform, wanted);
+    if (own !== undefined && (found === undefined || own > found.rank)) found = { descriptor, rank: own };
+  }
+  return found?.descriptor;
 }
 
 /** NO_PLATFORM, to be thrown; `available` is what the image says. */
@@ -81,6 +91,8 @@ export function noPlatform(wanted: Platform, available: readonly Platform[]): St
     details: { wanted: formatPlatform(wanted), available: listed },
   });
 }
+
+const FORM = /^[a-z0-9_]{1,32}\/[A-Za-z0-9_]{1,32}(?:\/[A-Za-z0-9_.]{1,32})?$/;
 
 /** Platforms named in one message; real images have about ten. */
 const MAX_LISTED = 32;
@@ -107,6 +119,7 @@ const defaultLevels: Readonly<Record<string, number>> = { amd64: 1, arm: 7, arm6
 
 /** Undefined where `wanted` cannot run it; higher is nearer. */
 function rank(offered: Platform, wanted: Platform): number | undefined {
+  if (!isPlainPlatform(offered)) return undefined;
   if (offered.os !== wanted.os || offered.architecture !== wanted.architecture) return undefined;
   const base = defaultLevels[wanted.architecture];
   const own = level(offered.variant, base);

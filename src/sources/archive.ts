@@ -19,7 +19,7 @@ export async function archiveFiles(path: string, real: string): Promise<Files> {
   try {
     const stat = await handle.stat();
     if (!stat.isFile()) throw refusal(`${printable(path)} is not a regular file`);
-    await refuseCompressed(handle);
+    await refuseCompressed(handle, stat.size);
     const members = await indexMembers(handle, stat.size);
     return filesOf(handle, members, { path, real });
   } catch (error) {
@@ -40,6 +40,10 @@ function filesOf(
       if (member === undefined) return undefined;
       if (member.size > MAX_DOCUMENT_BYTES) throw documentTooBig(name, `it has ${member.size} bytes`);
       return readAt(handle, member.size, member.offset);
+    },
+    start: async (name, bytes) => {
+      const member = fileMember(members, name);
+      return member === undefined ? undefined : readAt(handle, Math.min(bytes, member.size), member.offset);
     },
     locate: async (name) => {
       const member = fileMember(members, name);
@@ -70,8 +74,9 @@ async function openArchive(real: string): Promise<FileHandle> {
   }
 }
 
-async function refuseCompressed(handle: FileHandle): Promise<void> {
-  const compression = compressionOf(await readAt(handle, MAGIC_BYTES, 0));
+/** No further than the size: a file of the kernel's has none, and may wait for what to say. */
+async function refuseCompressed(handle: FileHandle, size: number): Promise<void> {
+  const compression = compressionOf(await readAt(handle, Math.min(MAGIC_BYTES, size), 0));
   if (compression === "none") return;
   throw refusal(`it is compressed with ${compression}`, "Decompress the archive first; its layers may be compressed.");
 }

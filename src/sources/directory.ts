@@ -22,6 +22,7 @@ export function directoryFiles(path: string, real: string): Files {
         if (size > MAX_DOCUMENT_BYTES) throw documentTooBig(name, `it has ${size} bytes`);
         return readAt(handle, size, 0);
       }),
+    start: (name, bytes) => withRegular(real, name, (handle, size) => readAt(handle, Math.min(bytes, size), 0)),
     locate: (name) =>
       withRegular(
         real,

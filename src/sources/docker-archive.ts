@@ -2,21 +2,22 @@
  * What `docker save` and `podman save` write: manifest.json names a config and layers among the archive's members.
  *
  * Such an archive has no manifest with a digest, so one is made of config digest and diffIDs, always the same bytes for the same
- * content. A layer's digest is its diffID; where a member is compressed its bytes are not those that the digest names.
+ * content. A layer's digest is its diffID, whether the member is compressed or not: only the config says what a layer is.
  */
-import { open } from "node:fs/promises";
 import { z } from "zod";
 import { StrataError } from "../errors.js";
+import { MAX_ARCHIVE_MEMBERS } from "../limits.js";
 import { type DiffId, type Digest, diffIdAsDigest, digestOf } from "../oci/digest.js";
 import { type Descriptor, parseConfig } from "../oci/documents.js";
 import { parseJson } from "../oci/json.js";
-import { layerCodec, layerMediaType, OCI_CONFIG, OCI_MANIFEST } from "../oci/media-types.js";
+import { layerMediaType, OCI_CONFIG, OCI_MANIFEST } from "../oci/media-types.js";
 import { type ArchiveReference, formatReference, parseDockerTag } from "../oci/reference.js";
+import { list, shape, texts } from "../oci/shapes.js";
 import { printable } from "../printable.js";
 import { refusal } from "./archive-members.js";
 import { checkedDocument } from "./checked-document.js";
 import { compressionOf, MAGIC_BYTES } from "./compression.js";
-import { type Files, type Place, readAt } from "./files.js";
+import type { Files, Place } from "./files.js";
 import type { ImageSource, ResolvedDocument } from "./source.js";
 
 /** Closing the source closes `files`. ARCHIVE_LAYOUT, MANIFEST_UNKNOWN, LAYER_COUNT, and those of parseConfig. */
@@ -39,8 +40,7 @@ export function dockerArchiveSource(reference: ArchiveReference, files: Files): 
       if (place === undefined) {
         throw new StrataError("BLOB_UNKNOWN", `Cannot read layer ${descriptor.digest}: the archive does not hold it`);
       }
-      const digestIsOfBytes = layerCodec(descriptor.mediaType) === "none";
-      return { ...place, digestIsOfBytes, done: Promise.resolve() };
+      return { ...place, digestIsOfBytes: false, done: Promise.resolve() };
     },
     close: () => files.close(),
   };
@@ -53,14 +53,8 @@ interface Image {
   readonly layers: ReadonlyMap<Digest, Place>;
 }
 
-const ManifestFile = z.array(
-  z.looseObject({
-    Config: z.string(),
-    RepoTags: z.array(z.string()).nullish(),
-    Layers: z.array(z.string()).nullish(),
-  }),
-);
-type Entry = z.infer<typeof ManifestFile>[number];
+const EntrySchema = shape({ Config: z.string(), RepoTags: texts.nullish(), Layers: texts.nullish() });
+type Entry = z.infer<typeof EntrySchema>;
 
 /** Tags named in one message. */
 const MAX_LISTED = 20;
@@ -72,6 +66,8 @@ async function openImage(reference: ArchiveReference, files: Files): Promise<Ima
     throw refusal(`its manifest.json names a config '${printable(entry.Config)}' that is missing`);
   const { diffIds } = parseConfig(config);
   const names = entry.Layers ?? [];
+  if (names.length > MAX_ARCHIVE_MEMBERS)
+    throw new StrataError("LIMIT_LAYERS", `Cannot read the archive: manifest.json names ${names.length} layers`);
   if (names.length !== diffIds.length) {
     throw new StrataError(
       "LAYER_COUNT",
@@ -97,8 +93,11 @@ async function openImage(reference: ArchiveReference, files: Files): Promise<Ima
 async function entriesOf(files: Files): Promise<readonly Entry[]> {
   const bytes = await files.read("manifest.json");
   if (bytes === undefined) throw refusal("it has no manifest.json, so it is not what docker save or podman save write");
-  const parsed = ManifestFile.safeParse(parseJson(bytes, "manifest.json"));
-  if (parsed.success) return parsed.data;
+  const entries = list.safeParse(parseJson(bytes, "manifest.json"));
+  return (entries.data ?? refuseListing()).map((entry) => EntrySchema.safeParse(entry).data ?? refuseListing());
+}
+
+function refuseListing(): never {
   throw refusal("its manifest.json is not a list of Config, RepoTags and Layers");
 }
 
@@ -131,17 +130,9 @@ function canonical(tag: string): string | undefined {
 async function layerOf(files: Files, name: string, diffId: DiffId): Promise<{ place: Place; descriptor: Descriptor }> {
   const place = await files.locate(name);
   if (place === undefined) throw refusal(`its manifest.json names a layer '${printable(name)}' that is missing`);
-  const mediaType = layerMediaType(compressionOf(await startOf(place)));
+  const start = (await files.start(name, MAGIC_BYTES)) ?? Buffer.alloc(0);
+  const mediaType = layerMediaType(compressionOf(start));
   return { place, descriptor: { mediaType, digest: diffIdAsDigest(diffId), size: place.length } };
-}
-
-async function startOf({ path, offset, length }: Place): Promise<Buffer> {
-  const handle = await open(path, "r");
-  try {
-    return await readAt(handle, Math.min(MAGIC_BYTES, length), offset);
-  } finally {
-    await handle.close();
-  }
 }
 
 /** The order of the fields is part of the digest. */

@@ -13,6 +13,9 @@ export interface Files {
   /** The whole of a small file; undefined where there is none of that name. MANIFEST_TOO_BIG over MAX_DOCUMENT_BYTES. */
   read(name: string): Promise<Buffer | undefined>;
 
+  /** At most the first `bytes` of a file; undefined where there is none of that name. */
+  start(name: string, bytes: number): Promise<Buffer | undefined>;
+
   /** Where the bytes of a file stand; undefined where there is none of that name. */
   locate(name: string): Promise<Place | undefined>;
 

@@ -103,7 +103,8 @@ export async function resolveLayers(
 ): Promise<ResolvedImage> {
   const configBytes = await source.document(resolved.manifest.config, signal);
   const config = parseConfig(configBytes);
-  const platform = config.platform.os === "" ? (resolved.indexPlatform ?? resolved.wanted) : config.platform;
+  const { os, architecture } = config.platform;
+  const platform = os === "" || architecture === "" ? (resolved.indexPlatform ?? resolved.wanted) : config.platform;
   const note = judgePlatform(platform, resolved);
   return {
     ...resolved,

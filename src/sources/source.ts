@@ -41,8 +41,8 @@ export interface Blob {
   readonly offset: number;
   readonly length: number;
   /**
-   * False where the bytes in the file are another encoding of what the descriptor names (a compressed member of a
-   * docker-archive): then only the diffID checks them.
+   * False where the digest is not known to be that of the bytes in the file (a docker-archive, which names a layer by its tar
+   * however it is compressed): then only the diffID checks them.
    */
   readonly digestIsOfBytes: boolean;
   readonly growth?: SharedArrayBuffer;

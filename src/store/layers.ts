@@ -69,8 +69,9 @@ export class Layers {
   }
 
   /**
-   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID. The rename is the point of no return; where
-   * another commit of the same diffID came first, that one stands and `staged` is left to its staging directory.
+   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID; `digest` is that of the blob it was unpacked from.
+   * The rename is the point of no return; where another commit of the same diffID came first, that one stands and `staged` is
+   * left to its staging directory.
    */
   async commit(staged: string, document: LayerDocument, digest: Digest): Promise<void> {
     const { diffId } = document;
@@ -82,18 +83,17 @@ export class Layers {
       if (!isTaken(error)) throw error;
     }
     if (!this.#index.has(diffId)) this.#index.set(diffId, { document, meta: this.#newMeta(document.createdAt) });
-    this.used(diffId, digest);
+    const digests = this.#index.get(diffId)?.meta.digests ?? [];
+    if (!digests.includes(digest)) this.#touch(diffId, { digests: [...digests, digest] });
+    this.used(diffId);
   }
 
-  /** The layer was used now, as the content of this blob. Written to the disk by `flush`. */
-  used(diffId: DiffId, digest: Digest): void {
-    const layer = this.#index.get(diffId);
-    if (layer === undefined) return;
-    const { digests } = layer.meta;
-    this.#touch(diffId, {
-      digests: digests.includes(digest) ? digests : [...digests, digest],
-      lastUsedAt: new Date().toISOString(),
-    });
+  /**
+   * The layer was used now. As the content of which blob is not kept: that the blob holds it is what a manifest and a config say,
+   * and nobody looked. Written to the disk by `flush`.
+   */
+  used(diffId: DiffId): void {
+    this.#touch(diffId, { lastUsedAt: new Date().toISOString() });
   }
 
   /** Everything committed before a sync of the whole file system is on the disk. */

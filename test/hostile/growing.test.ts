@@ -2,7 +2,11 @@
  * Blobs that grow while the worker reads them: however the bytes arrive, the same layer; a download that fails is a refusal.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { suite, test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { constants, deflateRawSync, gzipSync } from "node:zlib";
@@ -10,7 +14,7 @@ import type { GrowthWriter } from "../../src/growth.js";
 import type { Codec } from "../../src/oci/media-types.js";
 import { file, header, tar } from "../support/tar-builder.js";
 import { type Append, whileGrowing } from "../workers/growing-blob.js";
-import { openDescriptors, withUnpacked } from "../workers/unpacking.js";
+import { openDescriptors, unpackFile, withUnpacked } from "../workers/unpacking.js";
 import { frame } from "./zstd-frames.js";
 
 const LETTERS = Array.from({ length: 40_000 }, (_, i) => 97 + ((i * i) % 23));
@@ -135,4 +139,27 @@ suite("a growing blob", () => {
     assert.equal(grown.error, undefined);
     assert.equal(grown.layer?.tarBytes, T.length);
   });
+});
+
+suite("a blob that is another thing by the time the worker looks", () => {
+  const swaps: readonly (readonly [string, string, (path: string) => unknown])[] = [
+    ["a symlink", "LAYOUT_INVALID", (path) => symlinkSync("/etc/passwd", path)],
+    ["a FIFO", "LAYOUT_INVALID", (path) => execFileSync("mkfifo", [path])],
+    ["a directory", "LAYOUT_INVALID", (path) => mkdirSync(path)],
+    ["gone", "BLOB_UNKNOWN", () => undefined],
+  ];
+  for (const [what, code, swap] of swaps) {
+    test(`${what}: ${code}, at once`, { timeout: 5000 }, async () => {
+      const open = openDescriptors();
+      const work = mkdtempSync(join(tmpdir(), "swapped-"));
+      try {
+        swap(join(work, "blob"));
+        const { error } = await unpackFile(join(work, "blob"), work, { length: T.length });
+        assert.equal(error?.code, code);
+        assert.equal(openDescriptors(), open);
+      } finally {
+        rmSync(work, { recursive: true, force: true });
+      }
+    });
+  }
 });

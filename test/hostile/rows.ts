@@ -189,8 +189,11 @@ const links: Row[] = [
   no("a symlink, then an opaque marker below it", "PARENT_NOT_DIR", (outside) =>
     tar(symlink("a", outside), file("a/.wh..wh..opq")),
   ),
-  no("a whiteout, then a symlink where its directory was", "PARENT_NOT_DIR", (outside) =>
-    tar(file("a/.wh.canary"), symlink("a", outside)),
+  no(
+    "a whiteout, then a symlink where its directory was",
+    "PARENT_NOT_DIR",
+    (outside) => tar(A, file("b/.wh.canary"), symlink("b", outside)),
+    { at: { entryIndex: 1, entryName: "b/.wh.canary" } },
   ),
   no("a chain of symlinks, then a file through it", "PARENT_NOT_DIR", (outside) =>
     tar(symlink("a", "b"), symlink("b", outside), file("a/canary")),
@@ -460,10 +463,12 @@ const framing: Row[] = [
   no("a checksum that is no number", "TAR_CHECKSUM", tar(file("b", "", { checksum: "zzzzzz\0 " }))),
   no("no magic (v7)", "TAR_FORMAT", tar(file("a", "", { magic: "" }))),
   no("a mode that is no number", "TAR_FORMAT", tar(file("a", "", { mode: "rwxr-x\0" }))),
-  no("cut in a header", "TAR_TRUNCATED", Buffer.concat([A, file("b").subarray(0, 511)])),
+  no("cut in a header", "TAR_TRUNCATED", Buffer.concat([A, file("b").subarray(0, 511)]), { at: { entryIndex: 1 } }),
   no("cut in a header behind `x`", "TAR_TRUNCATED", Buffer.concat([pax({ path: "b" }), A.subarray(0, 100)])),
   no("cut in `x`", "TAR_TRUNCATED", pax({ path: "b" }).subarray(0, 600)),
-  no("cut in a body", "TAR_TRUNCATED", Buffer.concat([A, file("b", "x".repeat(600)).subarray(0, 512 + 599)])),
+  no("cut in a body", "TAR_TRUNCATED", Buffer.concat([A, file("b", "x".repeat(600)).subarray(0, 512 + 599)]), {
+    at: { entryIndex: 1, entryName: "b" },
+  }),
   no("a layer of 0 bytes", "TAR_TRUNCATED", Buffer.alloc(0)),
   no("a size beyond the archive", "TAR_TRUNCATED", tar(header({ name: "a", size: 1 << 20 }))),
   yes("cut exactly between entries", aTree, A),

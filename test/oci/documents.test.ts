@@ -34,6 +34,14 @@ const manifests: readonly (readonly [string, string, unknown])[] = [
   ["a size beyond what is exact", "DESCRIPTOR_INVALID", { ...manifest, config: { ...config, size: 2 ** 60 } }],
   ["a descriptor without digest", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, digest: undefined }] }],
   ["a digest of another form", "DIGEST_FORMAT", { ...manifest, layers: [{ ...layer, digest: "sha256:../x" }] }],
+  ["layers once more in another case", "MANIFEST_INVALID", { ...manifest, Layers: [] }],
+  ["layers once more, with the s that only looks like one", "MANIFEST_INVALID", { ...manifest, "layer\u017f": [] }],
+  ["manifests in another case", "MANIFEST_INVALID", { ...manifest, MANIFESTS: [] }],
+  ["a digest once more in another case", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, Digest: digest }] }],
+  ["a media type that is no text", "MANIFEST_INVALID", { ...manifest, mediaType: { toString: 1, valueOf: 1 } }],
+  ["annotations that are no texts", "MANIFEST_INVALID", { ...manifest, annotations: { a: 1 } }],
+  ["layers that are none, too many to look at each", "LIMIT_LAYERS", { ...manifest, layers: Array(1_000_000).fill(0) }],
+  ["urls that are none", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, urls: Array(1_000_000).fill(0) }] }],
   ["no layers", "NO_LAYERS", { ...manifest, layers: [] }],
   ["null layers", "NO_LAYERS", { ...manifest, layers: null }],
   ["too many layers", "LIMIT_LAYERS", { ...manifest, layers: Array(513).fill(layer) }],
@@ -79,6 +87,12 @@ test("a config gives platform and diffIDs, or says what is wrong", () => {
   assert.deepEqual(parseConfig(bytes(good)), { platform: { os: "linux", architecture: "amd64" }, diffIds: [digest] });
   const rootfs = { type: "base", diff_ids: [] };
   assert.throws(() => parseConfig(bytes({ ...good, rootfs })), { code: "ROOTFS_TYPE" });
+  assert.throws(() => parseConfig(bytes({ ...good, rootfs: { diff_ids: [] } })), { code: "ROOTFS_TYPE" });
+  const flood = { type: "layers", diff_ids: Array(1_000_000).fill(0) };
+  assert.throws(() => parseConfig(bytes({ ...good, rootfs: flood })), { code: "MANIFEST_INVALID" });
+  for (const odd of [{ variant: "\x1b[2J" }, { architecture: "a/../b" }, { os: "li nux" }]) {
+    assert.throws(() => parseConfig(bytes({ ...good, ...odd })), { code: "MANIFEST_INVALID" });
+  }
   const short = { type: "layers", diff_ids: ["sha256:1"] };
   assert.throws(() => parseConfig(bytes({ ...good, rootfs: short })), { code: "DIGEST_FORMAT" });
   assert.throws(() => parseConfig(bytes({})), { code: "MANIFEST_INVALID" });

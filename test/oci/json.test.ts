@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { MAX_DOCUMENT_BYTES, MAX_JSON_DEPTH } from "../../src/limits.js";
+import { MAX_DOCUMENT_BYTES, MAX_JSON_CONTAINERS, MAX_JSON_DEPTH, MAX_JSON_KEYS } from "../../src/limits.js";
 import { parseJson } from "../../src/oci/json.js";
 
 test("what JSON.stringify writes is read back", () => {
@@ -28,13 +28,19 @@ test("any bytes are JSON for us and for JSON.parse, or are refused with a code",
 
 const nested = (levels: number) => Buffer.from("[".repeat(levels) + "]".repeat(levels));
 
-test("nesting up to the limit is read", () => {
+const keyed = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, index]));
+
+test("nesting, keys and lists up to their limits are read", () => {
   parseJson(nested(MAX_JSON_DEPTH), "it");
+  parseJson(Buffer.from(JSON.stringify(keyed(MAX_JSON_KEYS))), "it");
+  parseJson(Buffer.from(JSON.stringify(Array(MAX_JSON_CONTAINERS - 1).fill([]))), "it");
 });
 
 const refused: readonly (readonly [string, Buffer])[] = [
   ["nesting beyond the limit", nested(MAX_JSON_DEPTH + 1)],
   ["a million levels", nested(1_000_000)],
+  ["more keys than the limit", Buffer.from(JSON.stringify(keyed(MAX_JSON_KEYS + 1)))],
+  ["more lists than the limit", Buffer.from(JSON.stringify(Array(MAX_JSON_CONTAINERS).fill([])))],
   ["a byte order mark", Buffer.from('\ufeff{"a":1}')],
   ["a key twice", Buffer.from('{"a":1,"a":1}')],
   ["a key twice, once with an escape", Buffer.from('{"layers":[],"\\u006cayers":[]}')],

@@ -54,6 +54,19 @@ for (const [wanted, offered, index] of choices) {
   });
 }
 
+test("a media type that is not known is chosen only where nothing else fits", () => {
+  const odd = { ...descriptor("linux/amd64", 0), mediaType: "application/vnd.example.v9+json" };
+  const wanted = parsePlatform("linux/amd64");
+  for (const readable of [descriptor("linux/amd64", 1), descriptor(undefined, 1)])
+    assert.equal(selectPlatform([odd, readable], wanted).size, 1);
+  assert.equal(selectPlatform([odd, descriptor("linux/arm64", 1)], wanted), odd);
+});
+
+test("a platform that no client could name matches none", () => {
+  const offered = { os: "linux", architecture: "amd64", variant: "\x1b[2J" };
+  assert.equal(platformMatches(offered, parsePlatform("linux/amd64")), false);
+});
+
 test("no match lists what there is, without attestations", () => {
   const offered = ["linux/s390x", "unknown/unknown", "windows/amd64"].map(descriptor);
   assert.throws(() => selectPlatform(offered, parsePlatform("linux/amd64")), {

@@ -22,6 +22,7 @@ import {
   type RegistryScript,
   type Script,
   serve,
+  sha256,
   stall,
   startRegistry,
   type TestRegistry,
@@ -86,6 +87,7 @@ const layerBytes = [...image.blobs.values()].find((bytes) => bytes.byteLength ==
 const isLayer = ({ body }: Exchange) => body === layerBytes;
 const firstLayer = (e: Exchange) => isLayer(e) && e.count === 1;
 const always = () => true;
+const isConfig = ({ body }: Exchange) => body !== undefined && body !== layerBytes && image.blobs.has(sha256(body));
 const isBlob = ({ request }: Exchange) => request.path.includes("/blobs/");
 
 for (const auth of ["anonymous", "basic", "bearer"] as const) {
@@ -376,6 +378,34 @@ for (const [what, code, options] of blobFailures) {
     });
   });
 }
+
+test("an answer that announces another length is refused before its body, and is not asked for again", async () => {
+  const script: Script = on(
+    (e) => isBlob(e) && !isConfig(e),
+    (e) => e.response.writeHead(200, { "content-length": 300_001 }).flushHeaders(),
+  );
+  await scene({ script }, async ({ source, registry, waits }) => {
+    await assert.rejects(fetchLayer(source), { code: "SIZE_MISMATCH", message: /300001 bytes, not 300000/ });
+    assert.deepEqual(waits, []);
+    assert.equal(registry.requests.filter(({ path }) => path.includes("/blobs/")).length, 2);
+  });
+});
+
+test("of a config no more is read than its size", async () => {
+  const script: Script = on(isConfig, (e) => e.response.writeHead(200).end(Buffer.alloc(5 << 20)));
+  await scene({ script }, async ({ source }) => {
+    await assert.rejects(resolveImage(source, { platform, signal }), { code: "SIZE_MISMATCH" });
+  });
+});
+
+test("a manifest that the index and the registry call two things is ambiguous", async () => {
+  const script: Script = (e) =>
+    e.request.path.includes("/manifests/sha256:") &&
+    rewritten({ "content-type": "application/vnd.docker.distribution.manifest.v2+json" })(e);
+  await scene({ images: { "team/app:v1": buildIndex([image]) }, script }, async ({ source }) => {
+    await assert.rejects(resolveImage(source, { platform, signal }), { code: "MANIFEST_AMBIGUOUS" });
+  });
+});
 
 test("a blob may be read while it grows, and a failure reaches the reader", async () => {
   let socket: Exchange["socket"] | undefined;

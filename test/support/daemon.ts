@@ -68,7 +68,9 @@ export async function adopt(child: ChildProcess, sandbox: Sandbox): Promise<Daem
     readOnlySocket: pathOf("read"),
     log: () => stderr.text,
     kill: (signal) => process.kill(document.pid, signal),
-    ended: within("the daemon ends", ended, 120_000),
+    get ended() {
+      return within("the daemon ends", ended, 120_000);
+    },
   };
 }
 

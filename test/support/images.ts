@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process";
 import { createCipheriv } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { pack } from "tar-stream";
@@ -67,22 +67,41 @@ export function layerImage(blob: Buffer, codec: "gzip" | "zstd"): TestImage {
   return { ...image, blobs: new Map([...image.blobs, [descriptor.digest, blob]]) };
 }
 
-/** An OCI image layout with each image under its tag. */
-export async function writeLayout(directory: string, images: Readonly<Record<string, TestImage>>): Promise<void> {
-  await mkdir(join(directory, "blobs/sha256"), { recursive: true });
-  const manifests: object[] = [];
-  for (const [tag, image] of Object.entries(images)) {
-    const { mediaType, digest, size } = image.descriptor;
-    manifests.push({ mediaType, digest, size, annotations: { "org.opencontainers.image.ref.name": tag } });
-    const blobs = [...image.blobs, [digest, image.bytes] as const];
-    const below = [...image.manifests].map(([key, { bytes }]) => [key, bytes] as const);
-    for (const [name, bytes] of [...blobs, ...below]) await writeFile(blobPath(directory, name), bytes);
+/** The files of an OCI image layout, by name; an image without a tag stands in the index all the same. */
+export function layoutFiles(images: readonly (readonly [tag: string | undefined, TestImage])[]): Map<string, Buffer> {
+  const manifests = images.map(([tag, { descriptor }]) => {
+    const { mediaType, digest, size } = descriptor;
+    const annotations = { "org.opencontainers.image.ref.name": tag };
+    return { mediaType, digest, size, ...(tag === undefined ? {} : { annotations }) };
+  });
+  const files = new Map([
+    ["oci-layout", json({ imageLayoutVersion: "1.0.0" })],
+    ["index.json", json({ schemaVersion: 2, manifests })],
+  ]);
+  for (const [, image] of images) {
+    files.set(blobName(image.descriptor.digest), image.bytes);
+    for (const [digest, { bytes }] of image.manifests) files.set(blobName(digest), bytes);
+    for (const [digest, bytes] of image.blobs) files.set(blobName(digest), bytes);
   }
-  await writeFile(join(directory, "index.json"), json({ schemaVersion: 2, manifests }));
-  await writeFile(join(directory, "oci-layout"), json({ imageLayoutVersion: "1.0.0" }));
+  return files;
 }
 
-export const blobPath = (layout: string, digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
+/** Files and the directories above them. */
+export async function writeFiles(directory: string, files: ReadonlyMap<string, Buffer>): Promise<void> {
+  for (const [name, bytes] of files) {
+    await mkdir(dirname(join(directory, name)), { recursive: true });
+    await writeFile(join(directory, name), bytes);
+  }
+}
+
+/** An OCI image layout with each image under its tag. */
+export async function writeLayout(directory: string, images: Readonly<Record<string, TestImage>>): Promise<void> {
+  await writeFiles(directory, layoutFiles(Object.entries(images)));
+}
+
+/** The name of a blob in a layout. */
+export const blobName = (digest: string): string => `blobs/${digest.replace(":", "/")}`;
+export const blobPath = (layout: string, digest: string): string => join(layout, blobName(digest));
 
 /** The digests of an image's layers, the lowest first. */
 export const layerDigests = (image: TestImage): string[] =>

@@ -7,11 +7,12 @@
 import { StrataError } from "../../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../../limits.js";
 import type { Digest } from "../../oci/digest.js";
+import type { Descriptor } from "../../oci/documents.js";
 import { manifestTypes } from "../../oci/media-types.js";
 import { printable } from "../../printable.js";
-import { documentTooBig } from "../checked-document.js";
+import { documentTooBig, sizeMismatch } from "../checked-document.js";
 import { type AuthOptions, Authorizer } from "./auth.js";
-import { type Answer, exchange, readBody } from "./exchange.js";
+import { type Answer, announcedLength, exchange, readBody } from "./exchange.js";
 import { registryError, transientStatus } from "./failures.js";
 
 export interface ServedManifest {
@@ -34,22 +35,24 @@ export class RegistryClient {
     return this.#options.url.host;
   }
 
-  /** `name` is a tag or a digest. MANIFEST_UNKNOWN, MANIFEST_TOO_BIG, REGISTRY_*, AUTH_*. */
-  async manifest(name: string, signal: AbortSignal): Promise<ServedManifest> {
+  /** By tag, by digest, or by a descriptor whose size bounds what is read. MANIFEST_UNKNOWN, MANIFEST_TOO_BIG, SIZE_MISMATCH, REGISTRY_*, AUTH_*. */
+  async manifest(named: string | Descriptor, signal: AbortSignal): Promise<ServedManifest> {
+    const name = typeof named === "string" ? named : named.digest;
     const answer = await this.#get(`manifests/${name}`, { accept: manifestTypes.join(", ") }, signal);
     if (answer.status !== 200) throw this.#unexpected(answer, `manifest ${name}`, "MANIFEST_UNKNOWN");
     return {
-      bytes: await this.#document(answer, name),
+      bytes: typeof named === "string" ? await this.#document(answer, name) : await this.#described(answer, named),
       contentType: answer.headers.get("content-type") ?? undefined,
       contentDigest: answer.headers.get("docker-content-digest") ?? undefined,
     };
   }
 
-  /** A small blob in memory. BLOB_UNKNOWN, MANIFEST_TOO_BIG, REGISTRY_*, AUTH_*. */
-  async smallBlob(digest: Digest, signal: AbortSignal): Promise<Buffer> {
+  /** A small blob in memory. BLOB_UNKNOWN, SIZE_MISMATCH, REGISTRY_*, AUTH_*. */
+  async smallBlob(descriptor: Descriptor, signal: AbortSignal): Promise<Buffer> {
+    const { digest } = descriptor;
     const answer = await this.#get(`blobs/${digest}`, {}, signal);
     if (answer.status !== 200) throw this.#unexpected(answer, `blob ${digest}`, "BLOB_UNKNOWN");
-    return this.#document(answer, digest);
+    return this.#described(answer, descriptor);
   }
 
   /** The bytes from `offset` on, or all of them where the registry does not do ranges: 206 or 200. BLOB_UNKNOWN, REGISTRY_*, AUTH_*. */
@@ -85,11 +88,20 @@ export class RegistryClient {
   }
 
   async #document(answer: Answer, name: string): Promise<Buffer> {
-    const length = Number(answer.headers.get("content-length") ?? 0);
-    const bytes = length > MAX_DOCUMENT_BYTES ? undefined : await readBody(answer, MAX_DOCUMENT_BYTES);
+    const bytes =
+      (announcedLength(answer) ?? 0) > MAX_DOCUMENT_BYTES ? undefined : await readBody(answer, MAX_DOCUMENT_BYTES);
     if (bytes !== undefined) return bytes;
     answer.discard();
     throw documentTooBig(name, "the registry sends more bytes");
+  }
+
+  /** Of a document whose size is known no more is read than that. */
+  async #described(answer: Answer, descriptor: Descriptor): Promise<Buffer> {
+    const { size } = descriptor;
+    refuseOtherLength(answer, descriptor, size);
+    const bytes = await readBody(answer, size);
+    if (bytes !== undefined) return bytes;
+    throw sizeMismatch(descriptor, size + 1);
   }
 
   #unexpected(answer: Answer, what: string, missing: "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN"): Error {
@@ -103,6 +115,14 @@ export class RegistryClient {
     const { registry, repository } = this.#options;
     return new StrataError(missing, `Cannot find ${printable(what)}: ${registry}/${repository} does not have it`);
   }
+}
+
+/** Before the first byte is read: a body of another length cannot become the blob. SIZE_MISMATCH. */
+export function refuseOtherLength(answer: Answer, descriptor: Descriptor, expected: number): void {
+  const length = announcedLength(answer);
+  if (length === undefined || length === expected) return;
+  answer.discard();
+  throw sizeMismatch(descriptor, descriptor.size - expected + length);
 }
 
 function startsAt(answer: Answer, offset: number): boolean {

@@ -11,7 +11,7 @@ import { GrowthWriter } from "../../growth.js";
 import type { Descriptor } from "../../oci/documents.js";
 import { sizeMismatch } from "../checked-document.js";
 import type { Blob } from "../source.js";
-import type { RegistryClient } from "./client.js";
+import { type RegistryClient, refuseOtherLength } from "./client.js";
 import type { Answer } from "./exchange.js";
 import { cancelled, TransientError } from "./failures.js";
 import { withRetries } from "./retry.js";
@@ -81,10 +81,14 @@ class GrowingFile {
     this.#advance = advance;
   }
 
-  /** Reads no further than the first chunk that is too much. SIZE_MISMATCH: final where there is too much, transient where there is too little. */
+  /**
+   * Reads no further than the first chunk that is too much. SIZE_MISMATCH: final where there is too much or the answer announces
+   * another length, transient where it ends too early.
+   */
   async append(answer: Answer, signal: AbortSignal): Promise<void> {
     const { size } = this.#descriptor;
     let position = answer.status === 206 ? this.bytes : 0;
+    refuseOtherLength(answer, this.#descriptor, size - position);
     for await (const chunk of answer.body) {
       if (signal.aborted) throw cancelled();
       const end = position + chunk.byteLength;

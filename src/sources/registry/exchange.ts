@@ -48,6 +48,12 @@ export async function exchange(start: URL, request: ExchangeRequest): Promise<An
   }
 }
 
+/** How long the body is, as far as the answer says. */
+export function announcedLength({ headers }: Answer): number | undefined {
+  const text = headers.get("content-length") ?? "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
 /** At most `limit` bytes; undefined where there are more. */
 export async function readBody(answer: Answer, limit: number): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = [];

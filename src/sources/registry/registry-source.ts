@@ -66,13 +66,13 @@ class RegistrySource implements ImageSource {
 
   async document(descriptor: Descriptor, signal: AbortSignal): Promise<Buffer> {
     refuseBigDocument(descriptor);
-    const { digest, mediaType } = descriptor;
+    const { mediaType } = descriptor;
     const isManifestLike = isManifest(mediaType) || isIndex(mediaType);
     const bytes = await withRetries(
       async () =>
         isManifestLike
-          ? (await this.#client.manifest(digest, signal)).bytes
-          : await this.#client.smallBlob(digest, signal),
+          ? typedBytes(await this.#client.manifest(descriptor, signal), descriptor)
+          : await this.#client.smallBlob(descriptor, signal),
       this.#timings,
       signal,
     );
@@ -124,7 +124,7 @@ function claimedDigest({ contentDigest }: ServedManifest, host: string): Digest 
 const GENERIC = new Set(["", "application/json", "application/octet-stream", "text/plain"]);
 
 function mediaTypeOf({ bytes, contentType }: ServedManifest, host: string): string {
-  const served = contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
+  const served = bareType(contentType);
   if (isSchema1(served)) throw unsupported("the manifest", served);
   const known = isManifest(served) || isIndex(served);
   if (!known && !GENERIC.has(served)) {
@@ -135,6 +135,16 @@ function mediaTypeOf({ bytes, contentType }: ServedManifest, host: string): stri
   if (known) return served;
   if (typeof own === "string" && (isManifest(own) || isIndex(own))) return own;
   throw registryError("REGISTRY_BAD_RESPONSE", host, "neither it nor the document says what the manifest is");
+}
+
+const bareType = (contentType = ""): string => contentType.split(";")[0]?.trim().toLowerCase() ?? "";
+
+/** A manifest that an index names: its digest says which bytes, and the registry must not call them another kind. MANIFEST_AMBIGUOUS. */
+function typedBytes({ bytes, contentType }: ServedManifest, { digest, mediaType }: Descriptor): Buffer {
+  const served = bareType(contentType);
+  if (served === mediaType || !(isManifest(served) || isIndex(served) || isSchema1(served))) return bytes;
+  const fact = `the index calls it '${mediaType}', the registry '${printable(served)}'`;
+  throw new StrataError("MANIFEST_AMBIGUOUS", `Cannot use manifest ${digest}: ${fact}`);
 }
 
 function foreign({ digest }: Descriptor, error: unknown): unknown {
