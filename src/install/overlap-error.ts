@@ -50,6 +50,6 @@ function fact(
     case "HARDLINK_TARGET":
       return `\`${path}\` of layer ${layers} is a hard link to something its layer lacks${more}`;
     case "NAME_FOLDING":
-      return `layers ${layers} have names that the file system takes for \`${path}\`${more}`;
+      return `to the file system a name of layers ${layers} is the same as \`${path}\`${more}`;
   }
 }

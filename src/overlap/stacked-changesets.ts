@@ -1,9 +1,10 @@
 /**
  * Policy a: layers are changesets, each applied over those below it, as image-spec v1.1 layer.md says; the judge is `umoci unpack`.
  *
- * Applied to a tree in memory, so that layers are unpacked once, in parallel, and only what is left of them is linked. Of each layer
- * all hard links into lower layers are looked up first, then its whiteouts are applied, then its entries: what a whiteout
- * hides does not depend on where in the archive it stands, and never is of its own layer.
+ * They are applied to a tree in memory: layers are unpacked once, in parallel, and only what is left of them is linked. Of each layer
+ * first its hard links into lower layers are looked up, then its whiteouts are applied, then its entries: a whiteout hides
+ * the same wherever it stands in its archive, and never what its own layer has. Where two entries of one layer land on one
+ * path, which takes a symlink of a lower layer, the later in the changeset wins.
  */
 import { baseName, byteOrder, isWhiteout, parentPath, type Whiteout } from "./changeset.js";
 import { planOf, type Standing, standings } from "./hard-links.js";

@@ -97,9 +97,13 @@ function changesetOf(wishes: readonly Wish[]): Changeset {
     if (entry !== undefined && isNew && isFree(wish.path)) add(entry);
   }
   for (const { kind, path, lacks } of wishes) {
-    if (kind !== "unresolved" || entries.has(path) || !isFree(path) || !isFree(lacks) || lacks === path) continue;
-    // Its own directories may be just what it would lack.
-    if (!entries.has(lacks) && !ancestors(path).includes(lacks)) add(unresolved(path, lacks));
+    if (kind !== "unresolved" || entries.has(path) || !isFree(path)) continue;
+    // What this link and those before it lack has to be missing still when it stands there.
+    const link = unresolved(path, lacks);
+    const lacking = [link, ...entries.values()].flatMap((each) => (each.type === "unresolved" ? [each.target] : []));
+    const added = [...ancestors(path), path];
+    const isThere = (target: string): boolean => entries.has(target) || !isFree(target) || added.includes(target);
+    if (!lacking.some((target) => isThere(target) || target.startsWith(`${path}/`))) add(link);
   }
   const marks = new Map<string, Entry>();
   for (const { kind, path, nth } of wishes) {

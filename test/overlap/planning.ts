@@ -29,7 +29,11 @@ export const dir = (path: string, mode = 0o755): Entry => ({ type: "dir", path, 
 export const implied = (path: string): Entry => ({ type: "implied", path });
 export const symlink = (path: string, target: string): Entry => ({ type: "symlink", path, mtime: 0, target });
 export const hardlink = (path: string, target: string): Entry => ({ type: "hardlink", path, target });
-export const unresolved = (path: string, target: string): Entry => ({ type: "unresolved", path, target });
+export const unresolved = (path: string, target: string): Entry & { readonly type: "unresolved" } => ({
+  type: "unresolved",
+  path,
+  target,
+});
 export const whiteout = (path: string): Entry => ({ type: "whiteout", path });
 export const opaque = (path: string): Entry => ({ type: "opaque", path });
 
