@@ -49,25 +49,28 @@ function inheritedFiles(root: MergedRoot, { entries }: PlacedLayer): ReadonlyMap
 
 /** A layer's whiteouts on what lower layers hold. */
 function hide(root: MergedRoot, { entries }: PlacedLayer): void {
-  const whiteouts = entries.map(({ entry }) => entry).filter(isWhiteout);
   let declared: ReadonlySet<string> | undefined;
   // A directory of the layer's own replaces a lower symlink: nothing below it is the lower layers'.
   const replaces = (path: string): boolean => {
     declared ??= new Set(entries.filter(({ entry }) => entry.type === "dir").map(({ entry }) => entry.path));
     return declared.has(path);
   };
-  for (const { type, path } of whiteouts.sort(shallowFirst)) {
+  for (const { type, path } of shallowFirst(entries.map(({ entry }) => entry).filter(isWhiteout))) {
     if (type === "whiteout") root.directoryAt(parentPath(path), replaces)?.children?.delete(baseName(path));
     else root.directoryAt(path, replaces)?.children?.clear();
   }
 }
 
 /** By the depth of the file that is the whiteout in the archive, then by path: the first may be a symlink on the others' way. */
-const shallowFirst = (a: Whiteout, b: Whiteout): number => depthOf(a) - depthOf(b) || byteOrder(a.path, b.path);
+function shallowFirst(whiteouts: readonly Whiteout[]): Whiteout[] {
+  const withDepth = whiteouts.map((whiteout) => ({ whiteout, depth: depthOf(whiteout) }));
+  withDepth.sort((a, b) => a.depth - b.depth || byteOrder(a.whiteout.path, b.whiteout.path));
+  return withDepth.map(({ whiteout }) => whiteout);
+}
 
 function depthOf({ type, path }: Whiteout): number {
-  if (path === "") return 0;
-  return path.split("/").length - (type === "opaque" ? 0 : 1);
+  if (path === "") return 1;
+  return path.split("/").length + (type === "opaque" ? 1 : 0);
 }
 
 /** One layer's entries on their way into the root, in their order. */
