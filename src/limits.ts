@@ -47,6 +47,21 @@ export const imageLimits = {
 export type LimitName = keyof typeof imageLimits;
 export type ImageLimits = Readonly<Record<LimitName, number>>;
 
+/** PLACEMENT_INVALID: an annotation's prefix; 32 directories of 32 bytes are more than any package's place. */
+export const MAX_PREFIX_COMPONENTS = 32;
+export const MAX_PREFIX_BYTES = 1024;
+/** PLACEMENT_INVALID: what one byte counts; an archive's depth ends at half of it. */
+export const MAX_STRIP_COMPONENTS = 255;
+/** A value that is refused is somebody's text: so much of it is shown. */
+export const MAX_PLACEMENT_SHOWN = 32;
+/** Symlinks on one way through a root, as many as umoci follows; a loop ends here. */
+export const MAX_SYMLINK_HOPS = 255;
+/**
+ * BAD_LINK: names in the targets of all symlinks that one plan follows. Half a million entries, each through a long chain, would take
+ * hours; and each name may become a directory, of which there are no more than an image may have entries.
+ */
+export const MAX_SYMLINK_STEPS = 2_000_000;
+
 /** MANIFEST_TOO_BIG: manifests, indexes and configs are parsed in memory on the main thread (distribution-spec asks for 4 MiB). */
 export const MAX_DOCUMENT_BYTES = 4 * MiB;
 /** INDEX_DEPTH: an index may name an index; loops and towers end here. */

@@ -20,10 +20,9 @@ export function overlapError({ conflicts, total, image, overlap }: Overlap): Str
   const digestOf = (layer: number): string => image.layers[layer]?.descriptor.digest ?? "";
   const listed = conflicts.slice(0, MAX_CONFLICTS_LISTED).map((conflict) => ({
     path: printableName(conflict.path),
-    sides: (conflict.code === "LAYER_OVERLAP"
-      ? conflict.sides
-      : [{ layer: conflict.layer, type: typeOf[conflict.code] }]
-    ).map(({ layer, type }) => ({ layer, digest: digestOf(layer), type })),
+    sides: ("sides" in conflict ? conflict.sides : [{ layer: conflict.layer, type: typeOf[conflict.code] }]).map(
+      ({ layer, type }) => ({ layer, digest: digestOf(layer), type }),
+    ),
   }));
   const complete = total !== undefined;
   return new StrataError(code, `Cannot assemble the root: ${fact(code, listed, total)}`, {
@@ -50,5 +49,7 @@ function fact(
       return `layer ${layers} hides \`${path}\` of a lower layer, which policy c does not know${more}`;
     case "HARDLINK_TARGET":
       return `\`${path}\` of layer ${layers} is a hard link to something its layer lacks${more}`;
+    case "NAME_FOLDING":
+      return `to the file system a name of layers ${layers} is the same as \`${path}\`${more}`;
   }
 }

@@ -42,6 +42,16 @@ export const entryTypes = [
   "opaque",
 ] as const;
 
+export type FileEntry = Entry & { readonly type: "file" };
+/** Both kinds of whiteout: they hide what lower layers hold, and are nothing themselves. */
+export type Whiteout = Entry & { readonly type: "whiteout" | "opaque" };
+export type Unresolved = Entry & { readonly type: "unresolved" };
+/** What can stand in a root. */
+export type RootEntry = Exclude<Entry, Whiteout | Unresolved>;
+
+export const isWhiteout = (entry: Entry): entry is Whiteout => entry.type === "whiteout" || entry.type === "opaque";
+export const isDirectory = ({ type }: Entry): boolean => type === "dir" || type === "implied";
+
 const HEADER = "stratad-changeset 1";
 const LINES_PER_PIECE = 4096;
 
@@ -148,6 +158,14 @@ export function unescapeField(field: string): string {
   return field.replace(/\\x([0-9a-f]{2})/g, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
+/** Paths and names in the order of their bytes. */
+export const byteOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** What holds a path; "" is the image root. */
+export const parentPath = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));
+/** The last component of a path. */
+export const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+
 /** The first component of a path. */
 export function topLevelOf(path: string): string {
   const slash = path.indexOf("/");
@@ -158,7 +176,7 @@ export function topLevelOf(path: string): string {
 export function topLevelNames(entries: Iterable<Entry>): Map<string, Entry["type"]> {
   const names = new Map<string, Entry["type"]>();
   for (const entry of entries) {
-    if (entry.type === "whiteout" || entry.type === "opaque") continue;
+    if (isWhiteout(entry)) continue;
     const name = topLevelOf(entry.path);
     if (!names.has(name)) names.set(name, name === entry.path && entry.type !== "implied" ? entry.type : "dir");
   }

@@ -4,19 +4,19 @@
  * A root is then whole top-level entries, each from one layer, and a layer's tree is linked as it stands. A whiteout has no
  * lower layer to hide anything in, so it is refused rather than ignored.
  */
-import { type Changeset, topLevelNames } from "./changeset.js";
-import type { Conflict, ConflictSide, EntryConflict, PlannedEntry, PlanResult } from "./plan-root.js";
+import { topLevelNames } from "./changeset.js";
+import { plannedEntry, standings } from "./hard-links.js";
+import { withoutMeaning } from "./lower-layer-entries.js";
+import type { PlacedLayer } from "./placement.js";
+import type { Conflict, ConflictSide, PlannedEntry, PlanResult } from "./plan-root.js";
 
-export function disjointRoots(changesets: readonly Changeset[]): PlanResult {
-  const conflicts = [...overlappingNames(changesets.map(topLevelNames)), ...meaningless(changesets)];
-  if (conflicts.length > 0) return { ok: false, conflicts: conflicts.sort(byPathThenLayer) };
+export function disjointRoots(layers: readonly PlacedLayer[]): PlanResult {
+  const names = layers.map(({ entries }) => topLevelNames(entries.map(({ entry }) => entry)));
+  const conflicts = [...overlappingNames(names), ...withoutMeaning(layers)];
+  if (conflicts.length > 0) return { ok: false, conflicts };
   const plan: PlannedEntry[] = [];
-  for (const [layer, changeset] of changesets.entries()) {
-    for (const entry of changeset) {
-      if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved") continue;
-      plan.push({ layer, entry });
-    }
-  }
+  for (const [layer, placed] of layers.entries())
+    for (const standing of standings(layer, placed)) plan.push(plannedEntry(standing.entry.path, standing));
   return { ok: true, plan };
 }
 
@@ -27,7 +27,10 @@ export interface LayerOutline {
   readonly unresolved: number;
 }
 
-/** The verdict of `disjointRoots` without reading a changeset: the plan then is all entries of all layers, as they stand. */
+/**
+ * The verdict of `disjointRoots` on layers without a placement, without reading a changeset: the plan then is all entries of all
+ * layers, as they stand.
+ */
 export function areDisjoint(layers: readonly LayerOutline[]): boolean {
   const names = layers.flatMap(({ topLevel }) => topLevel.map(([name]) => name));
   const meaningful = layers.every(({ whiteouts, unresolved }) => whiteouts === 0 && unresolved === 0);
@@ -47,22 +50,3 @@ export function overlappingNames(topLevels: readonly ReadonlyMap<string, Conflic
   const shared = [...sides].filter(([, each]) => each.length > 1);
   return shared.map(([path, each]) => ({ code: "LAYER_OVERLAP", path, sides: each }));
 }
-
-function meaningless(changesets: readonly Changeset[]): EntryConflict[] {
-  const found: EntryConflict[] = [];
-  for (const [layer, changeset] of changesets.entries()) {
-    for (const { type, path } of changeset) {
-      if (type === "whiteout" || type === "opaque") found.push({ code: "WHITEOUT", path, layer });
-      if (type === "unresolved") found.push({ code: "HARDLINK_TARGET", path, layer });
-    }
-  }
-  return found;
-}
-
-function byPathThenLayer(a: Conflict, b: Conflict): number {
-  if (a.path !== b.path) return a.path < b.path ? -1 : 1;
-  return lowestLayer(a) - lowestLayer(b);
-}
-
-const lowestLayer = (conflict: Conflict): number =>
-  conflict.code === "LAYER_OVERLAP" ? Math.min(...conflict.sides.map((side) => side.layer)) : conflict.layer;
