@@ -57,20 +57,28 @@ export const rootSchema = z.object({
 });
 export type RootDocument = z.output<typeof rootSchema>;
 
-export const nameSchema = z.object({
-  schema: z.literal(1),
-  name: z.string(),
-  generations: z.array(
-    z.object({
-      generation: count,
-      rootId: z.string(),
-      reference: z.string(),
-      platform: z.string(),
-      manifestDigest: digest,
-      at: z.string(),
-    }),
-  ),
-});
+export const nameSchema = z
+  .object({
+    schema: z.literal(1),
+    name: z.string(),
+    /** Oldest first. */
+    generations: z.array(
+      z.object({
+        generation: count,
+        rootId: z.string(),
+        reference: z.string(),
+        platform: z.string(),
+        manifestDigest: digest,
+        at: z.string(),
+      }),
+    ),
+    /** The number of the current generation; absent where it is the last. */
+    current: count.optional(),
+  })
+  .refine(
+    ({ generations, current }) => current === undefined || generations.some(({ generation }) => generation === current),
+    "the current generation is none of the name's",
+  );
 export type NameDocument = z.output<typeof nameSchema>;
 export type Generation = NameDocument["generations"][number];
 
