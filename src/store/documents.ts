@@ -51,7 +51,12 @@ export const rootSchema = z.object({
   overlap: Overlap,
   link: LinkMode,
   layers: z.array(diffId),
+  /** Bytes of the root's files, linked or copied. */
   bytes: count,
+  /** How many of them come from each of `layers`, in order; absent where each gave all that it has. */
+  layerBytes: z.array(count).optional(),
+  /** How many of them are the root's own, because their files were copied; absent where none were. */
+  copiedBytes: count.optional(),
   entries: count,
   createdAt: z.string(),
 });
