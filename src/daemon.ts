@@ -33,6 +33,7 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
+import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
 import { ownVersion } from "./version.js";
@@ -107,19 +108,32 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     installs: jobs,
     images: { status: (query) => imageStatus(query, store, catalog, jobs) },
     roots: {
-      list: (page) =>
-        pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view: (root) => catalog.root(root) }),
-      get: (selector) => catalog.root(catalog.find(selector)),
-      all: () => catalog.roots().map((root) => catalog.root(root)),
+      list: (page) => {
+        const usage = catalog.usageNow();
+        const view = (root: RootDocument) => catalog.root(root, usage);
+        return pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view });
+      },
+      get: (selector) => catalog.get(selector),
+      all: () => {
+        const usage = catalog.usageNow();
+        return catalog.roots().map((root) => catalog.root(root, usage));
+      },
       remove: async (selector) => {
         const { removed, rootIds } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
         return removed;
       },
+      rollback: async ({ name, generation: wanted }) => {
+        const { generation, flipped, ...roots } = await catalog.rollback(name, wanted);
+        const { rootId } = roots.has;
+        if (flipped) emit({ type: "name.changed", name, data: { rootId, path: store.layout.name(name), generation } });
+        return roots;
+      },
     },
     layers: {
       list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
     },
+    store: { usage: () => catalog.usage() },
     server: {
       status: () => ({
         version,
@@ -134,6 +148,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           roots: store.roots.size,
           names: store.names.size,
           bytes: store.layers.bytes,
+          ...catalog.usageNow().total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
       }),

@@ -101,15 +101,43 @@ export const Job = z.object({
 });
 export type Job = z.infer<typeof Job>;
 
+/** One version of a name: an install made it, and a rollback may lead to it. */
+export const NameGeneration = z.object({
+  /** Rises with each install under the name. */
+  generation: count,
+  rootId: z.string(),
+  manifestDigest: digest,
+  platform: z.string(),
+  reference: z.string(),
+  at: time,
+  current: z.boolean(),
+  /** Whether its root is still there. */
+  stands: z.boolean(),
+});
+export type NameGeneration = z.infer<typeof NameGeneration>;
+
 export const Root = z.object({
   rootId: z.string(),
   path: z.string(),
   manifestDigest: digest,
   overlap: Overlap,
   link: LinkMode,
-  names: z.array(z.object({ name: z.string(), path: z.string(), generation: count })),
+  /** The names whose current generation it is. */
+  names: z.array(
+    z.object({
+      name: z.string(),
+      path: z.string(),
+      generation: count,
+      /** Oldest first; only where `root/get` was asked by this name. */
+      generations: z.array(NameGeneration).optional(),
+    }),
+  ),
   layers: z.array(digest),
+  /** Of its files as they appear. */
   bytes: count,
+  /** As in `store/usage`. */
+  uniqueBytes: count.optional(),
+  sharedBytes: count.optional(),
   entries: count,
   pinned: z.boolean(),
   createdAt: time,
@@ -120,6 +148,8 @@ export const Layer = z.object({
   diffId: digest,
   digests: z.array(digest),
   bytes: count,
+  /** What linking its files into more than one root saves. */
+  sharedBytes: count.optional(),
   entries: count,
   topLevel: z.array(z.string()),
   roots: z.array(z.string()),
@@ -128,6 +158,17 @@ export const Layer = z.object({
   lastUsedAt: time,
 });
 export type Layer = z.infer<typeof Layer>;
+
+/** Bytes of file content; what each means for a root and for the whole store stands in store/usage.ts and in the README. */
+const usage = { apparentBytes: count, uniqueBytes: count, sharedBytes: count };
+
+export const StoreUsage = z.object({
+  ...usage,
+  roots: z.array(
+    z.object({ rootId: z.string(), names: z.array(z.string()), overlap: Overlap, link: LinkMode, ...usage }),
+  ),
+});
+export type StoreUsage = z.infer<typeof StoreUsage>;
 
 const jobId = z.uuid();
 const name = text(128);
@@ -229,11 +270,18 @@ export const methods = {
   "root/list": { scope: "read", params: z.strictObject(page), result: z.object({ roots: z.array(Root), nextCursor }) },
   "root/get": { scope: "read", params: byNameOrRoot, result: Root },
   "root/remove": { scope: "full", params: byNameOrRoot, result: Root },
+  "root/rollback": {
+    scope: "full",
+    params: z.strictObject({ name, generation: z.number().int().positive().optional() }),
+    /** The root that the name had, as it was, unless it is gone; and the one that it has now. */
+    result: z.object({ had: Root.optional(), has: Root }),
+  },
   "layer/list": {
     scope: "read",
     params: z.strictObject(page),
     result: z.object({ layers: z.array(Layer), nextCursor }),
   },
+  "store/usage": { scope: "read", params: z.strictObject({}), result: StoreUsage },
   "events/subscribe": {
     scope: "read",
     params: z.strictObject({ since: EventPosition.optional(), filter: EventFilter.optional() }),
@@ -266,7 +314,15 @@ export const methods = {
       sessions: z.object({ full: count, read: count }),
       jobs: z.object({ queued: count, running: count, ready: count, failed: count, cancelled: count }),
       workers: z.object({ total: count, busy: count, queuedTasks: count }),
-      store: z.object({ layers: count, roots: count, names: count, bytes: count }),
+      store: z.object({
+        layers: count,
+        roots: count,
+        names: count,
+        /** In layers. */
+        bytes: count,
+        /** In total, as in `store/usage`. */
+        ...z.object(usage).partial().shape,
+      }),
       counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
     }),
   },

@@ -1,9 +1,10 @@
 /**
- * Jobs, roots and layers as rows of a table, for people and grep.
+ * Jobs, roots, generations, layers and what they cost as rows of a table, for people and grep.
  *
- * Pure; every cell escaped. Times are relative to `nowMs`.
+ * Pure; every cell escaped. Times are relative to `nowMs`. What may be long stands last: the other columns of ordinary rows end
+ * within 100, and the rest of a root is in its JSON document.
  */
-import type { Job, Layer, Root } from "../messages.js";
+import type { Job, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
 import { printable } from "../printable.js";
 import { formatAge } from "./duration.js";
 import { stateWords } from "./summary.js";
@@ -37,32 +38,65 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       shortDigest(root.rootId),
       root.overlap,
       root.link,
-      String(root.layers.length),
-      String(root.entries),
       formatSize(root.bytes),
+      sizeIfKnown(root.uniqueBytes),
+      sizeIfKnown(root.sharedBytes),
       formatAge(root.createdAt, nowMs),
       printable(path, 8192),
     ]);
   });
-  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "LAYERS", "ENTRIES", "SIZE", "CREATED", "PATH"];
+  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
   return formatTable(quiet ? undefined : header, rows);
 }
 
-/** Top-level names beyond these are counted only. */
-const NAMES_SHOWN = 8;
+/** The newest first. */
+export function generationTable(generations: readonly NameGeneration[], { nowMs, quiet }: TableOptions): string[] {
+  const rows = generations
+    .toReversed()
+    .map(({ generation, current, stands, at, rootId, manifestDigest, reference }) => [
+      String(generation),
+      stands ? (current ? "current" : "") : "gone",
+      formatAge(at, nowMs),
+      shortDigest(rootId),
+      shortDigest(manifestDigest),
+      printable(reference, 8192),
+    ]);
+  return formatTable(quiet ? undefined : ["GEN", "STATE", "INSTALLED", "ROOT", "MANIFEST", "REFERENCE"], rows);
+}
+
+/** One row for each root, the one that costs most first; the store as a whole in the last. */
+export function usageTable({ roots, ...total }: StoreUsage, { quiet }: Pick<TableOptions, "quiet">): string[] {
+  const sizes = ({ apparentBytes, uniqueBytes, sharedBytes }: Omit<StoreUsage, "roots">) =>
+    [apparentBytes, uniqueBytes, sharedBytes].map(formatSize);
+  const rows = roots
+    .toSorted((a, b) => b.uniqueBytes - a.uniqueBytes)
+    .map((root) => [...sizes(root), root.overlap, root.link, shortDigest(root.rootId), shownNames(root.names, 512)]);
+  const header = ["APPARENT", "UNIQUE", "SHARED", "OVERLAP", "LINK", "ROOT", "NAMES"];
+  // No name may have parentheses.
+  return formatTable(quiet ? undefined : header, [...rows, [...sizes(total), "", "", "", "(total)"]]);
+}
 
 export function layerTable(layers: readonly Layer[], { nowMs, quiet }: TableOptions): string[] {
-  const rows = layers.map((layer) => {
-    const names = layer.topLevel.slice(0, NAMES_SHOWN).map((name) => printable(name, 256));
-    const more = layer.topLevel.length - names.length;
-    return [
-      printable(layer.diffId, 512),
-      String(layer.roots.length),
-      String(layer.entries),
-      formatSize(layer.bytes),
-      formatAge(layer.lastUsedAt, nowMs),
-      [...names, ...(more > 0 ? [`(${more} more)`] : [])].join(" "),
-    ];
-  });
-  return formatTable(quiet ? undefined : ["LAYER", "ROOTS", "ENTRIES", "SIZE", "USED", "TOP-LEVEL"], rows);
+  const rows = layers.map((layer) => [
+    shortDigest(layer.diffId),
+    String(layer.roots.length),
+    String(layer.entries),
+    formatSize(layer.bytes),
+    sizeIfKnown(layer.sharedBytes),
+    formatAge(layer.lastUsedAt, nowMs),
+    shownNames(layer.topLevel, 256),
+  ]);
+  return formatTable(quiet ? undefined : ["LAYER", "ROOTS", "ENTRIES", "SIZE", "SHARED", "USED", "TOP-LEVEL"], rows);
 }
+
+/** Names beyond these are counted only. */
+const NAMES_SHOWN = 8;
+
+function shownNames(names: readonly string[], maxBytes: number): string {
+  const shown = names.slice(0, NAMES_SHOWN).map((name) => printable(name, maxBytes));
+  const more = names.length - shown.length;
+  return [...shown, ...(more > 0 ? [`(${more} more)`] : [])].join(" ");
+}
+
+/** A daemon of an older release does not tell. */
+const sizeIfKnown = (bytes: number | undefined): string => (bytes === undefined ? "" : formatSize(bytes));

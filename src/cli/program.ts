@@ -11,18 +11,34 @@ import { createContext, type Host } from "./context.js";
 import { addGlobalOptions, guessGlobals, readGlobals } from "./globals.js";
 import type { Options, Verb } from "./verb.js";
 import { cancel } from "./verbs/cancel.js";
+import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
+import { rollback } from "./verbs/rollback.js";
 import { roots } from "./verbs/roots.js";
 import { serve } from "./verbs/serve.js";
 import { status } from "./verbs/status.js";
 import { version } from "./verbs/version.js";
 import { wait } from "./verbs/wait.js";
 
-const verbs: readonly Verb[] = [install, status, ps, wait, cancel, roots, layers, rm, serve, endpoint, version];
+const verbs: readonly Verb[] = [
+  install,
+  status,
+  ps,
+  wait,
+  cancel,
+  roots,
+  layers,
+  du,
+  rm,
+  rollback,
+  serve,
+  endpoint,
+  version,
+];
 
 /** Runs one command to its end; everything that it says is written when this resolves. */
 export async function run(host: Host): Promise<number> {

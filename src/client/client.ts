@@ -29,6 +29,7 @@ export type {
   Layer,
   LinkMode,
   MethodName,
+  NameGeneration,
   Overlap,
   Params,
   Phase,
@@ -38,6 +39,7 @@ export type {
   Root,
   Scope,
   ServerStatus,
+  StoreUsage,
 } from "../messages.js";
 export { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
 export type { Install, InstallParams } from "./install.js";

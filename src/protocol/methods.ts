@@ -75,10 +75,12 @@ export function createHandlers(options: MethodsOptions): Handlers {
     },
     "root/get": (selector) => roots.get(selector),
     "root/remove": (selector) => roots.remove(selector),
+    "root/rollback": (params) => roots.rollback(params),
     "layer/list": (page) => {
       const { items, nextCursor } = services.layers.list(page);
       return { layers: [...items], nextCursor };
     },
+    "store/usage": () => services.store.usage(),
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
       if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();

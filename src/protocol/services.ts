@@ -9,8 +9,10 @@ import type {
   JobState,
   Layer,
   ParsedParams,
+  Result,
   Root,
   ServerStatus,
+  StoreUsage,
 } from "../messages.js";
 
 export interface Page {
@@ -56,9 +58,12 @@ export interface Services {
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     get(selector: RootSelector): Root;
     remove(selector: RootSelector): Promise<Root>;
+    /** UNKNOWN_NAME; UNKNOWN_ROOT where the name has no such generation, or its root is gone. */
+    rollback(params: ParsedParams<"root/rollback">): Promise<Result<"root/rollback">>;
     all(): readonly Root[];
   };
   readonly layers: { list(page: Page): Paged<Layer> };
+  readonly store: { usage(): StoreUsage };
   readonly server: {
     /** Everything but what the protocol itself knows. */
     status(): Omit<ServerStatus, "sessions" | "instanceId" | "epoch" | "protocol">;

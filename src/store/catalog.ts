@@ -3,16 +3,32 @@
  * memory; changes nothing but through the store.
  */
 import { StrataError } from "../errors.js";
-import type { Layer, ParsedParams, Root } from "../messages.js";
+import type { Layer, NameGeneration, ParsedParams, Root, StoreUsage as StoreUsageView } from "../messages.js";
 import { printable, printableName } from "../printable.js";
 import type { RootDocument } from "./documents.js";
+import { currentOf } from "./generations.js";
 import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
+import { StoreUsage } from "./usage.js";
 
 export type RootSelector = ParsedParams<"root/get">;
 
+/** What a rollback did to a name. */
+export interface RollbackView {
+  /** As it was; absent where it is gone. */
+  readonly had?: Root;
+  readonly has: Root;
+  /** The current generation now. */
+  readonly generation: number;
+  /** False where that was current already. */
+  readonly flipped: boolean;
+}
+
 export class Catalog {
   readonly #store: Store;
+  #reckoned:
+    | { readonly roots: readonly object[]; readonly layers: readonly object[]; readonly usage: StoreUsage }
+    | undefined;
 
   constructor(store: Store) {
     this.#store = store;
@@ -23,9 +39,11 @@ export class Catalog {
     return [...this.#store.roots.all()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
 
-  root(document: RootDocument): Root {
+  /** Whoever views many asks for the `usage` once. */
+  root(document: RootDocument, usage = this.usageNow()): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
     const { layout, names } = this.#store;
+    const { uniqueBytes, sharedBytes } = usage.of(document);
     return {
       rootId,
       path: layout.rootTree(rootId),
@@ -35,19 +53,44 @@ export class Catalog {
       names: names.of(rootId).map(({ name, generation }) => ({ name, path: layout.name(name), generation })),
       layers,
       bytes,
+      uniqueBytes,
+      sharedBytes,
       entries,
       pinned: false,
       createdAt,
     };
   }
 
+  /** A root, with the generations of the name that it was asked by. UNKNOWN_NAME, UNKNOWN_ROOT. */
+  get(selector: RootSelector): Root {
+    const root = this.root(this.find(selector));
+    const names = root.names.map((named) =>
+      named.name === selector.name ? { ...named, generations: this.#generations(named.name) } : named,
+    );
+    return { ...root, names };
+  }
+
+  #generations(name: string): NameGeneration[] {
+    const document = this.#store.names.get(name);
+    const current = document === undefined ? undefined : currentOf(document);
+    return (document?.generations ?? []).map((generation) => ({
+      ...generation,
+      current: generation === current,
+      stands: this.#store.roots.get(generation.rootId) !== undefined,
+    }));
+  }
+
   /** UNKNOWN_NAME, UNKNOWN_ROOT. */
   find({ name, rootId }: RootSelector): RootDocument {
     if (name !== undefined) {
       const current = this.#store.names.current(name);
-      const root = current === undefined ? undefined : this.#store.roots.get(current.rootId);
-      if (root === undefined)
+      if (current === undefined)
         throw new StrataError("UNKNOWN_NAME", `Cannot find the name ${printable(name, 128)}: there is none`);
+      const root = this.#store.roots.get(current.rootId);
+      if (root === undefined)
+        throw new StrataError("UNKNOWN_ROOT", `Cannot find the root of ${printable(name, 128)}: it is gone`, {
+          hint: "Install it again, or go back to a generation that stands with `stratad rollback`.",
+        });
       return root;
     }
     const root = this.#store.roots.get(rootId ?? "");
@@ -66,25 +109,77 @@ export class Catalog {
     return { removed, rootIds: gone.map(({ rootId }) => rootId) };
   }
 
+  /** Makes a remembered generation of a name current. UNKNOWN_NAME, UNKNOWN_ROOT. */
+  async rollback(name: string, generation: number | undefined): Promise<RollbackView> {
+    const { had, has } = await this.#store.rollback(name, generation);
+    const usage = this.usageNow();
+    const before = this.#store.roots.get(had.rootId);
+    return {
+      ...(before === undefined ? {} : { had: this.#asOf(before, { name, generation: had.generation }, usage) }),
+      has: this.#asOf(this.find({ rootId: has.rootId }), { name, generation: has.generation }, usage),
+      generation: has.generation,
+      flipped: had.generation !== has.generation,
+    };
+  }
+
+  /** The root as it is while this generation of the name is current. */
+  #asOf(document: RootDocument, named: { name: string; generation: number }, usage: StoreUsage): Root {
+    const root = this.root(document, usage);
+    const others = root.names.filter(({ name }) => name !== named.name);
+    const names = [...others, { ...named, path: this.#store.layout.name(named.name) }];
+    return { ...root, names: names.sort((a, b) => (a.name < b.name ? -1 : 1)) };
+  }
+
   /** Oldest first, each with the roots that share it. */
   layers(): Layer[] {
-    const sharing = new Map<string, string[]>();
+    const usage = this.usageNow();
+    const rootIds = new Map<string, Set<string>>();
     for (const { rootId, layers } of this.#store.roots.all()) {
-      for (const diffId of new Set(layers)) sharing.set(diffId, [...(sharing.get(diffId) ?? []), rootId]);
+      for (const diffId of layers) rootIds.set(diffId, (rootIds.get(diffId) ?? new Set()).add(rootId));
     }
     return [...this.#store.layers.all()]
       .sort((a, b) => (a.document.createdAt < b.document.createdAt ? -1 : 1))
-      .map((layer) => layerView(layer, sharing.get(layer.document.diffId) ?? []));
+      .map((layer) => {
+        const { diffId } = layer.document;
+        return layerView(layer, [...(rootIds.get(diffId) ?? [])], usage.sharedBytesOf(diffId));
+      });
+  }
+
+  /** What the store costs, root by root, oldest first. */
+  usage(): StoreUsageView {
+    const usage = this.usageNow();
+    const roots = this.roots().map((root) => {
+      const { rootId, overlap, link } = root;
+      const names = this.#store.names.of(rootId).map(({ name }) => name);
+      return { rootId, names, overlap, link, ...usage.of(root) };
+    });
+    return { ...usage.total(), roots };
+  }
+
+  /** As the store is now, not to be kept; reckoned again only where a root or a layer came or went. */
+  usageNow(): StoreUsage {
+    const roots = this.#store.roots.all();
+    const layers = this.#store.layers.all().map(({ document }) => document);
+    const known = this.#reckoned;
+    if (known !== undefined && areSame(known.roots, roots) && areSame(known.layers, layers)) return known.usage;
+    const usage = new StoreUsage(roots, layers);
+    this.#reckoned = { roots, layers, usage };
+    return usage;
   }
 }
 
-function layerView({ document, meta }: StoredLayer, roots: string[]): Layer {
+/** Documents never change: the same objects in the same order say the same. */
+const areSame = (some: readonly object[], others: readonly object[]): boolean =>
+  some.length === others.length && some.every((one, index) => one === others[index]);
+
+function layerView({ document, meta }: StoredLayer, roots: string[], sharedBytes: number): Layer {
   const { diffId, bytes, entries, topLevel, createdAt } = document;
   const { digests, durable, lastUsedAt } = meta;
   return {
     diffId,
     digests,
     bytes,
+    sharedBytes,
     entries,
     topLevel: topLevel.map(([name]) => printableName(name)),
     roots,

@@ -53,26 +53,39 @@ export const rootSchema = z.object({
   overlap: Overlap,
   link: LinkMode,
   layers: z.array(diffId),
+  /** Bytes of the root's files, linked or copied. */
   bytes: count,
+  /** How many of them come from each of `layers`, in order; absent where each gave all that it has. */
+  layerBytes: z.array(count).optional(),
+  /** How many of them are the root's own, because their files were copied; absent where none were. */
+  copiedBytes: count.optional(),
   entries: count,
   createdAt: z.string(),
 });
 export type RootDocument = z.output<typeof rootSchema>;
 
-export const nameSchema = z.object({
-  schema: z.literal(1),
-  name: z.string(),
-  generations: z.array(
-    z.object({
-      generation: count,
-      rootId: z.string(),
-      reference: z.string(),
-      platform: z.string(),
-      manifestDigest: digest,
-      at: z.string(),
-    }),
-  ),
-});
+export const nameSchema = z
+  .object({
+    schema: z.literal(1),
+    name: z.string(),
+    /** Oldest first. */
+    generations: z.array(
+      z.object({
+        generation: count,
+        rootId: z.string(),
+        reference: z.string(),
+        platform: z.string(),
+        manifestDigest: digest,
+        at: z.string(),
+      }),
+    ),
+    /** The number of the current generation; absent where it is the last. */
+    current: count.optional(),
+  })
+  .refine(
+    ({ generations, current }) => current === undefined || generations.some(({ generation }) => generation === current),
+    "the current generation is none of the name's",
+  );
 export type NameDocument = z.output<typeof nameSchema>;
 export type Generation = NameDocument["generations"][number];
 

@@ -1,11 +1,12 @@
 /**
- * Names: stable paths that point at roots. Installing under a name that exists flips it by one rename of a symlink; each flip is
- * a generation. The name's document is the intention and is written first; a flip that a crash cut short is made good at
- * start.
+ * Names: stable paths that point at roots. Installing under a name that exists flips it by one rename of a symlink, and so does a
+ * rollback. The name's document is the intention and is written first; a flip that a crash cut short is made good at start.
+ * What a history may look like stands in generations.ts.
  */
 import { readdir, readlink, rename, symlink, unlink } from "node:fs/promises";
-import { MAX_GENERATIONS } from "../limits.js";
+import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
+import { printable } from "../printable.js";
 import {
   type Generation,
   type NameDocument,
@@ -14,9 +15,16 @@ import {
   syncParent,
   writeDocument,
 } from "./documents.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import {
+  currentOf,
+  type NewGeneration,
+  rollbackTarget,
+  withCurrent,
+  withInstalled,
+  withStandingCurrent,
+} from "./generations.js";
 import type { StoreLayout } from "./layout.js";
-
-export type NewGeneration = Omit<Generation, "generation" | "at">;
 
 export interface Named {
   readonly generation: Generation;
@@ -24,10 +32,18 @@ export interface Named {
   readonly flipped: boolean;
 }
 
+/** The current generations before and after a rollback; the same where that was current already. */
+export interface RolledBack {
+  readonly had: Generation;
+  readonly has: Generation;
+}
+
 export class Names {
   readonly #layout: StoreLayout;
   readonly #log: Log;
   readonly #index = new Map<string, NameDocument>();
+  /** By root, the names whose current generation it is. */
+  readonly #byRoot = new Map<string, Set<string>>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -36,41 +52,52 @@ export class Names {
 
   /** `standing` tells whether a root is there: a name never points at one that is not. */
   async scan(standing: (rootId: string) => boolean): Promise<void> {
-    for (const file of await readdir(this.#layout.nameDocuments)) {
+    await eachConcurrently(await readdir(this.#layout.nameDocuments), async (file) => {
       const path = `${this.#layout.nameDocuments}/${file}`;
-      if (file.endsWith(".new")) await unlink(path);
-      if (!file.endsWith(".json")) continue;
+      if (file.endsWith(TEMPORARY)) await unlink(path);
+      if (!file.endsWith(DOCUMENT)) return;
       try {
         const document = await readDocument(path, nameSchema);
-        if (document !== undefined) await this.#adopt(document, standing);
+        if (document?.name !== file.slice(0, -DOCUMENT.length)) throw new Error("no document of this name");
+        await this.#adopt(document, standing);
       } catch (error) {
         this.#log.warn("name.unreadable", { file, error });
       }
-    }
+    });
     for (const entry of await readdir(this.#layout.names)) {
-      if (entry.endsWith(TEMPORARY)) await unlink(this.#layout.name(entry));
+      if (isTemporary(entry)) await unlink(this.#layout.name(entry));
     }
   }
 
   async #adopt(document: NameDocument, standing: (rootId: string) => boolean): Promise<void> {
-    const generations = document.generations.filter(({ rootId }) => standing(rootId));
-    const current = generations.at(-1);
-    if (current === undefined) {
-      this.#log.warn("name.lost", { name: document.name });
-      await this.#unlink(document.name);
+    const { name } = document;
+    const adopted = withStandingCurrent(document, standing);
+    if (adopted === undefined) {
+      this.#log.warn("name.lost", { name });
+      await this.#unlink(name);
       return;
     }
-    const onDisk = await readlink(this.#layout.name(document.name)).catch(() => undefined);
-    if (onDisk !== this.#layout.nameTarget(current.rootId)) await this.#flip(document.name, current.rootId);
-    this.#index.set(document.name, { ...document, generations });
+    const lost = currentOf(document)?.generation;
+    const generation = currentOf(adopted)?.generation;
+    if (lost !== generation) {
+      this.#log.warn("generation.lost", { name, lost, generation });
+      await this.#write(adopted);
+    }
+    await this.#point(adopted);
+    this.#remember(adopted);
   }
 
   get(name: string): NameDocument | undefined {
     return this.#index.get(name);
   }
 
+  /** Every name with all its generations, the current one last, whatever its number. */
   all(): readonly NameDocument[] {
-    return [...this.#index.values()];
+    return [...this.#index.values()].map((document) => {
+      const current = currentOf(document);
+      if (current === undefined || document.current === undefined) return document;
+      return { ...document, generations: [...document.generations.filter((other) => other !== current), current] };
+    });
   }
 
   get size(): number {
@@ -78,7 +105,8 @@ export class Names {
   }
 
   current(name: string): Generation | undefined {
-    return this.#index.get(name)?.generations.at(-1);
+    const document = this.#index.get(name);
+    return document === undefined ? undefined : currentOf(document);
   }
 
   /** Points the name at the root. No new generation where it points there already under the same reference. */
@@ -86,54 +114,125 @@ export class Names {
     const current = this.current(name);
     if (current?.rootId === next.rootId && current.reference === next.reference)
       return { generation: current, flipped: false };
-    const generation: Generation = {
-      ...next,
-      generation: (current?.generation ?? 0) + 1,
-      at: new Date().toISOString(),
-    };
-    const generations = [...(this.#index.get(name)?.generations ?? []), generation].slice(-MAX_GENERATIONS);
-    const document: NameDocument = { schema: 1, name, generations };
-    await writeDocument(this.#layout.nameDocument(name), document);
-    if (current?.rootId !== next.rootId) await this.#flip(name, next.rootId);
-    this.#index.set(name, document);
+    const { document, generation } = withInstalled(name, this.#index.get(name), next);
+    await this.#change(document);
     return { generation, flipped: true };
   }
 
-  async remove(name: string): Promise<void> {
-    this.#index.delete(name);
-    await this.#unlink(name);
+  /** The generation that `rollback` would make current. UNKNOWN_NAME, UNKNOWN_ROOT. */
+  rollbackTarget(name: string, generation: number | undefined): Generation {
+    return rollbackTarget(this.#known(name), generation);
   }
 
-  /** The names whose current generation is this root. */
+  /** Makes a remembered generation, whose root stands, current; no new one. UNKNOWN_NAME. */
+  async rollback(name: string, to: Generation): Promise<RolledBack> {
+    const document = this.#known(name);
+    const had = currentOf(document) ?? to;
+    if (had.generation !== to.generation) await this.#change(withCurrent(document, to));
+    return { had, has: to };
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#unlink(name);
+    this.#forget(name);
+  }
+
+  /** The names whose current generation is this root, by name. */
   of(rootId: string): { name: string; generation: number }[] {
-    const found: { name: string; generation: number }[] = [];
-    for (const { name, generations } of this.#index.values()) {
-      const current = generations.at(-1);
-      if (current?.rootId === rootId) found.push({ name, generation: current.generation });
-    }
-    return found;
+    return [...(this.#byRoot.get(rootId) ?? [])].sort().flatMap((name) => {
+      const current = this.current(name);
+      return current === undefined ? [] : [{ name, generation: current.generation }];
+    });
   }
 
   /** Whether any generation of any name is this root. */
   holds(rootId: string): boolean {
-    return this.all().some(({ generations }) => generations.some((generation) => generation.rootId === rootId));
+    for (const { generations } of this.#index.values())
+      if (generations.some((generation) => generation.rootId === rootId)) return true;
+    return false;
   }
 
-  async #flip(name: string, rootId: string): Promise<void> {
-    const path = this.#layout.name(name);
-    const temporary = this.#layout.name(`.${name}${TEMPORARY}`);
-    await unlink(temporary).catch(() => undefined);
-    await symlink(this.#layout.nameTarget(rootId), temporary);
+  #known(name: string): NameDocument {
+    const document = this.#index.get(name);
+    if (document === undefined)
+      throw new StrataError("UNKNOWN_NAME", `Cannot find the name ${printable(name, 128)}: there is none`);
+    return document;
+  }
+
+  /** The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. */
+  async #change(document: NameDocument): Promise<void> {
+    const before = this.#index.get(document.name);
+    await this.#write(document);
+    try {
+      await this.#point(document);
+    } catch (error) {
+      const undo = before === undefined ? this.#unwrite(document.name) : this.#write(before);
+      await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name: document.name, error: failure }));
+      throw error;
+    }
+    this.#remember(document);
+  }
+
+  /** On the disk before the flip is: a symlink must not be newer than its document after a power cut. */
+  async #write(document: NameDocument): Promise<void> {
+    const path = this.#layout.nameDocument(document.name);
+    await writeDocument(path, document);
+    await syncParent(path);
+  }
+
+  async #unwrite(name: string): Promise<void> {
+    const path = this.#layout.nameDocument(name);
+    await unlinkIfThere(path);
+    await syncParent(path);
+  }
+
+  /** Flips the symlink to the current generation, unless it leads there. */
+  async #point(document: NameDocument): Promise<void> {
+    const target = this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
+    const path = this.#layout.name(document.name);
+    if ((await readlink(path).catch(() => undefined)) === target) return;
+    const temporary = this.#layout.name(`.${document.name}${TEMPORARY}`);
+    await unlinkIfThere(temporary);
+    await symlink(target, temporary);
     await rename(temporary, path);
     await syncParent(path);
   }
 
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */
   async #unlink(name: string): Promise<void> {
-    await unlink(this.#layout.nameDocument(name)).catch(() => undefined);
-    await unlink(this.#layout.name(name)).catch(() => undefined);
-    await syncParent(this.#layout.name(name));
+    const path = this.#layout.name(name);
+    await unlinkIfThere(path);
+    await syncParent(path);
+    await this.#unwrite(name);
+  }
+
+  #remember(document: NameDocument): void {
+    this.#forget(document.name);
+    this.#index.set(document.name, document);
+    const rootId = currentOf(document)?.rootId ?? "";
+    const names = this.#byRoot.get(rootId) ?? new Set();
+    this.#byRoot.set(rootId, names.add(document.name));
+  }
+
+  #forget(name: string): void {
+    const rootId = this.current(name)?.rootId ?? "";
+    this.#index.delete(name);
+    const names = this.#byRoot.get(rootId);
+    names?.delete(name);
+    if (names?.size === 0) this.#byRoot.delete(rootId);
   }
 }
 
+const DOCUMENT = ".json";
 const TEMPORARY = ".new";
+
+/** A name may end in `.new`; none begins with a dot. */
+const isTemporary = (entry: string): boolean => entry.startsWith(".") && entry.endsWith(TEMPORARY);
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+  }
+}

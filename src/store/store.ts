@@ -9,10 +9,11 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
+import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Mutex } from "./mutex.js";
-import { type Named, Names, type NewGeneration } from "./names.js";
+import { type Named, Names, type RolledBack } from "./names.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
 
@@ -66,6 +67,19 @@ export class Store {
     return this.#changes.run(async () =>
       (await this.roots.stands(next.rootId)) ? this.names.set(name, next) : undefined,
     );
+  }
+
+  /**
+   * Makes an earlier generation of a name current again, or `generation`, as far as its root stands; once for each call, in the
+   * order of arrival. UNKNOWN_NAME, UNKNOWN_ROOT.
+   */
+  rollback(name: string, generation: number | undefined): Promise<RolledBack> {
+    return this.#changes.run(async () => {
+      const to = this.names.rollbackTarget(name, generation);
+      if (!(await this.roots.stands(to.rootId)))
+        throw rollbackError(name, `the root of generation ${to.generation} is gone`);
+      return this.names.rollback(name, to);
+    });
   }
 
   /** Removes a name with its generations, and every root that no other name holds. */

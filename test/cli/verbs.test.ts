@@ -4,7 +4,7 @@ import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import type { Job, Layer, Root } from "../../src/messages.js";
+import type { Job, Layer, NameGeneration, Root, StoreUsage } from "../../src/messages.js";
 import { parse } from "./json.js";
 import {
   type Answers,
@@ -52,14 +52,28 @@ const root: Root = {
   names: [{ name: "gcc", path: "/state/names/gcc", generation: 3 }],
   layers: [`sha256:${"d".repeat(64)}`],
   bytes: 1234,
+  uniqueBytes: 34,
+  sharedBytes: 1200,
   entries: 12,
   pinned: false,
   createdAt: TIME,
 };
+const generations: NameGeneration[] = [1, 2, 3].map((generation) => ({
+  generation,
+  rootId: generation === 3 ? root.rootId : "ab".repeat(8),
+  manifestDigest: root.manifestDigest,
+  platform: "linux/amd64",
+  reference: "oci:/images:gcc\u001b[2J",
+  at: TIME,
+  current: generation === 3,
+  stands: generation !== 1,
+}));
+const withGenerations: Root = { ...root, names: root.names.map((named) => ({ ...named, generations })) };
 const layer: Layer = {
   diffId: `sha256:${"d".repeat(64)}`,
   digests: [],
   bytes: 1234,
+  sharedBytes: 2468,
   entries: 12,
   topLevel: ["bin", "x\u001b[2J"],
   roots: ["0123456789abcdef"],
@@ -259,8 +273,28 @@ describe("status", () => {
     assert.deepEqual([human.code, human.stdout], [0, "not installed  docker.io/library/other:latest\n"]);
     assert.match(
       (await run("status", "gcc", "-q")).stdout,
-      /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}1 {2}12 {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
+      /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}1\.2 kB {2}34 B {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
     );
+  });
+
+  it("tells the generations of a name, the newest first, which is current and which is gone", async () => {
+    await serve({ "root/get": () => withGenerations });
+    const { stdout } = await run("status", "gcc");
+    const table = stdout.split("\n\n")[1] ?? "";
+    assert.match(table, /^GEN {2}STATE {4}INSTALLED .*REFERENCE\n/);
+    assert.deepEqual(
+      table
+        .trimEnd()
+        .split("\n")
+        .slice(1)
+        .map((line) => line.split(/ {2,}/).toSpliced(2, 1)),
+      [
+        ["3", "current", "0123456789ab", "cccccccccccc", "oci:/images:gcc\\x1b[2J"],
+        ["2", "-", "abababababab", "cccccccccccc", "oci:/images:gcc\\x1b[2J"],
+        ["1", "gone", "abababababab", "cccccccccccc", "oci:/images:gcc\\x1b[2J"],
+      ],
+    );
+    assert.deepEqual(parse((await run("status", "gcc", "--json")).stdout), withGenerations);
   });
 
   it("makes a local path absolute", async () => {
@@ -294,12 +328,13 @@ describe("status", () => {
       sessions: { full: 1, read: 0 },
       jobs: { queued: 2, running: 1, ready: 0, failed: 0, cancelled: 0 },
       workers: { total: 4, busy: 3, queuedTasks: 1 },
-      store: { layers: 3, roots: 2, names: 2, bytes: 1e6 },
+      store: { layers: 3, roots: 2, names: 2, bytes: 1e6, apparentBytes: 3e6, uniqueBytes: 1e6, sharedBytes: 2e6 },
       counters: { blobsRead: 0, layersUnpacked: 0, rootsLinked: 0 },
     };
     await serve({ "server/status": () => server, "install/list": () => ({ jobs: [makeJob({ phase: "link" })] }) });
     const { stdout } = await run("status");
     assert.match(stdout, /^daemon {3}stratad 0\.1\.0, pid 7, started .* ago\nstate {4}\/state\n/);
+    assert.match(stdout, /^bytes {4}3\.0 MB apparent, 1\.0 MB unique, 2\.0 MB shared$/m);
     assert.match(stdout, /^jobs {5}1 running, 2 queued/m);
     assert.match(stdout, /^workers {2}3 of 4 busy, 1 task queued$/m);
     assert.match(stdout, /\n\nJOB .*\n01890a5d-.* linking {2}- {5}oci:\/images:gcc-amd64\n$/);
@@ -334,10 +369,109 @@ describe("lists", () => {
     );
     assert.match(
       (await run("layers", "-q")).stdout,
-      /^sha256:d{64} {2}1 {2}12 {2}1\.2 kB {2}.* ago {2}bin x\\x1b\[2J\n$/,
+      /^d{12} {2}1 {2}12 {2}1\.2 kB {2}2\.5 kB {2}.* ago {2}bin x\\x1b\[2J\n$/,
     );
     assert.deepEqual(parse((await run("layers", "--json")).stdout), { layers: [layer] });
     assert.deepEqual(parse((await run("roots", "--json")).stdout), { roots: [root, unnamed] });
+  });
+});
+
+describe("rollback", () => {
+  const had = { ...root, rootId: "ab".repeat(8) };
+  const has = { ...root, names: [{ name: "gcc", path: "/state/names/gcc", generation: 2 }] };
+
+  it("prints the stable path, and says which generation is current and which was", async () => {
+    const fake = await serve({ "root/rollback": () => ({ had, has }) });
+    assert.deepEqual(await run("rollback", "gcc"), {
+      code: 0,
+      stdout: "/state/names/gcc\n",
+      stderr: "gcc: generation 2 is current, it was 3\n",
+    });
+    assert.deepEqual((await fake.called("root/rollback")).params, { name: "gcc" });
+  });
+
+  it("goes to the generation that it is given, and says where that was current already or the other is gone", async () => {
+    const answers = [{ had: has, has }, { has }];
+    const fake = await serve({ "root/rollback": () => answers.shift() });
+    assert.equal((await run("rollback", "gcc", "2")).stderr, "gcc: generation 2 is current already\n");
+    assert.deepEqual((await fake.called("root/rollback")).params, { name: "gcc", generation: 2 });
+    assert.deepEqual(await run("rollback", "gcc", "2", "-q").then(({ stdout, stderr }) => [stdout, stderr]), [
+      "/state/names/gcc\n",
+      "",
+    ]);
+    assert.equal(answers.length, 0);
+  });
+
+  it("says only which is current where the root that the name had is gone", async () => {
+    await serve({ "root/rollback": () => ({ has }) });
+    assert.equal((await run("rollback", "gcc")).stderr, "gcc: generation 2 is current\n");
+  });
+
+  it("prints both roots as its one document", async () => {
+    await serve({ "root/rollback": () => ({ had, has }) });
+    assert.deepEqual(parse((await run("rollback", "gcc", "--json")).stdout), { had, has });
+  });
+
+  for (const generation of ["0", "-1", "1.5", "1e3", "two", "", "1234567890123456"]) {
+    it(`asks nobody where the generation is '${generation}'`, async () => {
+      const fake = await serve({});
+      const { code, stdout } = await run("rollback", "--json", "--", "gcc", generation);
+      assert.deepEqual([code, parse(stdout).error.code], [64, "USAGE"]);
+      assert.deepEqual(fake.calls, []);
+    });
+  }
+});
+
+describe("du", () => {
+  const usage: StoreUsage = {
+    apparentBytes: 3e9,
+    uniqueBytes: 2e9,
+    sharedBytes: 1e9,
+    roots: [
+      {
+        rootId: "01".repeat(32),
+        names: [],
+        overlap: "c",
+        link: "copy",
+        apparentBytes: 1,
+        uniqueBytes: 1,
+        sharedBytes: 0,
+      },
+      {
+        rootId: root.rootId,
+        names: Array.from({ length: 10 }, (_, n) => `n${n}\u001b[2J`),
+        overlap: "a",
+        link: "hardlink",
+        apparentBytes: 2e9,
+        uniqueBytes: 1500,
+        sharedBytes: 1e6,
+      },
+    ],
+  };
+
+  it("has a row for each root, the dearest first, and the store in the last", async () => {
+    const fake = await serve({ "store/usage": () => usage });
+    const { stdout } = await run("du");
+    assert.deepEqual((await fake.called("store/usage")).params, {});
+    assert.deepEqual(
+      stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split(/ {2,}/)),
+      [
+        ["APPARENT", "UNIQUE", "SHARED", "OVERLAP", "LINK", "ROOT", "NAMES"],
+        ["2.0 GB", "1.5 kB", "1.0 MB", "a", "hardlink", "0123456789ab", `${namesShown} (2 more)`],
+        ["1 B", "1 B", "0 B", "c", "copy", "010101010101", "-"],
+        ["3.0 GB", "2.0 GB", "1.0 GB", "-", "-", "-", "(total)"],
+      ],
+    );
+    assert.match((await run("du", "-q")).stdout, /^2\.0 GB .*\n1 B .*\n3\.0 GB .*\(total\)\n$/);
+  });
+  const namesShown = Array.from({ length: 8 }, (_, n) => `n${n}\\x1b[2J`).join(" ");
+
+  it("prints its document as it came", async () => {
+    await serve({ "store/usage": () => usage });
+    assert.deepEqual(parse((await run("du", "--json")).stdout), usage);
   });
 });
 

@@ -17,7 +17,9 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "root/list": () => ({}),
   "root/get": () => ({ name: "app" }),
   "root/remove": () => ({ rootId: "root-1" }),
+  "root/rollback": () => ({ name: "app", generation: 1 }),
   "layer/list": () => ({}),
+  "store/usage": () => ({}),
   "events/subscribe": () => ({ filter: { types: ["job.ready"] } }),
   "server/status": () => ({}),
   "server/drain": () => ({}),
@@ -80,6 +82,31 @@ test("a read session may ask and not change", async (t) => {
   assert.equal(services.requests.length, 0);
   assert.equal((await peer.call("root/list")).result.roots.length, 1);
 });
+
+test("a read session may ask what roots cost, and roll nothing back", async (t) => {
+  const { read } = await startHarness(t);
+  const peer = await Peer.connect(read);
+  assert.equal((await peer.call("store/usage", {})).result.apparentBytes, 10);
+  assert.equal((await peer.call("root/rollback", { name: "app" })).error.data.code, "NOT_ALLOWED");
+});
+
+const notRollbacks: readonly object[] = [
+  {},
+  { name: "" },
+  { name: "app", generation: 0 },
+  { name: "app", generation: -1 },
+  { name: "app", generation: 1.5 },
+  { name: "app", generation: "1" },
+  { rootId: "root-1" },
+  { name: "app", rootId: "root-1" },
+];
+for (const params of notRollbacks) {
+  test(`root/rollback takes a name and a number from 1, not ${JSON.stringify(params)}`, async (t) => {
+    const { full } = await startHarness(t);
+    const { error } = await (await Peer.connect(full)).call("root/rollback", params);
+    assert.equal(error.data.code, "INVALID_PARAMS");
+  });
+}
 
 test("an error of a service reaches the client with its code, hint and exit code", async (t) => {
   const { full } = await startHarness(t);

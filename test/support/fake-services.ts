@@ -143,10 +143,15 @@ export class FakeServices implements Services {
       return fakeRoot;
     },
     remove: async () => fakeRoot,
+    rollback: async () => ({ had: fakeRoot, has: fakeRoot }),
     all: () => [fakeRoot],
   };
 
   readonly layers: Services["layers"] = { list: () => ({ items: [fakeLayer] }) };
+
+  readonly store: Services["store"] = {
+    usage: () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
+  };
 
   readonly server: Services["server"] = {
     status: () => ({

@@ -5,14 +5,14 @@
  */
 import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
-import type { ImageStatus, Job, Root, ServerStatus } from "../../messages.js";
+import type { ImageStatus, Job, NameGeneration, Root, ServerStatus } from "../../messages.js";
 import { formatReference, parseReference, withAbsolutePath } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
 import { formatAge } from "../duration.js";
 import { isJobId } from "../job-id.js";
-import { jobTable, rootTable } from "../listings.js";
+import { generationTable, jobTable, rootTable } from "../listings.js";
 import { formatSize, plural } from "../text.js";
 import { given, type Options, type Verb } from "../verb.js";
 
@@ -33,7 +33,7 @@ export const status: Verb = {
       if (isJobId(subject))
         return tellJob(context, await client.request("install/get", { jobId: subject.toLowerCase() }));
       const root = await rootByName(client, subject);
-      if (root !== undefined) return tellRoot(context, root);
+      if (root !== undefined) return tellRoot(context, root, subject);
       return tellImage(context, await imageStatus(context, client, { subject, options }));
     }),
 };
@@ -80,10 +80,18 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
     `daemon   stratad ${printable(server.version)}, pid ${server.pid}, started ${formatAge(server.startedAt, nowMs)}${server.draining ? ", draining" : ""}`,
     `state    ${printable(server.stateDir, 4096)}`,
     `store    ${plural(store.names, "name")}, ${plural(store.roots, "root")}, ${plural(store.layers, "layer")}, ${formatSize(store.bytes)}`,
+    ...usageLines(store),
     `jobs     ${jobs.running} running, ${jobs.queued} queued, ${jobs.ready} ready, ${jobs.failed} failed, ${jobs.cancelled} cancelled`,
     `workers  ${workers.busy} of ${workers.total} busy, ${plural(workers.queuedTasks, "task")} queued`,
     `clients  ${sessions.full} full, ${sessions.read} read-only`,
   ];
+}
+
+/** A daemon of an older release does not tell. */
+function usageLines({ apparentBytes, uniqueBytes, sharedBytes }: ServerStatus["store"]): string[] {
+  if (apparentBytes === undefined || uniqueBytes === undefined || sharedBytes === undefined) return [];
+  const sizes = `${formatSize(apparentBytes)} apparent, ${formatSize(uniqueBytes)} unique, ${formatSize(sharedBytes)} shared`;
+  return [`bytes    ${sizes}`];
 }
 
 function tellJob(context: Context, job: Job): number {
@@ -92,9 +100,15 @@ function tellJob(context: Context, job: Job): number {
   return 0;
 }
 
-function tellRoot(context: Context, root: Root): number {
-  if (context.document) context.print(root);
-  else context.result(...tableOfRoots(context, [root]));
+/** The root, by all its names, and the history of the one that was asked for. */
+function tellRoot(context: Context, root: Root, name: string): number {
+  if (context.document) {
+    context.print(root);
+    return 0;
+  }
+  context.result(...tableOfRoots(context, [root]));
+  const generations = root.names.find((named) => named.name === name)?.generations ?? [];
+  if (generations.length > 0) context.result("", ...tableOfGenerations(context, generations));
   return 0;
 }
 
@@ -111,5 +125,7 @@ function tellImage(context: Context, image: ImageStatus): number {
 
 const tableOfJobs = ({ globals }: Context, jobs: readonly Job[]) =>
   jobTable(jobs, { nowMs: Date.now(), quiet: globals.quiet });
+const tableOfGenerations = ({ globals }: Context, generations: readonly NameGeneration[]) =>
+  generationTable(generations, { nowMs: Date.now(), quiet: globals.quiet });
 const tableOfRoots = ({ globals }: Context, roots: readonly Root[]) =>
   rootTable(roots, { nowMs: Date.now(), quiet: globals.quiet });

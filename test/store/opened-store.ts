@@ -1,0 +1,99 @@
+/**
+ * A store on the disk without a daemon: opened over a directory, with roots and layers that hold next to nothing.
+ */
+import { createHash } from "node:crypto";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { createLog, type LogFields } from "../../src/log.js";
+import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
+import type { RootDocument } from "../../src/store/documents.js";
+import { Store } from "../../src/store/store.js";
+import type { LayerDocument } from "../../src/tasks.js";
+
+export interface OpenedStore {
+  readonly store: Store;
+  readonly logged: LogFields[];
+}
+
+/** Opens what stands in `state`, as a daemon does at its start. */
+export async function openStore(state: string): Promise<OpenedStore> {
+  const logged: LogFields[] = [];
+  const store = new Store(state, {
+    bootId: "boot",
+    removeTree: (path) => rm(path, { recursive: true, force: true }),
+    syncFileSystem: async () => false,
+    log: createLog("debug", (line) => logged.push(JSON.parse(line))),
+  });
+  await store.open();
+  return { store, logged };
+}
+
+const hexOf = (text: string): string => createHash("sha256").update(text).digest("hex");
+export const digestOf = (text: string) => parseDigest(`sha256:${hexOf(text)}`);
+export const diffIdOf = (text: string) => parseDiffId(`sha256:${hexOf(text)}`);
+
+let instants = Date.parse("2026-01-01T00:00:00Z");
+/** Each later than the one before. */
+const nextTime = (): string => {
+  instants += 1000;
+  return new Date(instants).toISOString();
+};
+
+export function layerDocument(name: string, bytes: number): LayerDocument {
+  return {
+    schema: 1,
+    diffId: diffIdOf(name),
+    tarBytes: bytes,
+    bytes,
+    entries: 1,
+    files: 1,
+    topLevel: [[name, "file"]],
+    whiteouts: 0,
+    unresolved: 0,
+    dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
+    escapingSymlinks: 0,
+    decoder: "none",
+    changesetSha256: hexOf("changeset"),
+    createdAt: nextTime(),
+  };
+}
+
+export function rootDocument(rootId: string, fields: Partial<RootDocument> = {}): RootDocument {
+  return {
+    schema: 1,
+    rootId,
+    manifestDigest: digestOf(rootId),
+    platform: "linux/amd64",
+    overlap: "c",
+    link: "hardlink",
+    layers: [],
+    bytes: 0,
+    entries: 0,
+    createdAt: nextTime(),
+    ...fields,
+  };
+}
+
+/** Publishes a root as an install does; nothing where it stands. */
+export async function commitRoot(store: Store, document: RootDocument): Promise<void> {
+  if (await store.roots.stands(document.rootId)) return;
+  await store.staging.with(async (paths) => {
+    await mkdir(paths.rootTree, { recursive: true });
+    await store.roots.commit(paths.root, document);
+  });
+}
+
+export async function commitLayer(store: Store, document: LayerDocument): Promise<void> {
+  await store.staging.with(async (paths) => {
+    await mkdir(`${paths.layer}/tree`, { recursive: true });
+    await writeFile(`${paths.layer}/layer.json`, JSON.stringify(document));
+    await store.layers.commit(paths.layer, document, digestOf(document.diffId));
+  });
+}
+
+/** Installs the root of that id under a name. */
+export async function install(store: Store, name: string, rootId: string, reference = `oci:/images:${rootId}`) {
+  const document = rootDocument(rootId);
+  await commitRoot(store, document);
+  const { platform, manifestDigest } = document;
+  return store.name(name, { rootId, reference, platform, manifestDigest });
+}
