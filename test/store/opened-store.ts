@@ -51,6 +51,7 @@ export function layerDocument(name: string, bytes: number): LayerDocument {
     unresolved: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
     escapingSymlinks: 0,
+    splitLinks: 0,
     decoder: "none",
     changesetSha256: hexOf("changeset"),
     createdAt: nextTime(),
