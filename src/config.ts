@@ -20,6 +20,7 @@ import {
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
+import { Overlap } from "./messages.js";
 import { printable } from "./printable.js";
 import { type Decoders, decoderChoices } from "./tasks.js";
 
@@ -37,6 +38,9 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   readonly workers: number;
   readonly decoders: Decoders;
+  /** The overlap policy of an install that names none, and those that it may name. */
+  readonly overlap: Overlap;
+  readonly overlaps: readonly Overlap[];
   readonly logLevel: LogLevel;
   readonly insecureRegistries: readonly string[];
   /** Absent: anywhere. */
@@ -95,6 +99,8 @@ const milliseconds = count(2 ** 31 - 1);
 
 const loopback = { schema: z.string().transform(parseLoopback), fromText: asIs };
 const level = { schema: z.enum(["debug", "info", "warn", "error"]), fromText: asIs };
+const policy = { schema: Overlap, fromText: asIs };
+const policies = { schema: z.array(Overlap).min(1), fromText: words.fromText };
 const engines = { schema: z.enum(decoderChoices), fromText: asIs };
 const anOrigin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/, "an origin looks like https://host:port");
 const origins = { schema: z.array(anOrigin), fromText: words.fromText };
@@ -116,6 +122,8 @@ const plain = [
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
   { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
+  { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a" },
+  { name: "overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
@@ -206,6 +214,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     allowedOrigins: value("allowed_origins"),
     workers: value("workers"),
     decoders: value("decoders"),
+    ...overlapPolicies(value("overlap"), value("overlaps")),
     logLevel: value("log_level"),
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
@@ -215,6 +224,11 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     limits: Object.freeze(Object.fromEntries(limits) as Record<LimitName, number>),
     origin,
   });
+}
+
+function overlapPolicies(overlap: Overlap, overlaps: readonly Overlap[]) {
+  if (overlaps.includes(overlap)) return { overlap, overlaps };
+  throw invalid(`Cannot use overlap = ${overlap}: overlaps allows only ${overlaps.join(", ")}`);
 }
 
 /** What the kernel would cut silently is refused here, before anything binds to the wrong path. */

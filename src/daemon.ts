@@ -21,9 +21,10 @@ import { Installer } from "./install/installer.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
+import { RootAssembler } from "./install/root-assembler.js";
 import { Life } from "./life.js";
 import type { Log } from "./log.js";
-import { type EndpointDocument, PROTOCOL_VERSION } from "./messages.js";
+import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
 import { Pool } from "./pool.js";
 import { EventHub } from "./protocol/events.js";
 import type { Listener } from "./protocol/listen.js";
@@ -88,7 +89,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const images = new ImageInstaller({ store, pool, layers, limits: config.limits });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits });
+  const images = new ImageInstaller({ store, roots: assembler, layers });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -100,7 +102,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const emit = events.publish.bind(events);
   const installer = new Installer({ store, images, sources, maxLayers: config.limits.maxLayers, emit, log });
-  const jobs = new Jobs(installer, emit);
+  const jobs = new Jobs(installer, { overlap: config.overlap, allowed: config.overlaps }, emit);
   const catalog = new Catalog(store);
 
   const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
@@ -167,8 +169,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     instanceId,
     version,
     capabilities: {
-      overlaps: ["c"],
-      links: ["hardlink"],
+      overlaps: [...config.overlaps],
+      links: LinkMode.options.filter((link) => link !== "reflink" || store.canReflink),
       codecs: ["none", "gzip", "zstd", "xz"],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],
     },

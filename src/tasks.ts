@@ -10,6 +10,8 @@ import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
 import type { Entry } from "./overlap/changeset.js";
+import type { Folding } from "./overlap/name-folding.js";
+import type { Placement } from "./overlap/placement.js";
 import type { Conflict, PlannedPolicy } from "./overlap/plan-root.js";
 import type { TurnTicket } from "./turn.js";
 
@@ -81,29 +83,66 @@ export interface UnpackResult {
   readonly layer: LayerDocument;
 }
 
-/** A layer's changeset on the disk, with the hash that its layer.json has of it. */
-export interface ChangesetFile {
+/** A changeset or a plan on the disk, with the hash that its document has of it. */
+export interface EntriesFile {
+  readonly kind: "changeset" | "plan";
   readonly path: string;
   readonly sha256: string;
 }
 
-/** Changesets that the policy does not let into one root. */
-export interface ConflictsTask {
+/** Stored layers, the lowest first, into what a root of them holds. */
+export interface PlanTask {
   readonly policy: PlannedPolicy;
-  readonly changesets: readonly ChangesetFile[];
+  readonly layers: readonly { readonly changeset: EntriesFile; readonly placement?: Placement }[];
+  /** What the state's file system makes no difference of; absent: it keeps all names apart. */
+  readonly folding?: Folding;
+  readonly limits: ImageLimits;
+  /** The file that the plan is written to, in staging; absent: nobody is going to link it. */
+  readonly file?: string;
 }
 
-export interface ConflictsResult {
-  /** The first of them. */
+export interface PlannedRoot {
+  readonly kind: "plan";
+  readonly entries: number;
+  /** Of the files' contents, hard links of one file counted once. */
+  readonly bytes: number;
+  /** How many of them come from each layer. */
+  readonly layerBytes: readonly number[];
+  /** Directories, symlinks and empty files, which a root has for itself; and its other files, which it may link. */
+  readonly ownInodes: number;
+  readonly files: number;
+  /** Names that placements strip leave nothing of. */
+  readonly dropped: number;
+  /** SHA-256 of the file; absent where there is none. */
+  readonly sha256?: string;
+}
+
+/** What the policy does not let into one root: the first of them. */
+export interface PlanConflicts {
+  readonly kind: "conflicts";
   readonly conflicts: readonly Conflict[];
   readonly total: number;
 }
 
-/** One of `of` parts of a layer into the root at `tree`; all parts may be linked at once, beside each other. */
+export type PlanResult = PlannedRoot | PlanConflicts;
+
+/** Where files come from: the layer's tree, and further inodes of those that have no link left (store.md, spill). */
+export interface LinkedLayer {
+  readonly tree: string;
+  readonly spill: string;
+}
+
+/** How a root gets its files. */
+export type FileMode = "hardlink" | "reflink" | "copy";
+
+/** One of `of` parts of a changeset or plan into the root at `tree`; all parts may be linked at once, beside each other. */
 export interface LinkTask {
-  readonly layer: { readonly tree: string; readonly changeset: ChangesetFile };
+  readonly entries: EntriesFile;
+  /** By the index that the plan has; a changeset's is 0. */
+  readonly layers: readonly LinkedLayer[];
   readonly part: { readonly index: number; readonly of: number };
   readonly tree: string;
+  readonly mode: FileMode;
   readonly progress: SharedArrayBuffer;
 }
 
@@ -116,17 +155,35 @@ export interface DirectoryAttributes {
 
 export interface LinkResult {
   readonly files: number;
+  /** Files that are the root's or the spill's own, and their bytes. */
   readonly copied: number;
-  /** The errno that made the first copy necessary, e.g. EMLINK. */
+  readonly copiedBytes: number;
+  /** The errno that made the first copy necessary where a link was wanted, e.g. EMLINK. */
   readonly because?: string;
   /** Directories that the next parts fill too: they get their attributes when all are done. */
   readonly open: readonly DirectoryAttributes[];
 }
 
-/** The directories that several link tasks filled, outermost first. */
+/** What can only be done when all parts are: attributes of the directories that several filled, outermost first. */
 export interface SettleTask {
   readonly tree: string;
   readonly directories: readonly DirectoryAttributes[];
+  /** Of a root of copies: whose hard links are made, and all of whose directories are settled. */
+  readonly copies: readonly EntriesFile[];
+  readonly progress: SharedArrayBuffer;
+}
+
+/** A root of symlinks: one for each top-level entry of each layer, or of what a plan placed. */
+export interface SymlinkTask {
+  readonly tree: string;
+  readonly layers: readonly {
+    /** What leads from the root's tree to the layer's. */
+    readonly target: string;
+    readonly tree: string;
+    /** The entries at its top; absent where the plan tells. */
+    readonly topLevel?: readonly TopLevelName[];
+  }[];
+  readonly plan?: EntriesFile;
 }
 
 /** A directory that is out of the way already (in staging): removed with all it holds, however deep. */
@@ -136,8 +193,9 @@ export interface RemoveTask {
 
 export interface Tasks {
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
-  readonly conflicts: { readonly task: ConflictsTask; readonly result: ConflictsResult };
+  readonly plan: { readonly task: PlanTask; readonly result: PlanResult };
   readonly link: { readonly task: LinkTask; readonly result: LinkResult };
+  readonly symlinks: { readonly task: SymlinkTask; readonly result: { readonly symlinks: number } };
   readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
 }

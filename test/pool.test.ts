@@ -14,7 +14,7 @@ import { GrowthWriter } from "../src/growth.js";
 import { imageLimits } from "../src/limits.js";
 import { createLog } from "../src/log.js";
 import { Pool } from "../src/pool.js";
-import { type ConflictsTask, TaskProgress, type UnpackTask } from "../src/tasks.js";
+import { type PlanTask, TaskProgress, type UnpackTask } from "../src/tasks.js";
 import { Turn } from "../src/turn.js";
 import { until } from "./support/deadline.js";
 import { file, tar } from "./support/tar-builder.js";
@@ -152,26 +152,26 @@ suite("pool", () => {
   });
 
   /** A changeset of so many lines: time in which the planner talks to nobody, and in the end more than its heap holds. */
-  function hugeTask(line: string, lines: number): ConflictsTask {
+  function hugeTask(line: string, lines: number): PlanTask {
     const staging = join(work, randomUUID());
     mkdirSync(staging);
     const text = Buffer.from(`stratad-changeset 1\n${line.repeat(lines)}`);
     const path = join(staging, "changeset");
     writeFileSync(path, text);
     const sha256 = createHash("sha256").update(text).digest("hex");
-    return { policy: "c", changesets: [{ path, sha256 }] };
+    return { policy: "c", layers: [{ changeset: { kind: "changeset", path, sha256 } }], limits: imageLimits };
   }
 
   test("a worker that is busy without progress is WORKER_STALLED", async () => {
     const progress = new TaskProgress();
     progress.activity = "working";
-    await assert.rejects(pool.run("conflicts", hugeTask("i\ta\n", 3_000_000), { progress }), code("WORKER_STALLED"));
+    await assert.rejects(pool.run("plan", hugeTask("i\ta\n", 3_000_000), { progress }), code("WORKER_STALLED"));
     await servesTheNext();
   });
 
   test("a busy worker is ended by its signal", async () => {
     const cancel = new AbortController();
-    const running = pool.run("conflicts", hugeTask("i\ta\n", 3_000_000), { signal: cancel.signal });
+    const running = pool.run("plan", hugeTask("i\ta\n", 3_000_000), { signal: cancel.signal });
     cancel.abort();
     await assert.rejects(running, code("CANCELLED"));
     await servesTheNext();
@@ -199,7 +199,7 @@ suite("pool", () => {
   test("a worker that runs out of heap is WORKER_CRASHED, which may be tried again", async () => {
     lines.length = 0;
     const small = new Pool({ threads: 1, stallTimeoutMs: 60_000, heapMb: 128, log });
-    await assert.rejects(small.run("conflicts", hugeTask("i\ta\n", 3_000_000)), (error) => {
+    await assert.rejects(small.run("plan", hugeTask("i\ta\n", 3_000_000)), (error) => {
       code("WORKER_CRASHED")(error);
       return (error as StrataError).retryable;
     });

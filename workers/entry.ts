@@ -1,8 +1,9 @@
 /**
  * What a pool thread loads when it starts: every worker under its name, so that no task waits for modules to load.
  */
-export { default as conflicts } from "./conflicts.js";
 export { default as link } from "./link.js";
+export { default as plan } from "./plan.js";
 export { default as remove } from "./remove.js";
 export { default as settle } from "./settle.js";
+export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";

@@ -1,91 +1,94 @@
 /**
- * Worker entry: one part of a layer into a root's tree in staging: directories made, files hardlinked, symlinks made anew.
+ * Worker entry: one part of a layer or a plan into a root's tree in staging: directories made, files linked or copied, symlinks made
+ * anew.
  *
- * It follows the changeset and nothing else: no directory is read. A part is a run of the depth-first changeset; it makes the
- * directories that it starts in, so that parts may be linked side by side, and leaves the attributes of those that reach
- * beyond it to `settle`. A file that cannot get another link is copied, and counted with the errno that made it so.
+ * It follows the entries and nothing else: no directory is read. A part is a run of a depth-first list; it makes the
+ * directories that it starts in, so that parts may be linked side by side, and leaves to `settle` the attributes of those that
+ * reach beyond it.
  */
-import { closeSync, futimesSync, linkSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
+import { closeSync, futimesSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
-import type { Entry } from "../src/overlap/changeset.js";
+import type { FileEntry } from "../src/overlap/changeset.js";
+import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import {
   type DirectoryAttributes,
+  type LinkedLayer,
   type LinkResult,
   type LinkTask,
   type Outcome,
   outcomeOf,
   TaskProgress,
 } from "../src/tasks.js";
-import { type StoredChangeset, withChangeset } from "./changeset-file.js";
-import { copyInode } from "./copy-inode.js";
 import { diskPath, fromHere } from "./disk-path.js";
-import { IMPLIED_MODE, setDirectoryAttributes, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
+import { type StoredEntries, withEntries } from "./entries-file.js";
+import { FileMaker } from "./file-modes.js";
+import { directoryAttributes, IMPLIED_MODE, setDirectoryAttributes } from "./stored-mode.js";
 
 const PROGRESS_EVERY = 256;
-
-type FileEntry = Entry & { readonly type: "file" };
 
 export default (task: LinkTask): Promise<Outcome<LinkResult>> => outcomeOf("Cannot link the root", () => link(task));
 
 function link(task: LinkTask): LinkResult {
   const progress = new TaskProgress(task.progress);
   progress.activity = "working";
-  return withChangeset(task.layer.changeset, (changeset) => new Linker(task, changeset).link(progress));
+  return withEntries(task.entries, (entries) => new Linker(task, entries).link(progress));
 }
 
 class Linker {
-  readonly #from: string;
+  readonly #layers: readonly LinkedLayer[];
   readonly #to: string;
-  readonly #changeset: StoredChangeset;
+  readonly #entries: StoredEntries;
   readonly #part: LinkTask["part"];
+  readonly #files: FileMaker;
+  /** Copies are linked among each other when all are there, which changes the directories' times: `settle` does both. */
+  readonly #isCopying: boolean;
   /** Directories that the next part goes on with. */
   readonly #shared: ReadonlySet<string>;
   readonly #open: DirectoryAttributes[] = [];
   /** Their times would change with every entry made in them: set last, innermost first. */
   readonly #own: DirectoryAttributes[] = [];
   #emptyFiles: ReadonlyMap<string, FileEntry> | undefined;
-  #files = 0;
-  #copied = 0;
-  #because: string | undefined;
+  #count = 0;
 
-  constructor({ layer, part, tree }: LinkTask, changeset: StoredChangeset) {
-    this.#from = `${fromHere(layer.tree)}/`;
+  constructor({ layers, part, tree, mode }: LinkTask, entries: StoredEntries) {
+    this.#layers = layers;
     this.#to = `${fromHere(tree)}/`;
-    this.#changeset = changeset;
+    this.#entries = entries;
     this.#part = part;
-    const next = this.#changeset.following(part.index, part.of);
-    this.#shared = new Set(next === undefined ? [] : ancestors(next.path));
+    this.#files = new FileMaker(mode);
+    this.#isCopying = mode !== "hardlink";
+    const next = entries.following(part.index, part.of);
+    this.#shared = new Set(next === undefined ? [] : ancestors(next.entry.path));
   }
 
   link(progress: TaskProgress): LinkResult {
     let done = 0;
-    for (const entry of this.#changeset.part(this.#part.index, this.#part.of)) {
-      if (done === 0) for (const path of ancestors(entry.path)) ensureDirectory(diskPath(this.#to, path));
-      this.#apply(entry);
+    for (const planned of this.#entries.part(this.#part.index, this.#part.of)) {
+      if (done === 0) for (const path of ancestors(planned.entry.path)) ensureDirectory(diskPath(this.#to, path));
+      this.#apply(planned);
       done += 1;
-      if (done % PROGRESS_EVERY !== 0) continue;
-      progress.entries = done;
-      progress.throwIfCancelled();
+      if (done % PROGRESS_EVERY === 0) {
+        progress.entries = done;
+        progress.throwIfCancelled();
+      }
     }
     progress.entries = done;
     for (const directory of this.#own.reverse()) setDirectoryAttributes(this.#to, directory);
-    const because = this.#because === undefined ? {} : { because: this.#because };
-    return { files: this.#files, copied: this.#copied, open: this.#open, ...because };
+    const { copied, copiedBytes, because } = this.#files;
+    return { files: this.#count, copied, copiedBytes, open: this.#open, ...(because === undefined ? {} : { because }) };
   }
 
-  #apply(entry: Entry): void {
+  #apply({ layer, from, entry }: PlannedEntry): void {
     switch (entry.type) {
       case "dir":
-        this.#directory({ path: entry.path, mode: storedDirectoryMode(entry.mode), mtime: entry.mtime });
-        return;
       case "implied":
-        this.#directory({ path: entry.path, mode: IMPLIED_MODE, mtime: 0 });
+        this.#directory(directoryAttributes(entry));
         return;
       case "file":
-        this.#file(entry.path, entry.size === 0 ? entry : undefined);
+        this.#file({ layer, from }, entry.path, entry);
         return;
       case "hardlink":
-        this.#file(entry.path, this.#emptyFile(entry.target));
+        this.#hardlink({ layer, from }, entry);
         return;
       case "symlink": {
         const path = diskPath(this.#to, entry.path);
@@ -93,8 +96,6 @@ class Linker {
         lutimesSync(path, entry.mtime, entry.mtime);
         return;
       }
-      default:
-        throw new Error(`a ${entry.type} is nothing to link`);
     }
   }
 
@@ -102,38 +103,38 @@ class Linker {
     const path = diskPath(this.#to, directory.path);
     if (this.#shared.has(directory.path)) {
       ensureDirectory(path);
-      this.#open.push(directory);
+      if (!this.#isCopying) this.#open.push(directory);
     } else {
       mkdirSync(path, IMPLIED_MODE);
-      this.#own.push(directory);
+      if (!this.#isCopying) this.#own.push(directory);
     }
   }
 
-  /** Empty files are created, never linked: they are the inode that runs out of links. */
-  #file(path: string, empty: FileEntry | undefined): void {
-    this.#files += 1;
+  /** Empty files are created, never linked: they are the inode that runs out of links, and the one that everybody writes to. */
+  #file({ layer, from }: Pick<PlannedEntry, "layer" | "from">, path: string, entry: FileEntry): void {
+    this.#count += 1;
     const to = diskPath(this.#to, path);
-    if (empty !== undefined) createEmpty(to, empty);
-    else this.#link(diskPath(this.#from, path), to);
+    if (entry.size === 0) createEmpty(to, this.#files.modeOf(entry), entry.mtime);
+    else this.#files.make({ layer: this.#layers[layer] as LinkedLayer, from }, to, entry);
+  }
+
+  #hardlink(
+    { layer, from }: Pick<PlannedEntry, "layer" | "from">,
+    { path, target }: PlannedEntry["entry"] & { type: "hardlink" },
+  ): void {
+    if (this.#isCopying) return;
+    const empty = this.#emptyFile(target);
+    if (empty !== undefined) return this.#file({ layer, from }, path, empty);
+    this.#count += 1;
+    this.#files.make({ layer: this.#layers[layer] as LinkedLayer, from }, diskPath(this.#to, path), undefined);
   }
 
   /** What a hard link names, where that is a file without content. Only layers with hard links pay for the search. */
   #emptyFile(target: string): FileEntry | undefined {
     this.#emptyFiles ??= new Map(
-      Array.from(this.#changeset.emptyFiles(), (entry) => [entry.path, entry as FileEntry] as const),
+      Array.from(this.#entries.emptyFiles(), ({ entry }) => [entry.path, entry as FileEntry] as const),
     );
     return this.#emptyFiles.get(target);
-  }
-
-  #link(from: string | Buffer, to: string | Buffer): void {
-    try {
-      linkSync(from, to);
-    } catch (error) {
-      if (systemErrorCode(error) !== "EMLINK") throw error;
-      copyInode(from, to);
-      this.#copied += 1;
-      this.#because ??= "EMLINK";
-    }
   }
 }
 
@@ -145,8 +146,8 @@ function ensureDirectory(path: string | Buffer): void {
   }
 }
 
-function createEmpty(path: string | Buffer, { mode, mtime }: FileEntry): void {
-  const fd = openSync(path, "wx", storedFileMode(mode));
+function createEmpty(path: string | Buffer, mode: number, mtime: number): void {
+  const fd = openSync(path, "wx", mode);
   futimesSync(fd, mtime, mtime);
   closeSync(fd);
 }

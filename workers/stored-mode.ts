@@ -3,6 +3,7 @@
  * inodes; the daemon itself must be able to read what it stored.
  */
 import { chmodSync, utimesSync } from "node:fs";
+import type { Entry } from "../src/overlap/changeset.js";
 import type { DirectoryAttributes } from "../src/tasks.js";
 import { diskPath } from "./disk-path.js";
 
@@ -11,6 +12,12 @@ export const IMPLIED_MODE = 0o755;
 
 export const storedFileMode = (mode: number): number => (mode & 0o555) | 0o400;
 export const storedDirectoryMode = (mode: number): number => (mode & 0o777) | 0o500;
+
+/** What a directory of a changeset gets in the store and in roots. */
+export const directoryAttributes = (entry: Entry & { readonly type: "dir" | "implied" }): DirectoryAttributes =>
+  entry.type === "implied"
+    ? { path: entry.path, mode: IMPLIED_MODE, mtime: 0 }
+    : { path: entry.path, mode: storedDirectoryMode(entry.mode), mtime: entry.mtime };
 
 /** When nothing more is made in a directory below `prefix`: each entry would change its time. */
 export function setDirectoryAttributes(prefix: string, { path, mode, mtime }: DirectoryAttributes): void {

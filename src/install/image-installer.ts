@@ -4,25 +4,23 @@
  * The answer does not depend on timing (invariant 9): a failing layer ends only the layers above it, and the failure of the
  * lowest is told. Conflicts end the work before the first link.
  */
-import { mkdir } from "node:fs/promises";
 import { StrataError } from "../errors.js";
-import type { ImageLimits } from "../limits.js";
 import type { LinkMode } from "../messages.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";
-import { areDisjoint, overlappingNames } from "../overlap/disjoint-roots.js";
-import type { Conflict, PlannedPolicy } from "../overlap/plan-root.js";
-import type { Pool } from "../pool.js";
+import { overlappingNames } from "../overlap/disjoint-roots.js";
+import { type Placement, placedTopLevel } from "../overlap/placement.js";
+import { byPath, type PlannedPolicy } from "../overlap/plan-root.js";
 import type { ResolvedImage } from "../sources/resolve.js";
 import type { RootDocument } from "../store/documents.js";
-import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { type LayerDocument, type LinkResult, type LinkTask, TaskProgress } from "../tasks.js";
+import type { LayerDocument } from "../tasks.js";
 import type { HeldSource } from "./held-source.js";
 import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { overlapError } from "./overlap-error.js";
+import { type Assembled, type Assembly, type RootAssembler, valuesOf } from "./root-assembler.js";
 import { TopLevelNames } from "./top-level.js";
 
 export interface ImageRequest {
@@ -32,32 +30,22 @@ export interface ImageRequest {
   readonly from: string;
   readonly overlap: PlannedPolicy;
   readonly link: LinkMode;
+  /** Where each layer's annotations want it, the lowest first. */
+  readonly placements: readonly (Placement | undefined)[];
   readonly progress: ImageProgress;
   readonly signal: AbortSignal;
 }
 
-/** Links go before unpacks: they are short, and somebody's install ends with them. */
-const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
-/** Below this many entries a second thread costs more than it saves. */
-const MIN_PART_ENTRIES = 4096;
-
 export class ImageInstaller {
   readonly #store: Store;
-  readonly #pool: Pool;
+  readonly #roots: RootAssembler;
   readonly #layers: LayerInstaller;
-  readonly #limits: ImageLimits;
   rootsLinked = 0;
 
-  constructor(options: {
-    readonly store: Store;
-    readonly pool: Pool;
-    readonly layers: LayerInstaller;
-    readonly limits: ImageLimits;
-  }) {
+  constructor(options: { readonly store: Store; readonly roots: RootAssembler; readonly layers: LayerInstaller }) {
     this.#store = options.store;
-    this.#pool = options.pool;
+    this.#roots = options.roots;
     this.#layers = options.layers;
-    this.#limits = options.limits;
   }
 
   /** The root stands when this resolves. LAYER_OVERLAP, WHITEOUT, HARDLINK_TARGET, the codes of the layers and the store. */
@@ -70,11 +58,14 @@ export class ImageInstaller {
     progress.enter("link");
     const linkStart = performance.now();
     const document = await this.#store.staging.with(async (paths) => {
-      const { document, linked } = await this.#linkInto(paths, diffIds, request);
+      const assembly = this.#assembly(diffIds, request);
+      const assembled = await this.#roots.assemble(paths, assembly);
+      if (assembled.kind === "conflicts") throw await this.#overlap(assembly, { ...assembled, image });
       signal.throwIfAborted();
       progress.enter("commit");
+      const document = documentOf(request, diffIds, assembled);
       await this.#store.roots.commit(paths.root, document);
-      progress.linked(linked);
+      progress.linked({ ...assembled.linked, bytes: assembled.bytes });
       return document;
     });
     progress.timing("linkMs", performance.now() - linkStart);
@@ -85,13 +76,14 @@ export class ImageInstaller {
     return document;
   }
 
-  /** Layers that are stored already tell their conflicts before anything is fetched. */
-  #refuseKnownOverlap({ image, overlap }: ImageRequest): void {
+  /** Under policy c layers that are stored already tell their conflicts before anything is fetched. */
+  #refuseKnownOverlap({ image, overlap, placements }: ImageRequest): void {
+    if (overlap !== "c") return;
     const stored = image.layers.map(({ diffId }) => this.#store.layers.get(diffId)?.document);
-    const conflicts = overlappingNames(stored.map((layer) => new Map(layer?.topLevel)));
-    if (conflicts.length === 0) return;
     if (stored.every((layer) => layer !== undefined)) return; // the plan lists them all, whiteouts too
-    throw overlapError({ conflicts: sortByPath(conflicts), image, overlap });
+    const names = stored.map((layer, index) => new Map(placedTopLevel(layer?.topLevel ?? [], placements[index])));
+    const conflicts = overlappingNames(names);
+    if (conflicts.length > 0) throw overlapError({ conflicts: conflicts.toSorted(byPath), image, overlap });
   }
 
   /**
@@ -99,7 +91,7 @@ export class ImageInstaller {
    * the whole list of conflicts, and may still fail for what their bytes are: that is told first.
    */
   async #installLayers(request: ImageRequest): Promise<DiffId[]> {
-    const { image, source, from, progress, signal, overlap } = request;
+    const { image, source, from, progress, signal, overlap, placements } = request;
     const stops = image.layers.map(() => new AbortController());
     const names = new TopLevelNames(image.layers.length);
     const overlapping = new AbortController();
@@ -114,7 +106,8 @@ export class ImageInstaller {
         unlessQuick: overlapping.signal,
         progress: (change) => progress.layer(index, change),
         topLevel: (name) => {
-          if (names.add(index, name) && overlap === "c") overlapping.abort();
+          for (const placed of placedTopLevel([name], placements[index]) ?? [])
+            if (names.add(index, placed) && overlap === "c") overlapping.abort();
         },
       });
       install.catch((reason) => {
@@ -130,39 +123,12 @@ export class ImageInstaller {
   }
 
   #early(names: TopLevelNames, { image, overlap }: ImageRequest): StrataError {
-    return overlapError({ conflicts: sortByPath(names.conflicts()), image, overlap });
+    return overlapError({ conflicts: names.conflicts().toSorted(byPath), image, overlap });
   }
 
-  async #linkInto(paths: StagingPaths, diffIds: readonly DiffId[], request: ImageRequest) {
-    const { image, overlap, link, rootId, signal } = request;
-    const layers = diffIds.map((diffId) => this.#stored(diffId));
-    if (!areDisjoint(layers)) throw await this.#overlap(layers, request);
-    const { bytes, entries } = this.#measure(layers);
-    await mkdir(paths.root);
-    await mkdir(paths.rootTree);
-    const results = await whenAllHaveEnded(
-      this.#parts(layers, paths.rootTree).map((part) => {
-        const progress = new TaskProgress();
-        const task: LinkTask = { ...part, progress: progress.shared };
-        return this.#pool.run("link", task, { signal, weight: LINK_WEIGHT, progress });
-      }),
-    );
-    const directories = results.flatMap(({ open }) => open);
-    if (directories.length > 0)
-      await this.#pool.run("settle", { tree: paths.rootTree, directories }, { signal, weight: LINK_WEIGHT });
-    const document: RootDocument = {
-      schema: 1,
-      rootId,
-      manifestDigest: image.manifestDescriptor.digest,
-      platform: formatPlatform(image.platform),
-      overlap,
-      link,
-      layers: [...diffIds],
-      bytes,
-      entries,
-      createdAt: new Date().toISOString(),
-    };
-    return { document, linked: { ...sum(results), bytes } };
+  #assembly(diffIds: readonly DiffId[], { placements, overlap, link, signal }: ImageRequest): Assembly {
+    const layers = diffIds.map((diffId, index) => ({ document: this.#stored(diffId), placement: placements[index] }));
+    return { layers, overlap, link, signal };
   }
 
   #stored(diffId: DiffId): LayerDocument {
@@ -171,58 +137,35 @@ export class ImageInstaller {
     return layer.document;
   }
 
-  /** LIMIT_ENTRIES, LIMIT_BYTES. */
-  #measure(layers: readonly LayerDocument[]): { bytes: number; entries: number } {
-    const { maxEntriesPerImage, maxImageBytes } = this.#limits;
-    const entries = layers.reduce((total, layer) => total + layer.entries, 0);
-    if (entries > maxEntriesPerImage)
-      throw new StrataError("LIMIT_ENTRIES", `Cannot plan the root: it has more than ${maxEntriesPerImage} entries`);
-    const bytes = layers.reduce((total, layer) => total + layer.bytes, 0);
-    if (bytes > maxImageBytes)
-      throw new StrataError("LIMIT_BYTES", `Cannot plan the root: it is larger than ${maxImageBytes} bytes`);
-    return { bytes, entries };
-  }
-
-  async #overlap(layers: readonly LayerDocument[], { image, overlap, signal }: ImageRequest): Promise<StrataError> {
-    const changesets = layers.map((layer) => this.#changeset(layer));
-    const options = { signal, weight: LINK_WEIGHT };
-    const result = await this.#pool.run("conflicts", { policy: overlap, changesets }, options);
-    return overlapError({ ...result, image, overlap });
-  }
-
-  /** What link tasks do side by side: every layer, and a large one in as many parts as there are threads. */
-  #parts(layers: readonly LayerDocument[], tree: string): Omit<LinkTask, "progress">[] {
-    const entries = layers.reduce((total, layer) => total + layer.entries, 0);
-    const perPart = Math.max(MIN_PART_ENTRIES, Math.ceil(entries / this.#pool.threads));
-    return layers.flatMap((document) => {
-      const of = Math.ceil(document.entries / perPart);
-      const layer = { tree: this.#store.layout.layerTree(document.diffId), changeset: this.#changeset(document) };
-      return Array.from({ length: of }, (_, index) => ({ layer, part: { index, of }, tree }));
-    });
-  }
-
-  #changeset({ diffId, changesetSha256: sha256 }: LayerDocument) {
-    return { path: this.#store.layout.changeset(diffId), sha256 };
+  async #overlap(
+    assembly: Assembly,
+    known: Pick<Parameters<typeof overlapError>[0], "conflicts" | "total" | "image">,
+  ): Promise<StrataError> {
+    const accepted = await this.#roots.accepting(assembly);
+    return overlapError({ ...known, overlap: assembly.overlap, accepted });
   }
 }
 
-function sum(results: readonly LinkResult[]): { files: number; copied: { count: number; because?: string } } {
-  const files = results.reduce((total, result) => total + result.files, 0);
-  const count = results.reduce((total, result) => total + result.copied, 0);
-  const because = results.find((result) => result.because !== undefined)?.because;
-  return { files, copied: { count, ...(because === undefined ? {} : { because }) } };
-}
-
-/** Only when nothing is under way any more: staging is removed then. */
-const whenAllHaveEnded = async <Value>(work: readonly Promise<Value>[]): Promise<Value[]> =>
-  valuesOf(await Promise.allSettled(work));
-
-/** Throws the first failure in order, not in time. */
-function valuesOf<Value>(ends: readonly PromiseSettledResult<Value>[]): Value[] {
-  return ends.map((end) => {
-    if (end.status === "rejected") throw end.reason;
-    return end.value;
-  });
+function documentOf(
+  { rootId, image, overlap, link }: ImageRequest,
+  layers: readonly DiffId[],
+  { bytes, entries, layerBytes, copiedBytes, planSha256 }: Assembled,
+): RootDocument {
+  return {
+    schema: 1,
+    rootId,
+    manifestDigest: image.manifestDescriptor.digest,
+    platform: formatPlatform(image.platform),
+    overlap,
+    link,
+    layers: [...layers],
+    bytes,
+    ...(layerBytes === undefined ? {} : { layerBytes: [...layerBytes] }),
+    ...(copiedBytes === 0 ? {} : { copiedBytes }),
+    ...(planSha256 === undefined ? {} : { planSha256 }),
+    entries,
+    createdAt: new Date().toISOString(),
+  };
 }
 
 /** Of those that were not stopped. */
@@ -234,6 +177,3 @@ const isCancelled = (reason: unknown): boolean => reason instanceof StrataError 
 
 const largestFirst = (layers: readonly LayerDescriptor[]): [number, LayerDescriptor][] =>
   [...layers.entries()].sort(([, a], [, b]) => b.descriptor.size - a.descriptor.size);
-
-const sortByPath = (conflicts: readonly Conflict[]): Conflict[] =>
-  [...conflicts].sort((a, b) => (a.path < b.path ? -1 : 1));

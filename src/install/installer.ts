@@ -3,18 +3,21 @@
  *
  * Jobs for the same root share one piece of work; a job only decides whether it still wants it. Knows no session.
  */
+import { StrataError } from "../errors.js";
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
+import { parsePlacement } from "../overlap/placement.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
+import { fileSystemName } from "../store/probes.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
-import type { ImageInstaller } from "./image-installer.js";
+import type { ImageInstaller, ImageRequest } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
@@ -33,6 +36,13 @@ interface SharedWork {
   readonly from: string;
   readonly jobs: Set<Job>;
   progress: ImageProgress | undefined;
+}
+
+interface Making {
+  readonly placements: ImageRequest["placements"];
+  readonly job: Job;
+  readonly source: HeldSource;
+  readonly open: ImageSource;
 }
 
 export class Installer {
@@ -65,14 +75,17 @@ export class Installer {
 
   async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
     const { request, overlap, link, name, referenceText } = job.spec;
+    if (link === "reflink" && !this.#options.store.canReflink) throw await this.#noReflink();
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
     const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
     const manifest = await untilAborted(resolving, job.signal);
     const { digest } = manifest.manifestDescriptor;
-    const rootId = rootIdOf({ manifestDigest: digest, overlap, link });
+    const placements = manifest.manifest.layers.map(({ annotations }) => parsePlacement(annotations));
+    const rootId = rootIdOf({ manifestDigest: digest, overlap, link, placements, name });
     for (;;) {
       const root =
-        (await this.#find(rootId, manifest, platform, job)) ?? (await this.#make(rootId, manifest, job, source, open));
+        (await this.#find(rootId, manifest, platform, job)) ??
+        (await this.#make(rootId, manifest, { placements, job, source, open }));
       const named = await this.#options.store.name(name, {
         rootId,
         reference: referenceText,
@@ -97,6 +110,12 @@ export class Installer {
       if (!durable && !waits) this.#makeDurableBehind();
       return;
     }
+  }
+
+  async #noReflink(): Promise<StrataError> {
+    const { state } = this.#options.store.layout;
+    const fact = `${await fileSystemName(state)} does not let files share their blocks`;
+    return new StrataError("NO_REFLINK", `Cannot link the root: ${fact}`, { phase: "link" });
   }
 
   /** A root that stands already: one stat, and no config is read. */
@@ -128,9 +147,7 @@ export class Installer {
   async #make(
     rootId: string,
     manifest: ResolvedManifest,
-    job: Job,
-    source: HeldSource,
-    open: ImageSource,
+    { placements, job, source, open }: Making,
   ): Promise<RootDocument> {
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
@@ -157,6 +174,7 @@ export class Installer {
                 from,
                 overlap,
                 link,
+                placements,
                 progress,
                 signal,
               });

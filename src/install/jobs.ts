@@ -14,6 +14,7 @@ import {
 import type { DaemonEvent, InstallRequest, JobState, Job as JobView, Priority } from "../messages.js";
 import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platform.js";
 import { defaultName, formatReference, parseName, parseReference } from "../oci/reference.js";
+import type { PlannedPolicy } from "../overlap/plan-root.js";
 import { printable } from "../printable.js";
 import { SharedSlots } from "../slots.js";
 import type { Installer } from "./installer.js";
@@ -21,12 +22,19 @@ import { Job, type JobSpec } from "./job.js";
 import { pageOf } from "./page.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
+/** Which overlap policies an install may have, and which it has where it names none. */
+export interface Policies {
+  readonly overlap: PlannedPolicy;
+  readonly allowed: readonly PlannedPolicy[];
+}
+
 /** Somebody who is told BUSY comes back after about one install. */
 const BUSY_RETRY_MS = 1000;
 
 export class Jobs {
   readonly #installer: Installer;
   readonly #emit: (event: DaemonEvent) => void;
+  readonly #policies: Policies;
   readonly #jobs = new Map<string, Job>();
   readonly #byKey = new Map<string, { readonly job: Job; readonly params: string }>();
   readonly #slots = new SharedSlots(MAX_RUNNING_INSTALLS, { share: MAX_RUNNING_JOBS_PER_SESSION });
@@ -34,12 +42,13 @@ export class Jobs {
   #draining = false;
   #idle: (() => void)[] = [];
 
-  constructor(installer: Installer, emit: (event: DaemonEvent) => void) {
+  constructor(installer: Installer, policies: Policies, emit: (event: DaemonEvent) => void) {
     this.#installer = installer;
+    this.#policies = policies;
     this.#emit = emit;
   }
 
-  /** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, UNSUPPORTED, BUSY, SHUTTING_DOWN. */
+  /** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED, BUSY, SHUTTING_DOWN. */
   start(request: InstallRequest, sessionId: string): JobView {
     const { requestKey, workDoneToken: _token, ...params } = request;
     const text = JSON.stringify(Object.entries(params).sort());
@@ -50,7 +59,7 @@ export class Jobs {
         "Cannot start the install: its requestKey belongs to a job with other params",
       );
     }
-    const job = known?.job ?? this.#create(specOf(request), sessionId);
+    const job = known?.job ?? this.#create(specOf(request, this.#policies), sessionId);
     if (known === undefined && requestKey !== undefined) this.#byKey.set(requestKey, { job, params: text });
     job.takeInterest(request.detach === true ? undefined : sessionId);
     return job.view();
@@ -195,13 +204,19 @@ export class Jobs {
   }
 }
 
-function specOf(request: InstallRequest): JobSpec {
+/** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED. */
+export function specOf(request: Omit<InstallRequest, "workDoneToken">, policies: Policies): JobSpec {
   const reference = parseReference(request.reference);
-  const { overlap = "c", link = "hardlink" } = request;
-  if (overlap !== "c")
-    throw new StrataError("UNSUPPORTED", `Cannot start the install: overlap policy ${overlap} is not done yet`);
-  if (link !== "hardlink")
-    throw new StrataError("UNSUPPORTED", `Cannot start the install: link mode ${link} is not done yet`);
+  const { overlap = policies.overlap, link = "hardlink" } = request;
+  if (!policies.allowed.includes(overlap)) {
+    const fact = `overlap policy ${overlap} is not allowed here, only ${policies.allowed.join(", ")}`;
+    const hint = "The daemon's configuration allows it: `overlaps`.";
+    throw new StrataError("NOT_ALLOWED", `Cannot start the install: ${fact}`, { hint });
+  }
+  if (link === "symlink" && overlap !== "c") {
+    const fact = `a root of symlinks is whole top-level entries, which only policy c has, not ${overlap}`;
+    throw new StrataError("INVALID_PARAMS", `Cannot start the install: ${fact}`);
+  }
   return {
     request,
     reference,

@@ -11,45 +11,59 @@ export interface Overlap {
   readonly total?: number;
   readonly image: ResolvedImage;
   readonly overlap: PlannedPolicy;
+  /** Policies that are proven to accept the image. */
+  readonly accepted?: readonly PlannedPolicy[];
 }
 
 /** The first conflict's code; LAYER_OVERLAP where any path is shared. */
-export function overlapError({ conflicts, total, image, overlap }: Overlap): StrataError {
-  const shared = conflicts.filter((conflict) => conflict.code === "LAYER_OVERLAP");
-  const code = shared.length > 0 ? "LAYER_OVERLAP" : (conflicts[0]?.code ?? "LAYER_OVERLAP");
+export function overlapError({ conflicts, total, image, overlap, accepted = [] }: Overlap): StrataError {
+  const first = conflicts.find(({ code }) => code === "LAYER_OVERLAP") ?? conflicts[0];
+  if (first === undefined) throw new Error("an overlap without a conflict");
   const digestOf = (layer: number): string => image.layers[layer]?.descriptor.digest ?? "";
   const listed = conflicts.slice(0, MAX_CONFLICTS_LISTED).map((conflict) => ({
     path: printableName(conflict.path),
-    sides: ("sides" in conflict ? conflict.sides : [{ layer: conflict.layer, type: typeOf[conflict.code] }]).map(
-      ({ layer, type }) => ({ layer, digest: digestOf(layer), type }),
-    ),
+    sides: sidesOf(conflict).map(({ layer, type, path }) => ({
+      layer,
+      digest: digestOf(layer),
+      type,
+      ...(path === undefined ? {} : { path: printableName(path) }),
+    })),
   }));
   const complete = total !== undefined;
-  return new StrataError(code, `Cannot assemble the root: ${fact(code, listed, total)}`, {
+  const more = complete && total > 1 ? `, and ${total - 1} more` : "";
+  const hints = accepted.map((policy) => `--overlap ${policy} accepts this image`);
+  return new StrataError(first.code, `Cannot assemble the root: ${factOf(first, overlap)}${more}`, {
     phase: "link",
-    details: { policy: overlap, complete, ...(complete ? { total } : {}), conflicts: listed, hints: [] },
+    details: { policy: overlap, complete, ...(complete ? { total } : {}), conflicts: listed, hints },
+    ...(accepted[0] === undefined ? {} : { hint: `Run the same with --overlap ${accepted[0]}.` }),
   });
+}
+
+interface Side {
+  readonly layer: number;
+  readonly type: string;
+  readonly path?: string;
 }
 
 const typeOf = { WHITEOUT: "whiteout", HARDLINK_TARGET: "unresolved" } as const;
 
-function fact(
-  code: Conflict["code"],
-  listed: readonly { path: string; sides: readonly { layer: number }[] }[],
-  total?: number,
-): string {
-  const first = listed[0];
-  const path = first?.path ?? "";
-  const more = total !== undefined && total > 1 ? `, and ${total - 1} more` : "";
-  const layers = first?.sides.map(({ layer }) => layer).join(" and ") ?? "";
-  switch (code) {
+const sidesOf = (conflict: Conflict): readonly Side[] =>
+  "sides" in conflict ? conflict.sides : [{ layer: conflict.layer, type: typeOf[conflict.code] }];
+
+function factOf(conflict: Conflict, policy: PlannedPolicy): string {
+  const path = `\`${printableName(conflict.path)}\``;
+  const layers = [...new Set(sidesOf(conflict).map(({ layer }) => layer))];
+  const who = layers.length > 1 ? `layers ${layers.join(" and ")}` : `layer ${layers[0]}`;
+  switch (conflict.code) {
     case "LAYER_OVERLAP":
-      return `layers ${layers} both have \`${path}\` at the root${more}`;
+      return policy === "c" ? `${who} both have ${path} at the root` : `${who} both have ${path}`;
     case "WHITEOUT":
-      return `layer ${layers} hides \`${path}\` of a lower layer, which policy c does not know${more}`;
+      return `${who} hides ${path} of a lower layer, which policy ${policy} does not know`;
     case "HARDLINK_TARGET":
-      return `\`${path}\` of layer ${layers} is a hard link to something its layer lacks${more}`;
+      return policy === "a"
+        ? `${path} of ${who} is a hard link to something that no layer below has`
+        : `${path} of ${who} is a hard link to something its layer lacks`;
     case "NAME_FOLDING":
-      return `to the file system a name of layers ${layers} is the same as \`${path}\`${more}`;
+      return `to the file system a name of ${who} is the same as ${path}`;
   }
 }

@@ -85,7 +85,8 @@ export function* decodeEntries(lines: string): Generator<Entry> {
   }
 }
 
-function encodeEntry(entry: Entry): string {
+/** One line, without its end. */
+export function encodeEntry(entry: Entry): string {
   const path = escapeField(entry.path);
   switch (entry.type) {
     case "dir":
@@ -107,7 +108,8 @@ function encodeEntry(entry: Entry): string {
   }
 }
 
-function decodeEntry(line: string): Entry {
+/** The inverse. Throws a plain Error. */
+export function decodeEntry(line: string): Entry {
   const fields = line.split("\t");
   const [kind, a = "", b = "", c = "", d = "", e = ""] = fields;
   if (fields.length !== fieldCounts[kind as keyof typeof fieldCounts]) throw new Error("not a line of a changeset");

@@ -7,8 +7,14 @@
 import { baseName, byteOrder, parentPath } from "./changeset.js";
 import type { FoldingConflict, PlannedEntry, RootPlan } from "./plan-root.js";
 
+/** What a file system makes no difference of. */
+export interface Folding {
+  readonly case: boolean;
+  readonly unicode: boolean;
+}
+
 /** What a file system that folds case, or normalisation, or both, makes of a name (bytes, latin1). What is no UTF-8 it keeps. */
-export function foldName(ignored: { readonly case: boolean; readonly unicode: boolean }): (name: string) => string {
+export function foldName(ignored: Folding): (name: string) => string {
   const normalised = (text: string): string => (ignored.unicode ? text.normalize("NFD") : text);
   // There and back: U+212A (Kelvin) meets k only in lower case, U+017F (long s) meets s only in upper case.
   const caseless = (text: string): string => (ignored.case ? text.toLowerCase().toUpperCase() : text);

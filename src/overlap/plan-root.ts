@@ -101,9 +101,10 @@ function policyResult(layers: readonly PlacedLayer[], { policy, limits = imageLi
   }
 }
 
-const refused = (conflicts: readonly Conflict[]): PlanResult => ({ ok: false, conflicts: conflicts.toSorted(inOrder) });
+const refused = (conflicts: readonly Conflict[]): PlanResult => ({ ok: false, conflicts: conflicts.toSorted(byPath) });
 
-const inOrder = (a: Conflict, b: Conflict): number =>
+/** The order in which conflicts are told: by path (bytes), then layer. */
+export const byPath = (a: Conflict, b: Conflict): number =>
   byteOrder(a.path, b.path) || lowestLayer(a) - lowestLayer(b) || byteOrder(a.code, b.code);
 
 const lowestLayer = (conflict: Conflict): number =>

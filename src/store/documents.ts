@@ -59,6 +59,8 @@ export const rootSchema = z.object({
   layerBytes: z.array(count).optional(),
   /** How many of them are the root's own, because their files were copied; absent where none were. */
   copiedBytes: count.optional(),
+  /** Of the file plan beside it; absent where its layers were linked as they stand. */
+  planSha256: z.string().optional(),
   entries: count,
   createdAt: z.string(),
 });

@@ -17,6 +17,7 @@ export interface StagingPaths {
   /** The future roots/…: tree, root.json. */
   readonly root: string;
   readonly rootTree: string;
+  readonly rootPlan: string;
 }
 
 export class StoreLayout {
@@ -47,6 +48,9 @@ export class StoreLayout {
   get nameDocuments(): string {
     return join(this.names, ".meta");
   }
+  get spills(): string {
+    return join(this.state, "spill");
+  }
   get documents(): string {
     return join(this.state, "blobs");
   }
@@ -56,13 +60,13 @@ export class StoreLayout {
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, roots, names, nameDocuments, staging } = this;
+    const { state, meta, roots, names, nameDocuments, staging, spills } = this;
     const algorithms = ["sha256", "sha512"];
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
       ...algorithms.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
   }
 
   layer(diffId: DiffId): string {
@@ -76,6 +80,14 @@ export class StoreLayout {
   }
   changeset(diffId: DiffId): string {
     return join(this.layer(diffId), "changeset");
+  }
+  /** What leads to a layer's tree from a root's: relative, so that a moved state directory still works. */
+  layerFromRoot(diffId: DiffId): string {
+    return join("..", "..", "..", "layers", digestAlgorithm(diffId), digestHex(diffId), "tree");
+  }
+  /** Further inodes of the layer's files, where the file system gives one no more links. */
+  spill(diffId: DiffId): string {
+    return join(this.spills, digestHex(diffId));
   }
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);
@@ -115,6 +127,7 @@ export class StoreLayout {
       layer: join(directory, "layer"),
       root,
       rootTree: join(root, "tree"),
+      rootPlan: join(root, "plan"),
     };
   }
 }

@@ -7,23 +7,34 @@ import { readdir, rename, stat } from "node:fs/promises";
 import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
+import type { Placement } from "../overlap/placement.js";
 import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
 
-/** What decides the content of a root. Placement joins it with its own issue. */
+/** What decides the content of a root. */
 export interface RootIdentity {
   readonly manifestDigest: Digest;
   readonly overlap: Overlap;
   readonly link: LinkMode;
+  readonly placements: readonly (Placement | undefined)[];
+  /** Whose root it is: one of copies is writable, and so no other name's. */
+  readonly name: string;
 }
 
-export function rootIdOf({ manifestDigest, overlap, link }: RootIdentity): string {
+export function rootIdOf({ manifestDigest, overlap, link, placements, name }: RootIdentity): string {
+  const placed = placements.some((placement) => placement !== undefined)
+    ? [placements.map((placement) => (placement === undefined ? null : [placement.prefix, placement.strip]))]
+    : [];
+  const owned = isWritable(link) ? [name] : [];
   return createHash("sha256")
-    .update(JSON.stringify([1, manifestDigest, overlap, link]))
+    .update(JSON.stringify([1, manifestDigest, overlap, link, ...placed, ...owned]))
     .digest("hex");
 }
+
+/** Its files are its own. */
+export const isWritable = (link: LinkMode): boolean => link === "copy" || link === "reflink";
 
 export class Roots {
   readonly #layout: StoreLayout;

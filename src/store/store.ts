@@ -8,12 +8,14 @@ import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
+import type { Folding } from "../overlap/name-folding.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
+import { probeFolding, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
 
@@ -31,6 +33,10 @@ export class Store {
   readonly roots: Roots;
   readonly names: Names;
   readonly staging: Staging;
+  /** What the file system makes no difference of; undefined where it keeps all names apart. */
+  folding: Folding | undefined;
+  /** Whether its file system lets two files share blocks. */
+  canReflink = false;
   readonly #options: StoreOptions;
   /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
   readonly #changes = new Mutex();
@@ -50,6 +56,8 @@ export class Store {
     for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
     await this.#checkVersion();
     await this.#probeLink();
+    this.folding = await probeFolding(this.layout.staging);
+    this.canReflink = await probeReflink(this.layout.staging);
     const swept = await this.staging.sweep();
     await this.layers.scan();
     await this.roots.scan();

@@ -2,18 +2,15 @@
  * Random trees through the whole engine: packed by tar-stream, unpacked, planned and linked; what comes out is what went in.
  */
 import assert from "node:assert/strict";
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { pack } from "tar-stream";
-import { type DirectoryAttributes, type LinkTask, TaskProgress } from "../../src/tasks.js";
-import link from "../../workers/link.js";
-import settle from "../../workers/settle.js";
 import { file, hardlink, MTIME, tar } from "../support/tar-builder.js";
-import { describeTree, onDisk, outcomeOfBytes, unpackFile } from "../workers/unpacking.js";
+import { type Linked, withLinked } from "../workers/linking.js";
+import { describeTree, onDisk, outcomeOfBytes } from "../workers/unpacking.js";
 
 /** By path: what a file holds, where a symlink points, or undefined for a directory. */
 type Model = ReadonlyMap<string, { readonly file: string } | { readonly symlink: string } | undefined>;
@@ -123,7 +120,7 @@ suite("hard links", () => {
       hardlink("0a", "0full"),
       hardlink("0b", "0empty"),
     );
-    await withLinked([blob], 1, ({ root, trees }) => {
+    await withLinked([blob], {}, ({ root, trees }) => {
       const inode = (top: string, path: string): number => lstatSync(join(top, path)).ino;
       const stored = trees[0] as string;
       assert.equal(inode(root, "0a"), inode(stored, "0full"));
@@ -136,45 +133,9 @@ suite("hard links", () => {
   });
 });
 
-interface Linked {
-  readonly root: string;
-  readonly trees: readonly string[];
-}
-
-/** Unpacks each layer, links it in so many parts, the last first, and lets `look` judge the root. */
+/** Links the layers of these trees in so many parts, and lets `look` judge the root. */
 async function withRoot(layers: readonly Model[], parts: number, look: (linked: Linked) => void): Promise<void> {
-  await withLinked(await Promise.all(layers.map(packed)), parts, look);
-}
-
-async function withLinked(blobs: readonly Buffer[], parts: number, look: (linked: Linked) => void): Promise<void> {
-  const work = mkdtempSync(join(tmpdir(), "root-"));
-  try {
-    const layers: LinkTask["layer"][] = [];
-    for (const [i, bytes] of blobs.entries()) {
-      const [blob, staging] = [join(work, `blob${i}`), join(work, `layer${i}`)];
-      mkdirSync(staging);
-      writeFileSync(blob, bytes);
-      const { error, layer: document } = await unpackFile(blob, staging, {});
-      assert.ok(document !== undefined, `${error?.code}: ${error?.message}`);
-      const changeset = { path: join(staging, "changeset"), sha256: document.changesetSha256 };
-      layers.push({ tree: join(staging, "tree"), changeset });
-    }
-    const root = join(work, "root");
-    mkdirSync(root);
-    const directories: DirectoryAttributes[] = [];
-    for (const layer of layers.toReversed()) {
-      for (let index = parts - 1; index >= 0; index -= 1) {
-        const progress = new TaskProgress().shared;
-        const linked = await link({ layer, part: { index, of: parts }, tree: root, progress });
-        assert.ok(linked.ok, JSON.stringify(linked));
-        directories.unshift(...linked.value.open);
-      }
-    }
-    await settle({ tree: root, directories });
-    look({ root, trees: layers.map(({ tree }) => tree) });
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  await withLinked(await Promise.all(layers.map(packed)), { parts }, look);
 }
 
 function judgeInodes(root: string, stored: string, layer: Model): void {

@@ -1,41 +1,51 @@
 /**
- * A stored changeset as a worker reads it: checked against the hash that layer.json has, and cut into parts of whole lines that
- * link tasks share. Read a piece at a time: a changeset may be larger than what a worker may hold.
+ * A stored changeset or plan as a worker reads it: checked against the hash that its document has, and cut into parts of whole lines
+ * that link tasks share. Read a piece at a time: it may be larger than what a worker may hold.
  */
 import { createHash, hash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import { decodeEntries, type Entry } from "../src/overlap/changeset.js";
-import type { ChangesetFile } from "../src/tasks.js";
+import { decodePlanned } from "../src/overlap/plan-file.js";
+import type { PlannedEntry } from "../src/overlap/plan-root.js";
+import type { EntriesFile } from "../src/tasks.js";
 
 const PIECE_BYTES = 1024 * 1024;
 const NEWLINE = 0x0a;
 /** Size and SHA-256 of nothing, as fields of a line. */
 const EMPTY = `\t0\t${hash("sha256", "", "hex")}\t`;
 
-/** Gives the changeset to `use`, as long as that runs. STORE_CORRUPT where it is not what was committed. */
-export function withChangeset<Value>(
-  { path, sha256 }: ChangesetFile,
-  use: (changeset: StoredChangeset) => Value,
-): Value {
+/** Gives the file's entries to `use`, as long as that runs. STORE_CORRUPT where it is not what was committed. */
+export function withEntries<Value>({ kind, path, sha256 }: EntriesFile, use: (entries: StoredEntries) => Value): Value {
   const descriptor = openSync(path, "r");
   try {
-    const changeset = new StoredChangeset(descriptor);
-    if (changeset.sha256() !== sha256)
-      throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not the changeset that was committed`);
-    return use(changeset);
+    const entries = new StoredEntries(descriptor, kind === "plan" ? decodePlanned : asPlanned);
+    if (entries.sha256() !== sha256)
+      throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not the ${kind} that was committed`);
+    return use(entries);
   } finally {
     closeSync(descriptor);
   }
 }
 
-export class StoredChangeset {
+/** A layer as it stands is a plan of its own, but for what no root can hold. */
+function* asPlanned(lines: string): Generator<PlannedEntry> {
+  for (const entry of decodeEntries(lines)) {
+    if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved")
+      throw new Error(`a ${entry.type} is nothing to link`);
+    yield { layer: 0, from: entry.path, entry };
+  }
+}
+
+export class StoredEntries {
   readonly #descriptor: number;
   readonly #size: number;
+  readonly #decode: (lines: string) => Generator<PlannedEntry>;
 
   /** The descriptor stays the caller's. */
-  constructor(descriptor: number) {
+  constructor(descriptor: number, decode: (lines: string) => Generator<PlannedEntry>) {
     this.#descriptor = descriptor;
+    this.#decode = decode;
     this.#size = fstatSync(descriptor).size;
   }
 
@@ -46,23 +56,28 @@ export class StoredChangeset {
   }
 
   /** The entries of part `index` of `of`: each entry stands in exactly one, and the parts follow each other. */
-  *part(index: number, of: number): Generator<Entry> {
-    for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* decodeEntries(lines);
+  *part(index: number, of: number): Generator<PlannedEntry> {
+    for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* this.#decode(lines);
+  }
+
+  /** All of a changeset, whiteouts and unresolved links too. */
+  *unplanned(): Generator<Entry> {
+    for (const lines of this.#lines(this.#border(0, 1), this.#size)) yield* decodeEntries(lines);
   }
 
   /** The files without content, found by the hash that they all have: the other entries are not decoded. */
-  *emptyFiles(): Generator<Entry> {
+  *emptyFiles(): Generator<PlannedEntry> {
     for (const lines of this.#lines(this.#border(0, 1), this.#size)) {
       for (let at = lines.indexOf(EMPTY); at !== -1; at = lines.indexOf(EMPTY, at + 1)) {
         const line = lines.lastIndexOf("\n", at) + 1;
-        yield* decodeEntries(lines.slice(line, lines.indexOf("\n", at) + 1));
+        yield* this.#decode(lines.slice(line, lines.indexOf("\n", at) + 1));
       }
     }
   }
 
   /** The first entry behind part `index`; undefined behind the last. */
-  following(index: number, of: number): Entry | undefined {
-    for (const lines of this.#lines(this.#border(index + 1, of), this.#size)) return decodeEntries(lines).next().value;
+  following(index: number, of: number): PlannedEntry | undefined {
+    for (const lines of this.#lines(this.#border(index + 1, of), this.#size)) return this.#decode(lines).next().value;
     return undefined;
   }
 

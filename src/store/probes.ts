@@ -1,0 +1,60 @@
+/**
+ * What a file system can and cannot do, tried out in a directory of the store: no call tells. Each leaves the directory as it was.
+ */
+import { constants, copyFile, mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Folding } from "../overlap/name-folding.js";
+
+/** Which names it takes for the same; undefined where it keeps all of them apart. */
+export const probeFolding = (directory: string): Promise<Folding | undefined> =>
+  inProbe(directory, async (probe) => {
+    await writeFile(join(probe, "case"), "");
+    await writeFile(join(probe, "\u00e9"), "");
+    const folding = { case: await stands(join(probe, "CASE")), unicode: await stands(join(probe, "e\u0301")) };
+    return folding.case || folding.unicode ? folding : undefined;
+  });
+
+/** Whether two files may share their blocks (btrfs, xfs). */
+export const probeReflink = (directory: string): Promise<boolean> =>
+  inProbe(directory, async (probe) => {
+    await writeFile(join(probe, "from"), "shared");
+    const cloned = copyFile(join(probe, "from"), join(probe, "to"), constants.COPYFILE_FICLONE_FORCE);
+    return cloned.then(
+      () => true,
+      () => false,
+    );
+  });
+
+async function inProbe<Value>(directory: string, look: (probe: string) => Promise<Value>): Promise<Value> {
+  const probe = join(directory, `probe-${process.pid}`);
+  await mkdir(probe);
+  try {
+    return await look(probe);
+  } finally {
+    await rm(probe, { recursive: true, force: true });
+  }
+}
+
+const stands = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+/** By what statfs(2) calls it; some have the same number. */
+const fileSystems: Readonly<Record<number, string>> = {
+  61267: "ext4 (or ext2, ext3)",
+  16914836: "tmpfs",
+  2435016766: "btrfs",
+  1481003842: "xfs",
+  2035054128: "overlayfs",
+  801189825: "zfs",
+  3393526350: "bcachefs",
+  4076150800: "f2fs",
+  26985: "nfs",
+};
+
+export async function fileSystemName(directory: string): Promise<string> {
+  const { type } = await statfs(directory);
+  return fileSystems[type] ?? `a file system of type 0x${type.toString(16)}`;
+}

@@ -1,0 +1,79 @@
+/**
+ * Worker entry: changesets and a policy into a plan, or into the conflicts between them. Half a million entries are no work, and no
+ * message, for the main thread: the plan goes into a file that link tasks share.
+ */
+import { createHash } from "node:crypto";
+import { StrataError } from "../src/errors.js";
+import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
+import { foldName } from "../src/overlap/name-folding.js";
+import { placed } from "../src/overlap/placement.js";
+import { encodePlan } from "../src/overlap/plan-file.js";
+import { type PlannedEntry, planRoot, type RootPlan } from "../src/overlap/plan-root.js";
+import { type Outcome, outcomeOf, type PlannedRoot, type PlanResult, type PlanTask } from "../src/tasks.js";
+import { withEntries } from "./entries-file.js";
+import { writeSynced } from "./synced-file.js";
+
+export default (task: PlanTask): Promise<Outcome<PlanResult>> => outcomeOf("Cannot plan the root", () => plan(task));
+
+function plan({ policy, layers, folding, limits, file }: PlanTask): PlanResult {
+  const placedLayers = layers.map(({ changeset, placement }) =>
+    placed(
+      withEntries(changeset, (entries) => [...entries.unplanned()]),
+      placement,
+      limits,
+    ),
+  );
+  const folds = folding === undefined ? undefined : foldName(folding);
+  const result = planRoot(placedLayers, { policy, folds, limits });
+  if (!result.ok) {
+    const { conflicts } = result;
+    return { kind: "conflicts", conflicts: conflicts.slice(0, MAX_CONFLICTS_LISTED), total: conflicts.length };
+  }
+  const measured = measure(result.plan, layers.length);
+  if (measured.entries > limits.maxEntriesPerImage)
+    throw new StrataError(
+      "LIMIT_ENTRIES",
+      `Cannot plan the root: it has more than ${limits.maxEntriesPerImage} entries`,
+    );
+  if (measured.bytes > limits.maxImageBytes)
+    throw new StrataError("LIMIT_BYTES", `Cannot plan the root: it is larger than ${limits.maxImageBytes} bytes`);
+  return {
+    kind: "plan",
+    ...measured,
+    dropped: placedLayers.reduce((sum, layer) => sum + layer.dropped, 0),
+    ...(file === undefined ? {} : { sha256: writePlan(file, result.plan) }),
+  };
+}
+
+function measure(plan: RootPlan, layers: number): Omit<PlannedRoot, "kind" | "dropped" | "sha256"> {
+  const layerBytes = Array<number>(layers).fill(0);
+  let [ownInodes, files] = [0, 0];
+  for (const { layer, entry } of plan) {
+    if (entry.type === "file") {
+      layerBytes[layer] = (layerBytes[layer] ?? 0) + entry.size;
+      if (entry.size > 0) files += 1;
+      else ownInodes += 1;
+    } else if (entry.type !== "hardlink") ownInodes += 1;
+  }
+  return {
+    entries: plan.length,
+    bytes: layerBytes.reduce((sum, bytes) => sum + bytes, 0),
+    layerBytes,
+    ownInodes,
+    files,
+  };
+}
+
+/** Returns the file's SHA-256 (hex). */
+function writePlan(path: string, plan: Iterable<PlannedEntry>): string {
+  const sha256 = createHash("sha256");
+  function* pieces(): Generator<Buffer> {
+    for (const text of encodePlan(plan)) {
+      const piece = Buffer.from(text, "latin1");
+      sha256.update(piece);
+      yield piece;
+    }
+  }
+  writeSynced(path, pieces());
+  return sha256.digest("hex");
+}
