@@ -60,7 +60,6 @@ export const codeTable = {
   SHUTTING_DOWN: request(75, "The daemon is stopping; send the same again in a moment."),
   IMPORT_DENIED: request(77, "Put the image below one of the configured import directories (import_dirs)."),
   NO_REFLINK: request(64, "Use --link hardlink or --link copy, or a state directory on btrfs or xfs."),
-  UNSUPPORTED: request(64, "This release does not do it yet; the README lists what is not done."),
   CONFIG_INVALID: request(78),
   DAEMON_UNREACHABLE: request(69, "`stratad serve` starts a daemon in the foreground and shows what is wrong."),
   TIMED_OUT: request(75, "The job goes on; `stratad wait JOB` waits for it."),

@@ -32,12 +32,7 @@ function detailLines(details: Readonly<Record<string, unknown>>): string[] {
     const text = untold.has(key) ? undefined : plainText(value);
     return text === undefined ? [] : [`  ${shown(key, 64)}: ${text}`];
   });
-  const hints = Array.isArray(details.hints) ? details.hints.filter((hint) => typeof hint === "string") : [];
-  return [
-    ...conflictLines(details),
-    ...plain.slice(0, MAX_DETAIL_LINES),
-    ...hints.slice(0, MAX_DETAIL_LINES).map((hint) => `  ${shown(hint)}`),
-  ];
+  return [...conflictLines(details), ...plain.slice(0, MAX_DETAIL_LINES)];
 }
 
 function plainText(value: unknown): string | undefined {

@@ -39,6 +39,8 @@ export function summaryLines(label: string, job: Job): string[] {
   return [line, ...(job.notes ?? []).map((note) => `${subject}: note: ${shown(note)}`)];
 }
 
+const isCopy = ({ link }: Job): boolean => link === "copy" || link === "reflink";
+
 function contents(job: Job): string[] {
   const shared = job.layers.filter((layer) => layer.reused).length;
   const layers = plural(job.layers.length, "layer") + (shared === 0 ? "" : ` (${shared} shared)`);
@@ -48,7 +50,7 @@ function contents(job: Job): string[] {
   const because = copied.because === undefined ? "" : `: ${shown(copied.because, 256)}`;
   return [
     ...parts,
-    `${plural(files, "file")} linked`,
+    ...(isCopy(job) ? [] : [job.link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
     ...(copied.count === 0 ? [] : [`${plural(copied.count, "file")} copied${because}`]),
   ];
 }

@@ -35,7 +35,7 @@ export function overlapError({ conflicts, total, image, overlap, accepted = [] }
   return new StrataError(first.code, `Cannot assemble the root: ${factOf(first, overlap)}${more}`, {
     phase: "link",
     details: { policy: overlap, complete, ...(complete ? { total } : {}), conflicts: listed, hints },
-    ...(accepted[0] === undefined ? {} : { hint: `Run the same with --overlap ${accepted[0]}.` }),
+    ...(accepted[0] === undefined ? {} : { hint: `It fits with --overlap ${accepted.join(" or --overlap ")}.` }),
   });
 }
 

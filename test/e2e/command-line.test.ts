@@ -166,7 +166,12 @@ const failures: readonly [what: string, args: readonly string[], exitCode: numbe
   ["an unknown verb", ["instal"], 64, "USAGE"],
   ["a malformed reference", ["install", "oci:"], 64, "INVALID_REFERENCE"],
   ["a malformed name", ["install", amd64, "--name", "../x"], 64, "INVALID_NAME"],
-  ["a policy that is not done yet", ["install", amd64, "--overlap", "a"], 64, "UNSUPPORTED"],
+  [
+    "a root of symlinks under a policy that merges",
+    ["install", amd64, "--overlap", "a", "--link", "symlink"],
+    64,
+    "INVALID_PARAMS",
+  ],
   ["a tag that is not there", ["install", `oci:${fixtureImages}:none`], 79, "MANIFEST_UNKNOWN"],
   ["a directory that is no layout", ["install", "oci:/etc:x"], 65, "LAYOUT_INVALID"],
   ["an unknown job", ["wait", noJob], 79, "UNKNOWN_JOB"],
