@@ -176,8 +176,7 @@ const page = { limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE
 const nextCursor = z.string().optional();
 
 const installParams = {
-  /** What is no reference, nothing at all included, is INVALID_REFERENCE. */
-  reference: z.string().max(8192),
+  reference: text(8192),
   name: name.optional(),
   platform: text(128).optional(),
   overlap: Overlap.optional(),

@@ -9,7 +9,6 @@ import { no, yes } from "./scene-row.js";
 import { directoryAt, inAlteredLayout } from "./scenes.js";
 
 const noReferences = [
-  "",
   " ",
   "Alpine",
   "user/App:v1",
@@ -63,6 +62,8 @@ const noReferences = [
 ];
 
 export const references: DocumentRow[] = [
+  // The schema of the request knows that already.
+  no("no reference at all", "INVALID_PARAMS", () => ({ reference: "" })),
   ...noReferences.map((reference) =>
     no(`the reference ${JSON.stringify(reference.slice(0, 60))}`, "INVALID_REFERENCE", () => ({ reference })),
   ),
