@@ -124,7 +124,10 @@ class Linker {
   ): void {
     if (this.#isCopying) return;
     const empty = this.#emptyFile(target);
-    if (empty !== undefined) return this.#file({ layer, from }, path, empty);
+    if (empty !== undefined) {
+      this.#file({ layer, from }, path, empty);
+      return;
+    }
     this.#count += 1;
     this.#files.make({ layer: this.#layers[layer] as LinkedLayer, from }, diskPath(this.#to, path), undefined);
   }

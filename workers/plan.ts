@@ -2,16 +2,15 @@
  * Worker entry: changesets and a policy into a plan, or into the conflicts between them. Half a million entries are no work, and no
  * message, for the main thread: the plan goes into a file that link tasks share.
  */
-import { createHash } from "node:crypto";
 import { StrataError } from "../src/errors.js";
 import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
 import { foldName } from "../src/overlap/name-folding.js";
 import { placed } from "../src/overlap/placement.js";
 import { encodePlan } from "../src/overlap/plan-file.js";
-import { type PlannedEntry, planRoot, type RootPlan } from "../src/overlap/plan-root.js";
+import { planRoot, type RootPlan } from "../src/overlap/plan-root.js";
 import { type Outcome, outcomeOf, type PlannedRoot, type PlanResult, type PlanTask } from "../src/tasks.js";
 import { withEntries } from "./entries-file.js";
-import { writeSynced } from "./synced-file.js";
+import { writeSyncedText } from "./synced-file.js";
 
 export default (task: PlanTask): Promise<Outcome<PlanResult>> => outcomeOf("Cannot plan the root", () => plan(task));
 
@@ -41,7 +40,7 @@ function plan({ policy, layers, folding, limits, file }: PlanTask): PlanResult {
     kind: "plan",
     ...measured,
     dropped: placedLayers.reduce((sum, layer) => sum + layer.dropped, 0),
-    ...(file === undefined ? {} : { sha256: writePlan(file, result.plan) }),
+    ...(file === undefined ? {} : { sha256: writeSyncedText(file, encodePlan(result.plan)) }),
   };
 }
 
@@ -62,18 +61,4 @@ function measure(plan: RootPlan, layers: number): Omit<PlannedRoot, "kind" | "dr
     ownInodes,
     files,
   };
-}
-
-/** Returns the file's SHA-256 (hex). */
-function writePlan(path: string, plan: Iterable<PlannedEntry>): string {
-  const sha256 = createHash("sha256");
-  function* pieces(): Generator<Buffer> {
-    for (const text of encodePlan(plan)) {
-      const piece = Buffer.from(text, "latin1");
-      sha256.update(piece);
-      yield piece;
-    }
-  }
-  writeSynced(path, pieces());
-  return sha256.digest("hex");
 }

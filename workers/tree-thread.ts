@@ -2,15 +2,14 @@
  * The thread that turns a tar into a layer's tree and changeset, beside the one that inflates it (unpack.ts): guard → second
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
-import { createHash } from "node:crypto";
 import { closeSync, mkdirSync } from "node:fs";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
-import { type Entry, encodeChangeset } from "../src/overlap/changeset.js";
+import { encodeChangeset } from "../src/overlap/changeset.js";
 import { type LayerDocument, type Outcome, outcomeOf, TaskProgress, type TopLevelName } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
-import { writeSynced } from "./synced-file.js";
+import { writeSyncedText } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
 import { FeedReader } from "./tar-feed.js";
 import { TarGuard } from "./tar-guard.js";
@@ -56,7 +55,11 @@ async function build({ staging: path, limits, progress, topLevel }: TreeTask, fe
       return {
         ...writer.counts,
         topLevel: writer.index.topLevel(),
-        changesetSha256: writeChangeset(inDirectory(staging, "changeset"), writer.index.changeset(), tick),
+        changesetSha256: writeSyncedText(
+          inDirectory(staging, "changeset"),
+          encodeChangeset(writer.index.changeset()),
+          tick,
+        ),
       };
     } finally {
       closeSync(tree);
@@ -102,19 +105,4 @@ async function write(
       second.abandon();
     }
   }
-}
-
-/** Returns the file's SHA-256 (hex). */
-function writeChangeset(path: string | Buffer, changeset: Iterable<Entry>, tick: () => void): string {
-  const sha256 = createHash("sha256");
-  function* pieces(): Generator<Buffer> {
-    for (const text of encodeChangeset(changeset)) {
-      const piece = Buffer.from(text, "latin1");
-      sha256.update(piece);
-      tick();
-      yield piece;
-    }
-  }
-  writeSynced(path, pieces());
-  return sha256.digest("hex");
 }
