@@ -202,7 +202,7 @@ export class Installer {
 }
 
 const isDurable = (root: RootDocument, store: Store): boolean =>
-  root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
+  store.roots.isSynced(root.rootId) && root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
 
 function tell(work: SharedWork): void {
   const view = work.progress?.view();

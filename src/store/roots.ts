@@ -40,6 +40,8 @@ export class Roots {
   readonly #layout: StoreLayout;
   readonly #log: Log;
   readonly #index = new Map<string, RootDocument>();
+  /** Roots with files of their own that no sync has brought to the disk yet. */
+  readonly #unsynced = new Set<string>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -94,12 +96,28 @@ export class Roots {
       if (!isTaken(error)) throw error;
     }
     this.#index.set(document.rootId, document);
+    if (document.copiedBytes !== undefined) this.#unsynced.add(document.rootId);
+  }
+
+  /** What a root has beside its layers; these tell of themselves. */
+  isSynced(rootId: string): boolean {
+    return !this.#unsynced.has(rootId);
+  }
+
+  notSynced(): string[] {
+    return [...this.#unsynced];
+  }
+
+  /** Everything committed before a sync of the whole file system is on the disk. */
+  markSynced(rootIds: readonly string[]): void {
+    for (const rootId of rootIds) this.#unsynced.delete(rootId);
   }
 
   /** Takes a root out of sight, into `staged`, by one rename; the caller removes it from there. */
   async take(rootId: string, staged: string): Promise<void> {
     await rename(this.#layout.root(rootId), staged);
     this.#index.delete(rootId);
+    this.#unsynced.delete(rootId);
     await syncParent(this.#layout.root(rootId));
   }
 }

@@ -127,7 +127,7 @@ export class Store {
    */
   async makeDurable(): Promise<boolean> {
     while (this.#sync !== undefined) await this.#sync;
-    if (this.layers.notDurable().length === 0) return true;
+    if (this.layers.notDurable().length + this.roots.notSynced().length === 0) return true;
     this.#sync = this.#syncOnce().finally(() => {
       this.#sync = undefined;
     });
@@ -135,9 +135,10 @@ export class Store {
   }
 
   async #syncOnce(): Promise<boolean> {
-    const committed = this.layers.notDurable();
+    const [layers, roots] = [this.layers.notDurable(), this.roots.notSynced()];
     if (!(await this.#options.syncFileSystem())) return false;
-    this.layers.markDurable(committed);
+    this.layers.markDurable(layers);
+    this.roots.markSynced(roots);
     await this.layers.flush();
     return true;
   }
@@ -172,7 +173,7 @@ export class Store {
 
   /** Two mounts inside the state directory would fail at the first link, halfway through a root: found here instead. */
   async #probeLink(): Promise<void> {
-    for (const directory of [this.layout.layers, this.layout.roots]) {
+    for (const directory of [this.layout.layers, this.layout.roots, this.layout.spills]) {
       const from = `${this.layout.staging}/probe-${process.pid}`;
       const to = `${directory}/.probe-${process.pid}`;
       try {

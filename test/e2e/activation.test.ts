@@ -92,6 +92,18 @@ test("--durable is answered when the disk has it", { skip: toolOrSkip("sync").sk
   assert.ok(layers.every(({ durable }: Json) => durable));
 });
 
+test("a root of copies is durable when its own files are, not when its layers are", {
+  skip: toolOrSkip("sync").skip,
+}, async (t) => {
+  const sandbox = await Sandbox.create(t);
+  const wire = await Wire.connect(t, (await serve(sandbox)).socket);
+  const reference = `oci:${fixtureImages}:gcc-amd64`;
+  assert.equal((await wire.ready(reference, { durable: true })).durable, true);
+  assert.equal((await wire.ready(reference, { name: "linked" })).durable, true);
+  assert.equal((await wire.ready(reference, { name: "copied", link: "copy" })).durable, false);
+  assert.equal((await wire.ready(reference, { name: "kept", link: "copy", durable: true })).durable, true);
+});
+
 test("without XDG_RUNTIME_DIR and any setting the daemon meets its clients in the temporary directory", async (t) => {
   const sandbox = await Sandbox.create(t);
   const env = { XDG_RUNTIME_DIR: undefined, STRATAD_STATE_DIR: undefined, PATH: undefined };
