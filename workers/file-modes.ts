@@ -8,25 +8,27 @@ import { createHash } from "node:crypto";
 import { chmodSync, constants, copyFileSync, linkSync, mkdirSync, rmSync, utimesSync } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
+import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { FileMode, LinkedLayer } from "../src/tasks.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { storedFileMode } from "./stored-mode.js";
 
-export interface Source {
-  readonly layer: LinkedLayer;
-  /** Bytes, latin1. */
-  readonly from: string;
-}
+/** Which layer has the file, and where in its tree (bytes, latin1). */
+export type Origin = Pick<PlannedEntry, "layer" | "from">;
 
 export class FileMaker {
   readonly #mode: FileMode;
+  readonly #trees: readonly string[];
+  readonly #spills: readonly string[];
   copied = 0;
   copiedBytes = 0;
   because: string | undefined;
 
-  constructor(mode: FileMode) {
+  constructor(mode: FileMode, layers: readonly LinkedLayer[]) {
     this.#mode = mode;
+    this.#trees = layers.map(({ tree }) => `${fromHere(tree)}/`);
+    this.#spills = layers.map(({ spill }) => fromHere(spill));
   }
 
   /** What a file gets of its archive's permissions: those that others share are nobody's to write. */
@@ -34,11 +36,11 @@ export class FileMaker {
     return this.#mode === "hardlink" ? storedFileMode(mode) : mode;
   }
 
-  /** Creates `to`. NO_REFLINK. */
-  make(source: Source, to: string | Buffer, entry: FileEntry | undefined): void {
-    const from = diskPath(`${fromHere(source.layer.tree)}/`, source.from);
-    if (this.#mode === "hardlink") this.#link(source, from, to);
-    else if (entry !== undefined) this.#copy(from, to, entry);
+  /** Creates `to` from what the layer has there, a link to it or a copy with the entry's attributes. NO_REFLINK. */
+  make({ layer, from }: Origin, to: string | Buffer, entry?: FileEntry): void {
+    const path = diskPath(this.#trees[layer] as string, from);
+    if (entry !== undefined && this.#mode !== "hardlink") this.#copy(path, to, entry);
+    else if (tried(() => linkSync(path, to)) === "EMLINK") this.#linkSpilled({ layer, from }, path, to);
   }
 
   #copy(from: string | Buffer, to: string | Buffer, entry: FileEntry): void {
@@ -55,50 +57,40 @@ export class FileMaker {
     this.copiedBytes += entry.size;
   }
 
-  #link(source: Source, from: string | Buffer, to: string | Buffer): void {
-    try {
-      linkSync(from, to);
-    } catch (error) {
-      if (systemErrorCode(error) !== "EMLINK") throw error;
-      this.because ??= "EMLINK";
-      this.#linkSpilled(source, from, to);
-    }
-  }
-
   /** A further inode is a file of its own until it is linked into the spill: whoever comes first there has made the next one for all. */
-  #linkSpilled({ layer, from: name }: Source, from: string | Buffer, to: string | Buffer): void {
-    const spill = fromHere(layer.spill);
+  #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
+    this.because ??= "EMLINK";
+    const spill = this.#spills[layer] as string;
     mkdirSync(spill, { recursive: true });
     const key = createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
-    for (let n = 0; ; n += 1) {
+    for (let n = 0; ; ) {
       const further = `${spill}/${key}-${n}`;
-      const linked = tried(() => linkSync(further, to));
+      const linked = tried(() => linkSync(further, to), "ENOENT");
       if (linked === undefined) return;
-      if (linked === "EMLINK") continue;
-      if (linked !== "ENOENT")
-        throw new StrataError("STORE_IO", `Cannot link the root: ${linked}`, { details: { errno: linked } });
+      if (linked === "EMLINK") {
+        n += 1;
+        continue;
+      }
       copyInode(from, to);
-      const kept = tried(() => linkSync(to, further));
-      if (kept === undefined) {
+      if (tried(() => linkSync(to, further), "EEXIST") === undefined) {
         this.copied += 1;
         return;
       }
-      rmSync(to);
-      n -= 1; // another root was quicker: that one's
+      rmSync(to); // another root was quicker: that one's
     }
   }
 }
 
 const CANNOT_CLONE: ReadonlySet<string> = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "ENOTTY"]);
 
-/** The errno of what was tried; undefined where it went well. */
-function tried(action: () => void): string | undefined {
+/** EMLINK or the other errno that may be; undefined where it went well. */
+function tried<Errno extends string>(action: () => void, expected?: Errno): Errno | "EMLINK" | undefined {
   try {
     action();
     return undefined;
   } catch (error) {
     const errno = systemErrorCode(error);
-    if (errno === undefined) throw error;
-    return errno;
+    if (errno === "EMLINK" || (errno !== undefined && errno === expected)) return errno as Errno | "EMLINK";
+    throw error;
   }
 }

@@ -12,7 +12,6 @@ import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import {
   type DirectoryAttributes,
-  type LinkedLayer,
   type LinkResult,
   type LinkTask,
   type Outcome,
@@ -21,7 +20,7 @@ import {
 } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { type StoredEntries, withEntries } from "./entries-file.js";
-import { FileMaker } from "./file-modes.js";
+import { FileMaker, type Origin } from "./file-modes.js";
 import { directoryAttributes, IMPLIED_MODE, setDirectoryAttributes } from "./stored-mode.js";
 
 const PROGRESS_EVERY = 256;
@@ -35,7 +34,6 @@ function link(task: LinkTask): LinkResult {
 }
 
 class Linker {
-  readonly #layers: readonly LinkedLayer[];
   readonly #to: string;
   readonly #entries: StoredEntries;
   readonly #part: LinkTask["part"];
@@ -51,11 +49,10 @@ class Linker {
   #count = 0;
 
   constructor({ layers, part, tree, mode }: LinkTask, entries: StoredEntries) {
-    this.#layers = layers;
     this.#to = `${fromHere(tree)}/`;
     this.#entries = entries;
     this.#part = part;
-    this.#files = new FileMaker(mode);
+    this.#files = new FileMaker(mode, layers);
     this.#isCopying = mode !== "hardlink";
     const next = entries.following(part.index, part.of);
     this.#shared = new Set(next === undefined ? [] : ancestors(next.entry.path));
@@ -78,17 +75,18 @@ class Linker {
     return { files: this.#count, copied, copiedBytes, open: this.#open, ...(because === undefined ? {} : { because }) };
   }
 
-  #apply({ layer, from, entry }: PlannedEntry): void {
+  #apply(planned: PlannedEntry): void {
+    const { entry } = planned;
     switch (entry.type) {
       case "dir":
       case "implied":
         this.#directory(directoryAttributes(entry));
         return;
       case "file":
-        this.#file({ layer, from }, entry.path, entry);
+        this.#file(planned, entry.path, entry);
         return;
       case "hardlink":
-        this.#hardlink({ layer, from }, entry);
+        this.#hardlink(planned, entry);
         return;
       case "symlink": {
         const path = diskPath(this.#to, entry.path);
@@ -111,25 +109,22 @@ class Linker {
   }
 
   /** Empty files are created, never linked: they are the inode that runs out of links, and the one that everybody writes to. */
-  #file({ layer, from }: Pick<PlannedEntry, "layer" | "from">, path: string, entry: FileEntry): void {
+  #file(origin: Origin, path: string, entry: FileEntry): void {
     this.#count += 1;
     const to = diskPath(this.#to, path);
     if (entry.size === 0) createEmpty(to, this.#files.modeOf(entry), entry.mtime);
-    else this.#files.make({ layer: this.#layers[layer] as LinkedLayer, from }, to, entry);
+    else this.#files.make(origin, to, entry);
   }
 
-  #hardlink(
-    { layer, from }: Pick<PlannedEntry, "layer" | "from">,
-    { path, target }: PlannedEntry["entry"] & { type: "hardlink" },
-  ): void {
+  #hardlink(origin: Origin, { path, target }: PlannedEntry["entry"] & { type: "hardlink" }): void {
     if (this.#isCopying) return;
     const empty = this.#emptyFile(target);
     if (empty !== undefined) {
-      this.#file({ layer, from }, path, empty);
+      this.#file(origin, path, empty);
       return;
     }
     this.#count += 1;
-    this.#files.make({ layer: this.#layers[layer] as LinkedLayer, from }, diskPath(this.#to, path), undefined);
+    this.#files.make(origin, diskPath(this.#to, path));
   }
 
   /** What a hard link names, where that is a file without content. Only layers with hard links pay for the search. */
