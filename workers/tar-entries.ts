@@ -8,7 +8,7 @@
 import { type Extract, extract, type Header } from "tar-stream";
 import { StrataError } from "../src/errors.js";
 import { printableName } from "../src/printable.js";
-import type { TarEntry, TarSink } from "./tar-guard.js";
+import type { TarEntry, TarSink } from "./tar-entry.js";
 
 const BLOCK = 512;
 const types: Readonly<Record<TarEntry["type"], readonly string[]>> = {

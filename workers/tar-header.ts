@@ -2,7 +2,7 @@
  * One 512-byte header block: ustar (POSIX.1-1988) or GNU, its checksum and its numbers. What the fields mean together is the
  * guard's business.
  */
-import type { Refuse } from "./tar-guard.js";
+import type { Refuse } from "./tar-entry.js";
 
 export const BLOCK = 512;
 

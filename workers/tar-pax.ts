@@ -2,7 +2,7 @@
  * The records of a PAX extended header (POSIX.1-2001, pax): strict, because lenient readers disagree (facts.md, tar-stream).
  * Only the keys that change what is unpacked are kept; others are read and dropped.
  */
-import type { Refuse } from "./tar-guard.js";
+import type { Refuse } from "./tar-entry.js";
 
 export interface PaxRecords {
   /** Bytes, latin1; whatever `hdrcharset` says, names are bytes. */

@@ -17,7 +17,7 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { StrataError, systemErrorCode } from "../src/errors.js";
+import { systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
@@ -25,9 +25,11 @@ import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
 import { CREATE } from "./file-batch.js";
 import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
+import { escapes, firstName, hardlinkTarget } from "./link-target.js";
 import { OpenDirectories } from "./open-directories.js";
+import { refuseEntry as refuse } from "./refuse-entry.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
-import type { TarEntry, TarSink } from "./tar-guard.js";
+import type { TarEntry, TarSink } from "./tar-entry.js";
 import { parsePath } from "./tar-path.js";
 import type { WriteBehind } from "./write-behind.js";
 
@@ -314,37 +316,4 @@ export class TreeWriter implements TarSink {
     else this.index.addMark({ entry: { type: "whiteout", path: above + base.slice(WHITEOUT.length) }, from });
     this.counts.whiteouts += 1;
   }
-}
-
-/** Hard links in a chain all name the first: one hop is enough for who reads the changeset. */
-const firstName = (of: Entry, target: string): string => (of.type === "hardlink" ? of.target : target);
-
-function hardlinkTarget(linkName: string, path: string, limits: ImageLimits): string {
-  let target: string;
-  try {
-    target = parsePath(linkName, limits);
-  } catch {
-    return refuse("HARDLINK_TARGET", path, `its target ${printableName(linkName)} is no path of this archive`);
-  }
-  if (target === path) refuse("HARDLINK_TARGET", path, "it is a link to itself");
-  if (target === "") refuse("HARDLINK_TARGET", path, "its target is the image root");
-  return target;
-}
-
-/** Whether a symlink points outside the image root when it is read where it stands. */
-function escapes(path: string, target: string): boolean {
-  if (target.startsWith("/")) return true;
-  let depth = path.split("/").length - 1;
-  for (const component of target.split("/")) {
-    if (component === "..") depth -= 1;
-    else if (component !== "" && component !== ".") depth += 1;
-    if (depth < 0) return true;
-  }
-  return false;
-}
-
-type TreeCode = "BAD_NAME" | "BAD_LINK" | "ENTRY_TYPE" | "HARDLINK_TARGET" | "ROOT_TYPE";
-
-function refuse(code: TreeCode, path: string, fact: string): never {
-  throw new StrataError(code, `Cannot unpack ${printableName(path)}: ${fact}`);
 }

@@ -4,7 +4,8 @@
 import { spawnSync } from "node:child_process";
 import { imageLimits } from "../../src/limits.js";
 import { SecondReader } from "../../workers/tar-entries.js";
-import { type TarEntry, TarGuard } from "../../workers/tar-guard.js";
+import type { TarEntry } from "../../workers/tar-entry.js";
+import { TarGuard } from "../../workers/tar-guard.js";
 
 export interface Listed {
   readonly type: string;

@@ -8,7 +8,8 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { isErrorCode, StrataError } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
-import { type TarEntry, TarGuard } from "../../workers/tar-guard.js";
+import type { TarEntry } from "../../workers/tar-entry.js";
+import { TarGuard } from "../../workers/tar-guard.js";
 import { directory, file, GNU_MAGIC, gnuLong, hardlink, pax, paxRecord, symlink, tar } from "../support/tar-builder.js";
 import { openDescriptors, outcomeOfBytes } from "../workers/unpacking.js";
 
