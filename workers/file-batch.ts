@@ -103,9 +103,9 @@ export class FileBatch {
     const hashes: string[] = [];
     for (const at of this.#records())
       hashes.push(this.#bytes.toString("hex", at + FIELD.sha256, at + FIELD.sha256 + HASH_BYTES));
-    const failed = Atomics.load(this.#words, WORD.failed) !== 0;
+    const failure = Atomics.load(this.#words, WORD.failed) === 0 ? undefined : this.#failure();
     this.clear();
-    if (failed) throw this.#failure();
+    if (failure !== undefined) throw failure;
     return hashes;
   }
 

@@ -47,7 +47,7 @@ export function parsePax(body: Buffer, refuse: Refuse): PaxRecords {
       if (found.size !== undefined) refuse("TAR_PAX", "size twice in one extended header");
       found.size = parseSize(value, refuse);
     } else if (key === "mtime") {
-      found.mtime = value.trim() === "" ? Number.NaN : Number(value);
+      found.mtime = Number(value);
     } else if (isOfSparse(key)) {
       sparse = true;
     } else if (key.startsWith("SCHILY.xattr.") || key.startsWith("LIBARCHIVE.xattr.")) {
@@ -72,9 +72,8 @@ function frame(body: Buffer, at: number, refuse: Refuse): { keyStart: number; en
     length = length * 10 + digit;
   }
   const end = at + length;
-  if (i === at || end > body.length || end <= i + 1 || body[end - 1] !== NEWLINE) {
-    refuse("TAR_PAX", "an extended header record whose length is wrong");
-  }
+  // Beyond the body there is no newline; a length that ends before the key leaves none.
+  if (body[end - 1] !== NEWLINE) refuse("TAR_PAX", "an extended header record whose length is wrong");
   return { keyStart: i + 1, end };
 }
 

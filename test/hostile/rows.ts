@@ -74,6 +74,11 @@ const A = file("a", "hello");
 const aTree = { a: "file hello" };
 const bytesOf = (text: string): string => Buffer.from(text).toString("latin1");
 const deep = (levels: number): string => Array(levels).fill("d").join("/");
+/** A file and the directories that lead to it. */
+const wayTo = (path: string): Record<string, string> =>
+  Object.fromEntries(
+    path.split("/").map((_, i, names) => [names.slice(0, i + 1).join("/"), i + 1 < names.length ? "dir" : "file"]),
+  );
 const components = (bytes: number): string => `${"p".repeat(200)}/`.repeat(Math.ceil(bytes / 201)).slice(0, bytes);
 
 const paths: Row[] = [
@@ -118,9 +123,11 @@ const paths: Row[] = [
   no("`./` as a hard link", "ROOT_TYPE", tar(A, hardlink("./", "a"))),
   no("an empty name", "BAD_NAME", tar(file("")), { at: { entryIndex: 0, entryName: "" } }),
   no("an empty GNU long name", "BAD_NAME", tar(gnuLong("L", ""), A)),
+  no("an empty GNU long link target, which a file ignores", "BAD_NAME", tar(gnuLong("K", ""), A)),
   no("a symlink with an empty target", "BAD_NAME", tar(symlink("l", ""))),
   no("a hard link with an empty target", "BAD_NAME", tar(hardlink("l", ""))),
   no("`dir/` with the type of a file", "TAR_AMBIGUOUS", tar(file("dir/", "body"))),
+  no("`./dir/` with the type of a file", "TAR_AMBIGUOUS", tar(file("./dir/", "body"))),
   no("a symlink whose name ends in a slash", "TAR_AMBIGUOUS", tar(symlink("l/", "t"))),
   no("a hard link whose name ends in a slash", "TAR_AMBIGUOUS", tar(A, hardlink("h/", "a"))),
   no("`dir/` with the old type of a file", "TAR_AMBIGUOUS", tar(file("dir/", "body", { type: "\0" }))),
@@ -146,6 +153,13 @@ const paths: Row[] = [
   yes("a component of 255 bytes", { ["x".repeat(255)]: "file" }, tar(pax({ path: "x".repeat(255) }), file("x"))),
   no("a component of 256 bytes", "NAME_TOO_LONG", tar(pax({ path: "x".repeat(256) }), file("x"))),
   no("128 times a letter of two bytes", "NAME_TOO_LONG", tar(gnuLong("L", bytesOf("\u00e9").repeat(128)), file("x"))),
+  yes("a path of 2,048 bytes", wayTo(components(2048)), tar(pax({ path: components(2048) }), file("x"))),
+  yes(
+    "a path of 2,048 bytes behind `./`",
+    wayTo(components(2048)),
+    tar(pax({ path: `./${components(2048)}` }), file("x")),
+  ),
+  no("a short path in a name far over the limit", "PATH_TOO_LONG", tar(pax({ path: `${"./".repeat(1100)}x` }), A)),
   no("a path over the limit", "PATH_TOO_LONG", tar(pax({ path: components(2049) }), file("x"))),
   no("a path far over the limit", "PATH_TOO_LONG", tar(gnuLong("L", components(500_000)), file("x"))),
   no("129 directories", "DEPTH", tar(pax({ path: deep(129) }), file("x"))),
@@ -241,6 +255,16 @@ const links: Row[] = [
     at: { entryIndex: 0, entryName: "h" },
   }),
   no("a hard link to a directory", "HARDLINK_TARGET", tar(directory("d"), hardlink("h", "d"))),
+  no("a hard link to itself, over its file", "HARDLINK_TARGET", tar(A, hardlink("a", "a"))),
+  no("a hard link below a file, then worse", "HARDLINK_TARGET", tar(A, hardlink("h", "a/b"), file("../x")), {
+    at: { entryIndex: 1, entryName: "h" },
+  }),
+  yes(
+    "hard links and whiteouts below a directory that the layer has",
+    { d: "dir", "d/a": "file hello", e: "dir", "e/h": "file hello" },
+    tar(directory("d"), file("d/a", "hello"), hardlink("e/h", "d/a"), hardlink("u", "d/lower"), file("d/.wh.x")),
+    { marks: ["unresolved u", "whiteout d/x"] },
+  ),
   no("a hard link to the root", "HARDLINK_TARGET", tar(hardlink("h", "./"))),
   yes("an absolute target is root-relative", { ...aTree, h: "file hello" }, tar(A, hardlink("h", "/a"))),
   yes("a hard link to a name in the working directory is not that file", {}, tar(hardlink("h", "package.json")), {
@@ -318,6 +342,11 @@ const links: Row[] = [
       { at: { entryIndex: 1, entryName: "x" } },
     ),
   ),
+  no(
+    "a directory with a size that PAX takes back",
+    "TAR_AMBIGUOUS",
+    tar(pax({ size: "0" }), directory("d", { size: 512 }), file("hidden")),
+  ),
   no("a directory with a PAX size", "TAR_AMBIGUOUS", tar(pax({ size: "512" }), directory("d"), file("hidden"))),
   ...["3", "4", "6"].map((type) =>
     no(
@@ -340,6 +369,11 @@ const whiteouts: Row[] = [
   ...[".wh.", ".wh..", ".wh...", "d/.wh.."].map((name) => no(`the whiteout ${name}`, "BAD_NAME", tar(file(name)))),
   no("a whiteout that is a directory", "ENTRY_TYPE", tar(directory(".wh.x"))),
   no("a whiteout that is a symlink", "ENTRY_TYPE", tar(symlink(".wh.x", "a"))),
+  yes("a whiteout that is a hard link", aTree, tar(A, hardlink(".wh.b", "a")), { marks: ["whiteout b"] }),
+  yes("a name with `.wh.` within", { "a.wh.b": "file" }, tar(file("a.wh.b"))),
+  no("a whiteout below a file, then worse", "PARENT_NOT_DIR", tar(A, file("a/.wh.x"), file("../x")), {
+    at: { entryIndex: 1, entryName: "a/.wh.x" },
+  }),
   no("a file below a whiteout", "ENTRY_TYPE", tar(file(".wh.x/f"))),
   yes("a whiteout with content is a whiteout", {}, tar(file(".wh.x", "content")), { marks: ["whiteout x"] }),
   yes(
@@ -361,6 +395,22 @@ const framing: Row[] = [
     "TAR_AMBIGUOUS",
     tar(file("a", "", { prefix: "p".repeat(140), trailer: "tar\0" })),
   ),
+  yes("a prefix of 155 bytes", wayTo(`${"p".repeat(155)}/a`), tar(file("a", "", { prefix: "p".repeat(155) }))),
+  yes(
+    "a prefix of 131 bytes in star's header",
+    wayTo(`${"p".repeat(131)}/a`),
+    tar(file("a", "", { prefix: "p".repeat(131), trailer: "tar\0" })),
+  ),
+  yes(
+    "a name and a link target that fill their fields",
+    { ["n".repeat(100)]: "file", l: `symlink ${"t".repeat(100)}` },
+    tar(file("n".repeat(100)), symlink("l", "t".repeat(100))),
+  ),
+  yes(
+    "a name that is cut behind a slash, under a long name",
+    { long: "file hello" },
+    tar(gnuLong("L", "long"), file("d/", "hello", { magic: GNU_MAGIC })),
+  ),
   yes(
     "a short prefix in star's header",
     { p: "dir", "p/a": "file" },
@@ -376,6 +426,8 @@ const framing: Row[] = [
     "TAR_AMBIGUOUS",
     tar(gnuLong("L", "long"), file("d/", "", { type: "\0", magic: GNU_MAGIC })),
   ),
+  yes("a PAX record with a length of 8 digits", { b: "file hello" }, tar(pax("00000016 path=b\n"), A)),
+  no("a NUL in a PAX link target, which a file ignores", "BAD_LINK", tar(pax({ linkpath: "a\0b" }), A)),
   no("a NUL in a PAX key", "TAR_PAX", tar(pax(paxRecord("a\0b", "1") + paxRecord("path", "b")), A)),
   no("a size that star keeps of a sparse file", "TAR_SPARSE", tar(pax({ "SCHILY.realsize": "9" }), A)),
   no("a sparse file of Solaris", "TAR_SPARSE", tar(pax({ "SUN.holesdata": " 0 3 5" }), A, file("b"))),
@@ -413,13 +465,21 @@ const framing: Row[] = [
     "a wrong length": "99 path=b\n",
     "a length one too short": "9 path=bb\n",
     "a length without its newline": "10 path=bbb",
+    "a length whose last byte is no newline": "11 path=bbb",
+    "a length that does not end": "12",
     "a negative length": "-9 path=b\n",
     "a length that is not decimal": "0x9 path=b\n",
     "a length with a sign": "+9 path=b\n",
     "a length of 20 digits": "00000000000000000009 path=b\n",
+    "a length of 9 digits": "000000017 path=b\n",
+    "a length of a colon, which is 10": ": path=bb\n",
+    "a length with a slash, which is -1": "1/ abc=d\n",
     "a length of 0": "0 path=b\n",
+    "a length of 0, the second": `${paxRecord("path", "b")}0 path=b\n`,
+    "no length": " path=b\n",
     "no key": "5 =b\n",
     "no equals sign": "7 path\n",
+    "no equals sign, the first": `7 path\n${paxRecord("path", "b")}`,
     "path twice": paxRecord("path", "b") + paxRecord("path", "c"),
     "size twice": paxRecord("size", "5") + paxRecord("size", "5"),
     "linkpath twice": paxRecord("linkpath", "b") + paxRecord("linkpath", "c"),
@@ -431,10 +491,21 @@ const framing: Row[] = [
   no("`x` before the end", "TAR_PAX", tar(A, pax({ path: "b" }))),
   no("`x` as the last bytes", "TAR_PAX", Buffer.concat([A, pax({ path: "b" })])),
   no("`g` between `x` and its entry", "TAR_PAX", tar(pax({ path: "b" }), pax({ comment: "c" }, { type: "g" }), A)),
+  no("`K` before the end", "TAR_TRUNCATED", tar(A, gnuLong("K", "b"))),
   no("`L` before the end", "TAR_TRUNCATED", tar(A, gnuLong("L", "b"))),
-  ...["12abc", "1e3", "", "-512", "1".repeat(20), " 5", "5 ", "0x5", "5.0", "9007199254740993"].map((size) =>
-    no(`a PAX size of ${JSON.stringify(size)}`, "TAR_SIZE", tar(pax({ size }), A)),
-  ),
+  ...[
+    "12abc",
+    "1e3",
+    "",
+    "-512",
+    "1".repeat(20),
+    " 5",
+    "5 ",
+    "0x5",
+    "5.0",
+    "9007199254740993",
+    `${"0".repeat(16)}5`,
+  ].map((size) => no(`a PAX size of ${JSON.stringify(size)}`, "TAR_SIZE", tar(pax({ size }), A))),
   yes(
     "`__proto__`, `constructor` and `toString` as PAX keys",
     { b: "file hello" },
@@ -471,6 +542,7 @@ const framing: Row[] = [
   }),
   no("a layer of 0 bytes", "TAR_TRUNCATED", Buffer.alloc(0)),
   no("a size beyond the archive", "TAR_TRUNCATED", tar(header({ name: "a", size: 1 << 20 }))),
+  yes("cut exactly behind an entry without a body", { a: "file" }, file("a")),
   yes("cut exactly between entries", aTree, A),
   yes("the last body whole, without its padding", aTree, A.subarray(0, 512 + 5), { misread: "it wants the padding" }),
   yes("one end block", aTree, Buffer.concat([A, Buffer.alloc(512)])),
@@ -504,6 +576,33 @@ const framing: Row[] = [
     () => tar(...Array.from({ length: 51 }, (_, i) => file(`.wh.${i}`))),
     { limits: { maxEntriesPerLayer: 50 } },
   ),
+  no(
+    "more directories and whiteouts together than the limit",
+    "LIMIT_ENTRIES",
+    tar(file("a/b/c"), file(".wh.1"), file(".wh.2"), file(".wh.3")),
+    { limits: { maxEntriesPerLayer: 5 } },
+  ),
+  no(
+    "names longer than the limit in all, escaped",
+    "LIMIT_BYTES",
+    tar(file("n".repeat(50)), symlink("l", `${"t".repeat(45)}\\`)),
+    { limits: { maxNameBytesPerLayer: 99 } },
+  ),
+  yes(
+    "names as long as the limit in all",
+    { ["n".repeat(50)]: "file", l: `symlink ${"t".repeat(45)}\\` },
+    tar(file("n".repeat(50)), symlink("l", `${"t".repeat(45)}\\`)),
+    { limits: { maxNameBytesPerLayer: 100 } },
+  ),
+  no(
+    "one whiteout, said again and again in long names",
+    "LIMIT_BYTES",
+    tar(file(`.wh.${"w".repeat(60)}`), file(`.wh.${"w".repeat(60)}`)),
+    {
+      limits: { maxNameBytesPerLayer: 100 },
+    },
+  ),
+  yes("a file too large for a batch", { a: `file ${"x".repeat(32)}` }, tar(file("a", "x".repeat(600_000)))),
   no("one entry larger than the limit", "LIMIT_BYTES", tar(header({ name: "a", size: base256(2n ** 40n) }))),
   no("a layer larger than the limit", "LIMIT_BYTES", tar(file("a", "x".repeat(5000)), file("b", "x".repeat(5000))), {
     limits: { maxLayerBytes: 8192 },

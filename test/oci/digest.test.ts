@@ -32,6 +32,7 @@ const refused: readonly (readonly [string, string])[] = [
   ["sha512 with 64 digits", `sha512:${a}`],
   ["a path", "sha256:../../../../etc/passwd"],
   ["a path of the right length", `sha256:../${"a".repeat(61)}`],
+  ["a path before it", `../sha256:${a}`],
   ["a line break at the end", `sha256:${a}\n`],
   ["nothing", ""],
 ];

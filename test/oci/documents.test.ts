@@ -33,6 +33,15 @@ const manifests: readonly (readonly [string, string, unknown])[] = [
   ["a size that is a fraction", "DESCRIPTOR_INVALID", { ...manifest, config: { ...config, size: 1.5 } }],
   ["a size beyond what is exact", "DESCRIPTOR_INVALID", { ...manifest, config: { ...config, size: 2 ** 60 } }],
   ["a descriptor without digest", "DESCRIPTOR_INVALID", { ...manifest, layers: [{ ...layer, digest: undefined }] }],
+  ...["\n$", "$\n", `${"a".repeat(128)}/b`, `a/${"b".repeat(128)}`].map(
+    (type) =>
+      [
+        `a media type of another form, ${JSON.stringify(type.slice(0, 4))}`,
+        "DESCRIPTOR_INVALID",
+        { ...manifest, layers: [{ ...layer, mediaType: type.replace("$", layer.mediaType) }] },
+      ] as const,
+  ),
+  ["an artifactType that is too long", "MANIFEST_INVALID", { ...manifest, artifactType: "a".repeat(1025) }],
   ["a digest of another form", "DIGEST_FORMAT", { ...manifest, layers: [{ ...layer, digest: "sha256:../x" }] }],
   ["layers once more in another case", "MANIFEST_INVALID", { ...manifest, Layers: [] }],
   ["layers once more, with the s that only looks like one", "MANIFEST_INVALID", { ...manifest, "layer\u017f": [] }],
@@ -106,7 +115,10 @@ test("layers and diffIDs must be as many", () => {
 
 test("a layout is of version 1", () => {
   assert.equal(parseLayout(bytes({ imageLayoutVersion: "1.0.0" })).imageLayoutVersion, "1.0.0");
-  for (const value of [{ imageLayoutVersion: "2.0.0" }, { imageLayoutVersion: 1 }, {}, []]) {
+  const odd = ["2.0.0", "../1.0.0", "1.0.0\n", "1.00000.0", "1.0.00000", 1].map((version) => ({
+    imageLayoutVersion: version,
+  }));
+  for (const value of [...odd, {}, []]) {
     assert.throws(() => parseLayout(bytes(value)), { code: "LAYOUT_INVALID" });
   }
 });

@@ -29,6 +29,9 @@ const matches: readonly (readonly [offered: string, wanted: string, boolean])[] 
   ["linux/arm/v6", "linux/arm/v7", true],
   ["linux/arm/v7", "linux/arm/v6", false],
   ["linux/arm/v7", "linux/arm64", false],
+  ["linux/arm/x6", "linux/arm/v7", false],
+  ["linux/arm/v6x", "linux/arm/v7", false],
+  ["linux/arm/v6", "linux/arm/v100", false],
   ["windows/amd64", "linux/amd64", false],
   ["linux/386", "linux/amd64", false],
   ["linux/riscv64", "linux/riscv64", true],
@@ -79,7 +82,9 @@ test("platforms are spelled as Go does", () => {
   assert.equal(formatPlatform(parsePlatform("linux/x86_64")), "linux/amd64");
   assert.equal(formatPlatform(parsePlatform("linux/aarch64")), "linux/arm64");
   assert.equal(formatPlatform(parsePlatform("linux/armhf")), "linux/arm/v7");
-  for (const text of ["", "linux", "linux/", "linux/a/b/c", "linux/a b", "Linux/amd64\n"]) {
+  const long = "a".repeat(33);
+  const odd = ["", "linux", "linux/", "linux/a/b/c", "linux/a b", "Linux/amd64\n"];
+  for (const text of [...odd, `${long}/a`, `a/${long}`, `a/b/${long}`]) {
     assert.throws(() => parsePlatform(text), { code: "INVALID_PARAMS" });
   }
 });
