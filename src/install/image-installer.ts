@@ -79,7 +79,7 @@ export class ImageInstaller {
   /** Under policy c layers that are stored already tell their conflicts before anything is fetched. */
   #refuseKnownOverlap({ image, overlap, placements }: ImageRequest): void {
     if (overlap !== "c") return;
-    const stored = image.layers.map(({ diffId }) => this.#store.layers.get(diffId)?.document);
+    const stored = image.layers.map((layer) => this.#store.layers.find(layer)?.document);
     if (stored.every((layer) => layer !== undefined)) return; // the plan lists them all, whiteouts too
     const names = stored.map((layer, index) => new Map(placedTopLevel(layer?.topLevel ?? [], placements[index])));
     const conflicts = overlappingNames(names);
@@ -95,7 +95,7 @@ export class ImageInstaller {
     const stops = image.layers.map(() => new AbortController());
     const names = new TopLevelNames(image.layers.length);
     const overlapping = new AbortController();
-    progress.enter(image.layers.some(({ diffId }) => this.#store.layers.get(diffId) === undefined) ? "unpack" : "link");
+    progress.enter(image.layers.some((layer) => this.#store.layers.find(layer) === undefined) ? "unpack" : "link");
     const installs = new Map<number, Promise<DiffId>>();
     for (const [index, layer] of largestFirst(image.layers)) {
       const install = this.#layers.install({

@@ -2,7 +2,7 @@
  * How far the work on one image is, as its jobs see it: built from the layers' own counters, never falling.
  */
 import type { JobLayer, Phase } from "../messages.js";
-import type { Digest } from "../oci/digest.js";
+import type { DiffId, Digest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import type { TaskProgress } from "../tasks.js";
 import type { WorkView } from "./job.js";
@@ -15,6 +15,8 @@ export interface LayerProgress {
   reused: boolean;
   /** What the running unpack tells; of another job's, where that one unpacks it. */
   task: TaskProgress | undefined;
+  /** Claimed, or computed where nothing claims one. */
+  diffId: DiffId | undefined;
 }
 
 export class ImageProgress {
@@ -30,7 +32,7 @@ export class ImageProgress {
   constructor(manifestDigest: Digest, layers: readonly LayerDescriptor[], changed: () => void) {
     this.#manifestDigest = manifestDigest;
     this.#layers = layers;
-    this.#states = layers.map(() => ({ state: "waiting", reused: false, task: undefined }));
+    this.#states = layers.map(({ diffId }) => ({ state: "waiting", reused: false, task: undefined, diffId }));
     this.#changed = changed;
   }
 
@@ -57,12 +59,12 @@ export class ImageProgress {
   }
 
   view(): WorkView {
-    const layers = this.#layers.map(({ descriptor, diffId }, index): JobLayer => {
-      const { state, reused, task } = this.#states[index] as LayerProgress;
+    const layers = this.#layers.map(({ descriptor }, index): JobLayer => {
+      const { state, reused, task, diffId } = this.#states[index] as LayerProgress;
       const bytesDone = state === "stored" ? descriptor.size : Math.min(task?.bytesRead ?? 0, descriptor.size);
       return {
         digest: descriptor.digest,
-        diffId,
+        ...(diffId === undefined ? {} : { diffId }),
         mediaType: descriptor.mediaType,
         size: descriptor.size,
         state,

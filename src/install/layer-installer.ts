@@ -2,20 +2,23 @@
  * One layer into the store, once: found there, or joined where another job unpacks it, or fetched and unpacked here.
  *
  * Download and unpack overlap: the worker reads the blob while it grows. What is committed was checked by the worker against
- * digest, size and diffID (invariant 4).
+ * digest, size and diffID (invariant 4); where no diffID is claimed, against the other two, and the store's key is the computed one.
  */
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { StrataError } from "../errors.js";
 import { GrowthReader } from "../growth.js";
 import { type ImageLimits, QUICK_LAYER_BYTES } from "../limits.js";
-import type { DiffId } from "../oci/digest.js";
+import { type DiffId, diffIdAsDigest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
 import type { Pool } from "../pool.js";
 import type { Blob, ImageSource } from "../sources/source.js";
+import type { LayerBlob } from "../store/documents.js";
+import { blobKey, blobOf } from "../store/layers.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { type Decoders, TaskProgress, type TopLevelName, type UnpackTask } from "../tasks.js";
+import { type Decoders, type LayerDocument, TaskProgress, type TopLevelName, type UnpackTask } from "../tasks.js";
 import { giveTurnBack, Turn } from "../turn.js";
 import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
@@ -68,11 +71,12 @@ export class LayerInstaller {
     const { layer, from, signal, progress } = request;
     const { digest } = layer.descriptor;
     for (;;) {
-      if (this.#store.layers.get(layer.diffId) !== undefined && (await this.#store.layers.exists(layer.diffId))) {
-        this.#store.layers.used(layer.diffId);
-        progress({ state: "stored", reused: true });
-        for (const name of this.#store.layers.get(layer.diffId)?.document.topLevel ?? []) request.topLevel(name);
-        return layer.diffId;
+      const stored = this.#store.layers.find(layer)?.document;
+      if (stored !== undefined && (await this.#store.layers.exists(stored.diffId))) {
+        this.#store.layers.used(stored.diffId);
+        progress({ state: "stored", reused: true, diffId: stored.diffId });
+        for (const name of stored.topLevel) request.topLevel(name);
+        return stored.diffId;
       }
       const key = keyOf(layer);
       const other = this.#running.get(key);
@@ -82,7 +86,7 @@ export class LayerInstaller {
         const { value } = await this.#flights.run(key, signal, (flightSignal) =>
           this.#unpack(key, request, flightSignal),
         );
-        progress({ state: "stored" });
+        progress({ state: "stored", diffId: value });
         return value;
       } catch (error) {
         // Another place failed to deliver: this one may still.
@@ -128,6 +132,7 @@ export class LayerInstaller {
       await blob.done.catch(() => undefined);
       throw tooLarge(descriptor.size, this.#limits.maxLayerBytes);
     }
+    assert(blob.digestIsOfBytes || layer.diffId !== undefined, "nothing to compare the blob with");
     this.counters.blobsRead += 1;
     giveUpUnlessQuick(blob, request.unlessQuick, both);
     const unpacked = this.#whenReadable(blob, signal, async () => {
@@ -137,7 +142,10 @@ export class LayerInstaller {
         blob: withoutPromise(blob),
         codec,
         decoders: this.#decoders,
-        expected: { diffId: layer.diffId, ...(blob.digestIsOfBytes ? { digest: descriptor.digest } : {}) },
+        expected: {
+          ...(layer.diffId === undefined ? {} : { diffId: layer.diffId }),
+          ...(blob.digestIsOfBytes ? { digest: descriptor.digest } : {}),
+        },
         staging: paths.layer,
         limits: this.#limits,
         progress: task.shared,
@@ -151,9 +159,9 @@ export class LayerInstaller {
     unpacked.catch(() => both.abort());
     const [fetchEnd, unpackEnd] = await Promise.allSettled([blob.done, unpacked]);
     if (unpackEnd.status === "rejected") throw moreTelling(fetchEnd, unpackEnd.reason, signal);
-    const { layer: document, digest } = unpackEnd.value;
+    const { layer: document } = unpackEnd.value;
     if (fetchEnd.status === "rejected") throw fetchEnd.reason;
-    await this.#store.layers.commit(paths.layer, document, blob.digestIsOfBytes ? digest : descriptor.digest);
+    await this.#store.layers.commit(paths.layer, document, blob.digestIsOfBytes ? blobOf(descriptor) : tarOf(document));
     this.counters.layersUnpacked += 1;
     return document.diffId;
   }
@@ -199,9 +207,14 @@ function giveUpUnlessQuick({ growth, length }: Blob, wanted: AbortSignal, contro
 }
 
 /** Two that differ in anything are told apart: what one descriptor says wrongly must not become another's failure, or its success. */
-function keyOf({ descriptor: { digest, size, mediaType }, diffId }: LayerDescriptor): string {
-  return [digest, size, layerCodec(mediaType), diffId].join(" ");
-}
+const keyOf = ({ descriptor, diffId }: LayerDescriptor): string => [blobKey(blobOf(descriptor)), diffId].join(" ");
+
+/** What is known of a blob whose bytes nobody named: the tar in it, which would be a blob too. */
+const tarOf = ({ diffId, tarBytes }: LayerDocument): LayerBlob => ({
+  digest: diffIdAsDigest(diffId),
+  size: tarBytes,
+  codec: "none",
+});
 
 function withoutPromise({ path, offset, length, growth }: Blob): {
   path: string;

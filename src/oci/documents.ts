@@ -1,6 +1,8 @@
 /**
  * The documents of an image as data: index, manifest, config, and the marker of a layout (image-spec v1.1).
  *
+ * A package is what OCX and others publish as one: an OCI manifest with an artifactType, layers that are all tars, and no image config.
+ *
  * Parsing is strict about what this program relies on and deaf to everything else: unknown fields are no error, and only the
  * fields named here leave this file. A descriptor's `data` is never used.
  */
@@ -10,7 +12,7 @@ import { imageLimits } from "../limits.js";
 import { printable } from "../printable.js";
 import { type DiffId, type Digest, parseDiffId, parseDigest } from "./digest.js";
 import { parseJson } from "./json.js";
-import { isImageConfig, layerCodec, unsupported } from "./media-types.js";
+import { isImageConfig, isLayer, layerCodec, OCI_MANIFEST, unsupported } from "./media-types.js";
 import { formatPlatform, isPlainPlatform, type Platform } from "./platform.js";
 import { list, object, shape, textMap, texts } from "./shapes.js";
 
@@ -31,6 +33,7 @@ export interface ImageIndex {
 }
 
 export interface ImageManifest {
+  /** An image's, or whatever a package has there. */
   readonly config: Descriptor;
   /** At least one. */
   readonly layers: readonly Descriptor[];
@@ -50,7 +53,8 @@ export interface OciLayout {
 
 export interface LayerDescriptor {
   readonly descriptor: Descriptor;
-  readonly diffId: DiffId;
+  /** Absent where nothing claims one, as in a package: then the blob's digest is all that the bytes are checked against. */
+  readonly diffId?: DiffId;
 }
 
 /**
@@ -66,7 +70,7 @@ export function parseIndex(bytes: Uint8Array, mediaType: string): ImageIndex {
   };
 }
 
-/** As parseIndex, and NOT_AN_IMAGE (its config is none), NO_LAYERS, LIMIT_LAYERS, MEDIA_TYPE_UNSUPPORTED (a layer's). */
+/** As parseIndex, and NOT_AN_IMAGE (nor a package), NO_LAYERS, LIMIT_LAYERS, MEDIA_TYPE_UNSUPPORTED (a layer's). */
 export function parseManifest(
   bytes: Uint8Array,
   mediaType: string,
@@ -75,7 +79,8 @@ export function parseManifest(
   const what = "the manifest";
   const raw = checked(ManifestSchema, open(bytes, what, mediaType), what);
   const config = descriptorOf(raw.config, what, "config");
-  if (!isImageConfig(config.mediaType)) throw notAnImage(config, raw.artifactType);
+  const isPackage = mediaType === OCI_MANIFEST && !!raw.artifactType && hasOnlyTars(raw.layers);
+  if (!isImageConfig(config.mediaType) && !isPackage) throw notAnImage(config, raw.artifactType);
   const count = raw.layers?.length ?? 0;
   if (count === 0) throw new StrataError("NO_LAYERS", `Cannot install ${what}: it has no layers`);
   if (count > maxLayers) {
@@ -132,6 +137,18 @@ export function pairLayers(manifest: ImageManifest, config: ImageConfig): readon
     const diffId = diffIds[index];
     return diffId === undefined ? [] : [{ descriptor, diffId }];
   });
+}
+
+/**
+ * What makes a package of an artifact: without an image config nothing but the media types of the layers says that they are trees.
+ * They are looked at before anything else of their descriptors, so that what a chart or a signature may be wrong in stays its own.
+ */
+function hasOnlyTars(layers: readonly unknown[] | null | undefined): boolean {
+  const isTar = (layer: unknown): boolean => {
+    const { mediaType } = Object(layer) as { readonly mediaType?: unknown };
+    return typeof mediaType === "string" && isLayer(mediaType);
+  };
+  return layers != null && layers.length > 0 && layers.every(isTar);
 }
 
 const text = z.string().max(1024);

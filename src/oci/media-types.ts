@@ -6,7 +6,8 @@
 import { StrataError } from "../errors.js";
 import { printable } from "../printable.js";
 
-export type Codec = "none" | "gzip" | "zstd" | "xz";
+export const codecs = ["none", "gzip", "zstd", "xz"] as const;
+export type Codec = (typeof codecs)[number];
 
 export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
@@ -48,6 +49,8 @@ const layerTypes: ReadonlyMap<string, Codec> = new Map(
     ].map(([base, joint]) => [suffix === "" ? `${base}` : `${base}${joint}${suffix}`, codec] as const),
   ),
 );
+
+export const isLayer = (mediaType: string): boolean => layerTypes.has(mediaType);
 
 /** How the tar of a layer is compressed. MEDIA_TYPE_UNSUPPORTED for anything that is not a layer of a tar. */
 export function layerCodec(mediaType: string): Codec {

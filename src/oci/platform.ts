@@ -15,6 +15,12 @@ export interface Platform {
   readonly variant?: string;
 }
 
+/** For every machine, as OCX marks packages of scripts, jars and data. */
+export const ANY_PLATFORM: Platform = { os: "any", architecture: "any" };
+
+export const isAnyPlatform = ({ os, architecture, variant }: Platform): boolean =>
+  os === ANY_PLATFORM.os && architecture === ANY_PLATFORM.architecture && variant === undefined;
+
 /** What this process runs on. */
 export function hostPlatform(): Platform {
   const os = process.platform === "win32" ? "windows" : process.platform;
@@ -54,7 +60,8 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
 }
 
 /**
- * The manifest of an index for `wanted`: of those that match, the one of the highest variant, of equals the first. Attestations
+ * The manifest of an index for `wanted`: of those that match, the one of the highest variant, of equals the first; one for any
+ * platform where none is for this one. Attestations
  * (`unknown/unknown`) are skipped. Where none matches but a manifest or index is there without a platform, the first of those: its
  * config decides. A media type that is not known is no error while another one fits (image-spec v1.1 image-index.md, mediaType).
  * NO_PLATFORM, listing what there is.
@@ -117,9 +124,13 @@ const spellings: Readonly<Record<string, readonly [architecture: string, variant
 /** The level of a platform that names none, as containerd has it. */
 const defaultLevels: Readonly<Record<string, number>> = { amd64: 1, arm: 7, arm64: 8 };
 
+/** Below every level. */
+const ANY_RANK = -1;
+
 /** Undefined where `wanted` cannot run it; higher is nearer. */
 function rank(offered: Platform, wanted: Platform): number | undefined {
   if (!isPlainPlatform(offered)) return undefined;
+  if (isAnyPlatform(offered)) return ANY_RANK;
   if (offered.os !== wanted.os || offered.architecture !== wanted.architecture) return undefined;
   const base = defaultLevels[wanted.architecture];
   const own = level(offered.variant, base);

@@ -1,8 +1,8 @@
 /**
  * From a reference to a manifest and its layers: root → index → platform → manifest → config.
  *
- * Two steps, so that a caller who already has the root of this manifest need not fetch the config. Knows no transport and
- * no store.
+ * Two steps, so that a caller who already has the root of this manifest need not fetch the config. A package has no config that
+ * would say what an image's says. Knows no transport and no store.
  */
 import { StrataError } from "../errors.js";
 import { MAX_INDEX_DEPTH } from "../limits.js";
@@ -16,10 +16,14 @@ import {
   parseIndex,
   parseManifest,
 } from "../oci/documents.js";
-import { isIndex, isManifest, unsupported } from "../oci/media-types.js";
+import { isImageConfig, isIndex, isManifest, unsupported } from "../oci/media-types.js";
+import { OCX_CONFIG, parseDefaultStrip, withDefaultStrip } from "../oci/ocx-package.js";
 import {
+  ANY_PLATFORM,
   formatPlatform,
   hostPlatform,
+  isAnyPlatform,
+  isPlainPlatform,
   noPlatform,
   type Platform,
   platformMatches,
@@ -50,13 +54,15 @@ export interface ResolvedManifest {
 }
 
 export interface ResolvedImage extends ResolvedManifest {
-  readonly config: ImageConfig | undefined;
-  readonly configBytes: Buffer | undefined;
-  /** The config's; the index's where the config has none. */
+  /** Absent in a package. */
+  readonly config?: ImageConfig;
+  /** Absent where nothing in it was asked for. */
+  readonly configBytes?: Buffer;
+  /** The config's; the index's where the config has none; any where nothing says for which one a package is. */
   readonly platform: Platform;
   /** The lowest first. */
   readonly layers: readonly LayerDescriptor[];
-  /** What a person should know: the config names another platform than was looked for. */
+  /** What a person should know: the image is said to be for another platform than was looked for, or for none. */
   readonly platformNote?: string;
 }
 
@@ -95,8 +101,19 @@ export async function resolveManifest(source: ImageSource, options: ResolveOptio
   };
 }
 
-/** LAYER_COUNT, ROOTFS_TYPE, NO_PLATFORM, and those of documents.ts and the source. */
-export async function resolveLayers(
+/** LAYER_COUNT, ROOTFS_TYPE, NO_PLATFORM, PLACEMENT_INVALID, and those of documents.ts and the source. */
+export function resolveLayers(
+  source: ImageSource,
+  resolved: ResolvedManifest,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const { mediaType } = resolved.manifest.config;
+  return isImageConfig(mediaType)
+    ? resolveImageLayers(source, resolved, signal)
+    : resolvePackageLayers(source, resolved, signal);
+}
+
+async function resolveImageLayers(
   source: ImageSource,
   resolved: ResolvedManifest,
   signal: AbortSignal,
@@ -105,7 +122,7 @@ export async function resolveLayers(
   const config = parseConfig(configBytes);
   const { os, architecture } = config.platform;
   const platform = os === "" || architecture === "" ? (resolved.indexPlatform ?? resolved.wanted) : config.platform;
-  const note = judgePlatform(platform, resolved);
+  const note = judgePlatform(platform, resolved, "The image's config");
   return {
     ...resolved,
     config,
@@ -116,12 +133,47 @@ export async function resolveLayers(
   };
 }
 
+/** Nothing claims diffIDs, whatever the config looks like; OCX's says where the layers' entries go. */
+async function resolvePackageLayers(
+  source: ImageSource,
+  resolved: ResolvedManifest,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const { config, layers } = resolved.manifest;
+  const { platform, note } = packagePlatform(resolved);
+  const configBytes = config.mediaType === OCX_CONFIG ? await source.document(config, signal) : undefined;
+  const strip = configBytes === undefined ? 0 : parseDefaultStrip(configBytes);
+  return {
+    ...resolved,
+    ...(configBytes === undefined ? {} : { configBytes }),
+    platform,
+    layers: layers.map((descriptor) => ({ descriptor: withDefaultStrip(descriptor, strip) })),
+    ...(note === undefined ? {} : { platformNote: note }),
+  };
+}
+
+/** Only who lists the package knows its platform, be that an index or a layout's table of names. MANIFEST_INVALID, NO_PLATFORM. */
+function packagePlatform(resolved: ResolvedManifest): {
+  readonly platform: Platform;
+  readonly note: string | undefined;
+} {
+  const { platform } = resolved.manifestDescriptor;
+  if (platform === undefined) return { platform: ANY_PLATFORM, note: "Nothing says for which platform the package is" };
+  if (!isPlainPlatform(platform)) {
+    const fact = `its platform is '${printable(formatPlatform(platform), 64)}'`;
+    throw new StrataError("MANIFEST_INVALID", `Cannot read the package's descriptor: ${fact}`);
+  }
+  return { platform, note: judgePlatform(platform, resolved, "The package's index") };
+}
+
 /** Only a manifest that was named itself, or that the index vouches for, may differ from what was looked for; never in silence. */
 function judgePlatform(
   platform: Platform,
   { wanted, explicit, direct, indexPlatform }: ResolvedManifest,
+  teller: string,
 ): string | undefined {
   if (platformMatches(platform, wanted)) return undefined;
-  if (indexPlatform === undefined && (explicit || !direct)) throw noPlatform(wanted, [platform]);
-  return `The image's config names ${printable(formatPlatform(platform), 64)}, not ${formatPlatform(wanted)}`;
+  const vouched = indexPlatform !== undefined && !isAnyPlatform(indexPlatform);
+  if (!vouched && (explicit || !direct)) throw noPlatform(wanted, [platform]);
+  return `${teller} names ${printable(formatPlatform(platform), 64)}, not ${formatPlatform(wanted)}`;
 }

@@ -174,10 +174,10 @@ const areSame = (some: readonly object[], others: readonly object[]): boolean =>
 
 function layerView({ document, meta }: StoredLayer, roots: string[], sharedBytes: number): Layer {
   const { diffId, bytes, entries, topLevel, createdAt } = document;
-  const { digests, durable, lastUsedAt } = meta;
+  const { blobs, durable, lastUsedAt } = meta;
   return {
     diffId,
-    digests,
+    digests: blobs.map(({ digest }) => digest),
     bytes,
     sharedBytes,
     entries,

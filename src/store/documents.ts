@@ -9,6 +9,7 @@ import { z } from "zod";
 import { StrataError } from "../errors.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
+import { codecs } from "../oci/media-types.js";
 import { entryTypes } from "../overlap/changeset.js";
 import type { LayerDocument } from "../tasks.js";
 
@@ -35,10 +36,14 @@ export const layerSchema = z.looseObject({
   createdAt: z.string(),
 }) satisfies z.ZodType<LayerDocument>;
 
+const layerBlobSchema = z.object({ digest, size: count, codec: z.enum(codecs) });
+/** Bytes that were compared with their digest and gave the layer when they were read in this codec. */
+export type LayerBlob = z.output<typeof layerBlobSchema>;
+
 /** meta/<diffID>.json: what changes about a layer that never changes. */
 export const layerMetaSchema = z.object({
   schema: z.literal(1),
-  digests: z.array(digest),
+  blobs: z.array(layerBlobSchema).default([]),
   durable: z.boolean(),
   bootId: z.string(),
   lastUsedAt: z.string(),

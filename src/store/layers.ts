@@ -1,14 +1,25 @@
 /**
  * The unpacked layers: an index in memory of what stands under layers/, rebuilt by a scan at start, and the one rename that
- * adds to it. A layer is never changed after its commit; what changes about it stands in meta/.
+ * adds to it. A layer is never changed after its commit; what changes about it stands in meta/, and so do the blobs that it was
+ * unpacked from: who knows no diffID finds it by them.
  */
 import { readdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import { type DiffId, type Digest, parseDiffId } from "../oci/digest.js";
+import { type DiffId, digestAlgorithm, parseDiffId } from "../oci/digest.js";
+import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
+import { layerCodec } from "../oci/media-types.js";
 import type { LayerDocument } from "../tasks.js";
-import { type LayerMeta, layerMetaSchema, layerSchema, readDocument, syncParent, writeDocument } from "./documents.js";
+import {
+  type LayerBlob,
+  type LayerMeta,
+  layerMetaSchema,
+  layerSchema,
+  readDocument,
+  syncParent,
+  writeDocument,
+} from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
 
@@ -22,6 +33,7 @@ export class Layers {
   readonly #bootId: string;
   readonly #log: Log;
   readonly #index = new Map<DiffId, StoredLayer>();
+  readonly #byBlob = new Map<string, DiffId>();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
 
@@ -50,10 +62,17 @@ export class Layers {
     if (document === undefined || document.diffId !== diffId) throw new Error("no layer.json of this layer");
     const meta = await readDocument(this.#layout.layerMeta(diffId), layerMetaSchema).catch(() => undefined);
     this.#index.set(diffId, { document, meta: meta ?? this.#newMeta(document.createdAt) });
+    for (const blob of meta?.blobs ?? []) this.#findBy(blob, diffId);
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
     return this.#index.get(diffId);
+  }
+
+  /** By the diffID that is claimed for it; without one, by the blob that it was unpacked from. */
+  find({ descriptor, diffId }: LayerDescriptor): StoredLayer | undefined {
+    const known = diffId ?? this.#byBlob.get(blobKey(blobOf(descriptor)));
+    return known === undefined ? undefined : this.#index.get(known);
   }
 
   all(): readonly StoredLayer[] {
@@ -69,11 +88,11 @@ export class Layers {
   }
 
   /**
-   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID; `digest` is that of the blob it was unpacked from.
+   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID; `blob` is what it was unpacked from.
    * The rename is the point of no return; where another commit of the same diffID came first, that one stands and `staged` is
    * left to its staging directory.
    */
-  async commit(staged: string, document: LayerDocument, digest: Digest): Promise<void> {
+  async commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
     const { diffId } = document;
     const path = this.#layout.layer(diffId);
     try {
@@ -83,8 +102,9 @@ export class Layers {
       if (!isTaken(error)) throw error;
     }
     if (!this.#index.has(diffId)) this.#index.set(diffId, { document, meta: this.#newMeta(document.createdAt) });
-    const digests = this.#index.get(diffId)?.meta.digests ?? [];
-    if (!digests.includes(digest)) this.#touch(diffId, { digests: [...digests, digest] });
+    const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
+    if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
+    this.#findBy(blob, diffId);
     this.used(diffId);
   }
 
@@ -124,6 +144,11 @@ export class Layers {
     );
   }
 
+  /** Who claims no diffID gets one in sha256, whatever is stored. */
+  #findBy(blob: LayerBlob, diffId: DiffId): void {
+    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
+  }
+
   #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
     const layer = this.#index.get(diffId);
     if (layer === undefined) return;
@@ -132,9 +157,22 @@ export class Layers {
   }
 
   #newMeta(at: string): LayerMeta {
-    return { schema: 1, digests: [], durable: false, bootId: this.#bootId, lastUsedAt: at };
+    return { schema: 1, blobs: [], durable: false, bootId: this.#bootId, lastUsedAt: at };
   }
 }
+
+/** What a descriptor says of a layer's bytes, and how it says that they are to be read. MEDIA_TYPE_UNSUPPORTED. */
+export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
+  digest,
+  size,
+  codec: layerCodec(mediaType),
+});
+
+/**
+ * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
+ * other, with two contents under one digest.
+ */
+export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");
 
 /** The name of a rename's target is taken by a directory that is not empty: a commit came first. */
 export function isTaken(error: unknown): boolean {

@@ -8,6 +8,8 @@ const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest, 
 const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest, size: 3 };
 const manifest = { schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers: [layer] };
 const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [{ ...layer, mediaType: OCI_MANIFEST }] };
+const empty = { ...config, mediaType: "application/vnd.oci.empty.v1+json" };
+const pack = { ...manifest, artifactType: "application/vnd.sh.ocx.package.v1", config: empty };
 const bytes = (value: unknown) => Buffer.from(JSON.stringify(value));
 
 test("a manifest is read, fields that are not known are no error and do not come along", () => {
@@ -18,6 +20,19 @@ test("a manifest is read, fields that are not known are no error and do not come
 test("null stands for an absent field, as Go writes it", () => {
   const read = parseManifest(bytes({ ...manifest, annotations: null, artifactType: null }), OCI_MANIFEST);
   assert.deepEqual(read.annotations, {});
+});
+
+test("an artifact whose layers are all tars is a package, whatever its config is but an image's", () => {
+  for (const mediaType of [empty.mediaType, "application/vnd.sh.ocx.package.v1+json", "text/plain"]) {
+    const own = { ...pack, config: { ...config, mediaType } };
+    const { artifactType } = pack;
+    assert.deepEqual(parseManifest(bytes(own), OCI_MANIFEST), {
+      config: own.config,
+      layers: [layer],
+      annotations: {},
+      artifactType,
+    });
+  }
 });
 
 const manifests: readonly (readonly [string, string, unknown])[] = [
@@ -74,6 +89,17 @@ const manifests: readonly (readonly [string, string, unknown])[] = [
     "MEDIA_TYPE_UNSUPPORTED",
     { ...manifest, layers: [{ ...layer, mediaType: "text/plain" }] },
   ],
+  [
+    "an artifactType, an image config and a layer that is no tar",
+    "MEDIA_TYPE_UNSUPPORTED",
+    { ...pack, config, layers: [{ ...layer, mediaType: "text/plain" }] },
+  ],
+  ["a package's form and no artifactType", "NOT_AN_IMAGE", { ...pack, artifactType: undefined }],
+  ["a package's form and an artifactType of no letter", "NOT_AN_IMAGE", { ...pack, artifactType: "" }],
+  ["a package's form and null layers", "NOT_AN_IMAGE", { ...pack, layers: null }],
+  ["a package's form and layers that are none", "NOT_AN_IMAGE", { ...pack, layers: [layer, 0, null, "layer"] }],
+  ["a package's form and too many layers", "LIMIT_LAYERS", { ...pack, layers: Array(513).fill(layer) }],
+  ["a package's form and a layer without size", "DESCRIPTOR_INVALID", { ...pack, layers: [{ ...layer, size: null }] }],
 ];
 for (const [what, code, document] of manifests) {
   test(`a manifest with ${what} is ${code}`, () => {

@@ -35,6 +35,11 @@ const matches: readonly (readonly [offered: string, wanted: string, boolean])[] 
   ["windows/amd64", "linux/amd64", false],
   ["linux/386", "linux/amd64", false],
   ["linux/riscv64", "linux/riscv64", true],
+  ["any/any", "linux/amd64", true],
+  ["any/any", "windows/arm64/v8", true],
+  ["any/any/v1", "linux/amd64", false],
+  ["linux/any", "linux/amd64", false],
+  ["any/amd64", "linux/amd64", false],
 ];
 for (const [offered, wanted, expected] of matches) {
   test(`${wanted} ${expected ? "runs" : "does not run"} ${offered}`, () => {
@@ -50,6 +55,10 @@ const choices: readonly (readonly [wanted: string, offered: readonly (string | u
   ["linux/arm/v7", ["linux/arm/v5", "linux/arm/v6"], 1],
   ["linux/amd64", [undefined, "linux/amd64"], 1],
   ["linux/amd64", ["linux/arm64", undefined], 1],
+  ["linux/amd64", ["any/any", "linux/amd64"], 1],
+  ["linux/amd64", ["any/any", "linux/amd64/v1"], 1],
+  ["linux/riscv64", ["any/any", "linux/riscv64"], 1],
+  ["linux/amd64", ["linux/arm64", undefined, "any/any"], 2],
 ];
 for (const [wanted, offered, index] of choices) {
   test(`of ${offered.join(", ")} the choice for ${wanted} is number ${index}`, () => {

@@ -87,7 +87,7 @@ export async function commitLayer(store: Store, document: LayerDocument): Promis
   await store.staging.with(async (paths) => {
     await mkdir(`${paths.layer}/tree`, { recursive: true });
     await writeFile(`${paths.layer}/layer.json`, JSON.stringify(document));
-    await store.layers.commit(paths.layer, document, digestOf(document.diffId));
+    await store.layers.commit(paths.layer, document, { digest: digestOf(document.diffId), size: 1, codec: "gzip" });
   });
 }
 
