@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { SecondReader } from "../../workers/tar-entries.js";
-import type { TarEntry } from "../../workers/tar-guard.js";
+import type { TarEntry } from "../../workers/tar-entry.js";
 import { directory, file, hardlink, header, padded, symlink } from "../support/tar-builder.js";
 
 const nothing = { entry: () => undefined, data: () => undefined, end: () => undefined };

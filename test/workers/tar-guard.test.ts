@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { imageLimits } from "../../src/limits.js";
-import { type TarEntry, TarGuard } from "../../workers/tar-guard.js";
+import type { TarEntry } from "../../workers/tar-entry.js";
+import { TarGuard } from "../../workers/tar-guard.js";
 import {
   base256,
   directory,

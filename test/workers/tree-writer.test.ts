@@ -20,7 +20,7 @@ import { after, suite, test } from "node:test";
 import { imageLimits, MAX_TOP_LEVEL_BYTES } from "../../src/limits.js";
 import { LayerIndex } from "../../workers/layer-index.js";
 import { openDirectory } from "../../workers/open-directories.js";
-import type { TarEntry } from "../../workers/tar-guard.js";
+import type { TarEntry } from "../../workers/tar-entry.js";
 import { TreeWriter } from "../../workers/tree-writer.js";
 import { WriteBehind } from "../../workers/write-behind.js";
 
