@@ -17,7 +17,7 @@ import { fileSystemName } from "../store/probes.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
-import type { ImageInstaller, ImageRequest } from "./image-installer.js";
+import type { ImageInstaller } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
@@ -39,7 +39,6 @@ interface SharedWork {
 }
 
 interface Making {
-  readonly placements: ImageRequest["placements"];
   readonly job: Job;
   readonly source: HeldSource;
   readonly open: ImageSource;
@@ -85,7 +84,7 @@ export class Installer {
     for (;;) {
       const root =
         (await this.#find(rootId, manifest, platform, job)) ??
-        (await this.#make(rootId, manifest, { placements, job, source, open }));
+        (await this.#make(rootId, manifest, { job, source, open }));
       const named = await this.#options.store.name(name, {
         rootId,
         reference: referenceText,
@@ -144,13 +143,10 @@ export class Installer {
     return root;
   }
 
-  async #make(
-    rootId: string,
-    manifest: ResolvedManifest,
-    { placements, job, source, open }: Making,
-  ): Promise<RootDocument> {
+  async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
+    const placements = image.layers.map(({ descriptor }) => parsePlacement(descriptor.annotations));
     job.resolved(formatPlatform(image.platform), image.platformNote);
     const { overlap, link, referenceText: from } = job.spec;
     for (;;) {
