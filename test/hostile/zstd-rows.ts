@@ -58,6 +58,7 @@ export const zstdRows: readonly Row[] = [
   refused("zeros after the frame", "CODEC_TRAILING", F, Buffer.alloc(16)),
   refused("gzip after the frame", "CODEC_TRAILING", F, gzipSync(T)),
   refused("a second frame that is cut", "CODEC_TRUNCATED", F, F.subarray(0, 5)),
+  refused("a frame cut behind its magic", "CODEC_TRUNCATED", F.subarray(0, 4)),
   refused("a second frame cut in its magic", "CODEC_TRUNCATED", F, F.subarray(0, 3)),
   refused("a skippable frame cut in its header", "CODEC_TRUNCATED", F, skippable(T).subarray(0, 6)),
   refused("a skippable frame that is cut", "CODEC_TRUNCATED", F, skippable(T).subarray(0, 100)),
