@@ -115,7 +115,6 @@ interface FrameHeader {
 /** RFC 8878, 3.1.1.1 Frame_Header. */
 async function readHeader(input: ByteInput): Promise<FrameHeader> {
   const head = await input.peek(MAX_HEADER_BYTES);
-  if (head.length < 6) throw truncated();
   const descriptor = head[4] as number;
   const single = (descriptor & 0x20) !== 0;
   if (descriptor & 0x08) throw corrupt();
