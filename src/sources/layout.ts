@@ -18,7 +18,6 @@ import type { ImageSource } from "./source.js";
 export function layoutSource(reference: LayoutReference | ArchiveReference, files: Files): ImageSource {
   const document = async (descriptor: Descriptor): Promise<Buffer> => {
     refuseBigDocument(descriptor);
-    await locateBlob(files, descriptor);
     const bytes = await files.read(blobName(descriptor.digest));
     return checkedDocument(descriptor, bytes ?? missing(descriptor));
   };
