@@ -20,11 +20,13 @@ import { HeldSource } from "./held-source.js";
 import type { ImageInstaller } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
+import type { RootComparer } from "./root-comparer.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 
 export interface InstallerOptions {
   readonly store: Store;
   readonly images: ImageInstaller;
+  readonly comparer: RootComparer;
   readonly sources: OpenOptions;
   readonly maxLayers: number;
   readonly emit: (event: DaemonEvent) => void;
@@ -95,11 +97,16 @@ export class Installer {
       if (named === undefined) continue;
       const { layout } = this.#options.store;
       const { generation } = named.generation;
-      if (named.flipped)
-        this.#options.emit({ type: "name.changed", name, data: { rootId, path: layout.name(name), generation } });
+      const changes = await this.#options.comparer.changes(named.had?.rootId, root, job.signal);
+      const update = changes === undefined ? {} : { changes };
+      if (named.flipped) {
+        const data = { rootId, path: layout.name(name), generation, ...update };
+        this.#options.emit({ type: "name.changed", name, data });
+      }
       const outcome = {
         root: { rootId, path: layout.rootTree(rootId) },
         name: { name, path: layout.name(name), generation },
+        ...update,
       };
       const { store } = this.#options;
       const waits = job.spec.request.durable === true;

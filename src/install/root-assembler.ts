@@ -54,7 +54,7 @@ export interface Assembled {
 }
 
 /** Links go before unpacks: they are short, and somebody's install ends with them. */
-const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
+export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
 /** Below this many entries a second thread costs more than it saves. */
 const MIN_PART_ENTRIES = 4096;
 /** Names at the roots of all layers: a set of these takes some 20 ms. */
