@@ -4,7 +4,7 @@
  */
 import { StrataError } from "../src/errors.js";
 import { type ImageLimits, MAX_TOP_LEVEL_BYTES } from "../src/limits.js";
-import { type Entry, escapeField } from "../src/overlap/changeset.js";
+import { type Entry, escapeField, type Whiteout } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import type { TopLevelName } from "../src/tasks.js";
 
@@ -29,16 +29,10 @@ export interface LeafNode {
 
 export type Node = DirectoryNode | LeafNode;
 
-/** A whiteout or an opaque marker, and the archive's entry that it comes from. */
-export interface Mark {
-  readonly entry: Entry & { readonly type: "whiteout" | "opaque" };
-  readonly from: { readonly index: number; readonly name: string };
-}
-
 export class LayerIndex {
   readonly root: DirectoryNode = directoryNode("", undefined);
   readonly #nodes = new Map<string, Node>();
-  readonly #marks = new Map<string, Mark>();
+  readonly #marks = new Map<string, Whiteout>();
   readonly #limits: ImageLimits;
   #nameBytes = 0;
   #topLevelBytes = 0;
@@ -123,22 +117,13 @@ export class LayerIndex {
     return leaf;
   }
 
-  /** A whiteout or an opaque marker: it hides lower layers only, so it never collides with this layer's own entries. */
-  addMark(mark: Mark): void {
-    const { entry } = mark;
-    this.#refuseBelowLeaf(entry);
-    this.#marks.set(`${entry.type} ${entry.path}`, mark);
+  /**
+   * A whiteout or an opaque marker: it hides lower layers only, so it never collides with this layer's own entries. It may stand
+   * below a file or a symlink of this layer: where that took the place of a directory, umoci repack lists what the directory held.
+   */
+  addMark(entry: Whiteout): void {
+    this.#marks.set(`${entry.type} ${entry.path}`, entry);
     this.#refuseTooMany(entry.path);
-  }
-
-  /** All entries are known: what a mark stands below may have come after it. PARENT_NOT_DIR, in any order. */
-  refuseMisplacedMarks(): void {
-    for (const { entry, from } of this.#marks.values()) naming(from, () => this.#refuseBelowLeaf(entry));
-  }
-
-  #refuseBelowLeaf({ type, path }: Entry): void {
-    const above = this.leafAbove(type === "opaque" ? `${path}/` : path);
-    if (above !== undefined) refuse("PARENT_NOT_DIR", path, `${printableName(above)} is no directory`);
   }
 
   /** What stands at the image root: all that policy c looks at. */
@@ -155,7 +140,7 @@ export class LayerIndex {
       else if (node.attributes === undefined) yield { type: "implied", path: node.path };
       else yield { type: "dir", path: node.path, ...node.attributes };
     }
-    for (const { entry } of this.#marks.values()) yield entry;
+    yield* this.#marks.values();
   }
 
   /** All nodes but the root, a directory before what it holds. Without recursion: depth is the archive's choice. */
@@ -215,7 +200,7 @@ const directoryNode = (path: string, attributes: DirectoryNode["attributes"]): D
 const topLevelName = (node: Node): TopLevelName => [node.path, node.kind === "dir" ? "dir" : node.entry.type];
 
 /** A refusal on the way says which entry it is about. */
-export function naming(entry: Mark["from"], action: () => void): void {
+export function naming(entry: { readonly index: number; readonly name: string }, action: () => void): void {
   try {
     action();
   } catch (thrown) {

@@ -142,7 +142,6 @@ export class TreeWriter implements TarSink {
   /** All entries were given: checks what only the whole archive can tell, and sets the directories' modes and times. */
   finish(): void {
     for (const { link, from } of this.#unresolved) naming(from, () => this.#refuseResolved(link));
-    this.index.refuseMisplacedMarks();
     this.#behind.flush();
     for (const link of this.#links) {
       this.#tick();
@@ -301,19 +300,17 @@ export class TreeWriter implements TarSink {
     if (first.startsWith(AUFS) && first !== OPAQUE) this.counts.dropped.aufs += 1;
     else if (components.indexOf(first) < components.length - 1)
       refuse("ENTRY_TYPE", path, `the whiteout ${printableName(first)} is a directory`);
-    else this.#whiteout(entry, path, base);
+    else this.#whiteout(entry.type, path, base);
     return true;
   }
 
-  #whiteout(entry: TarEntry, path: string, base: string): void {
+  #whiteout(type: TarEntry["type"], path: string, base: string): void {
     if (base === WHITEOUT || base === ".wh.." || base === ".wh...")
       refuse("BAD_NAME", path, "a whiteout of nothing, `.` or `..`");
-    if (entry.type !== "file" && entry.type !== "hardlink")
-      refuse("ENTRY_TYPE", path, `a whiteout that is a ${entry.type}`);
+    if (type !== "file" && type !== "hardlink") refuse("ENTRY_TYPE", path, `a whiteout that is a ${type}`);
     const above = path.slice(0, -base.length);
-    const from = { index: entry.index, name: entry.name };
-    if (base === OPAQUE) this.index.addMark({ entry: { type: "opaque", path: above.slice(0, -1) }, from });
-    else this.index.addMark({ entry: { type: "whiteout", path: above + base.slice(WHITEOUT.length) }, from });
+    if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
+    else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
     this.counts.whiteouts += 1;
   }
 }

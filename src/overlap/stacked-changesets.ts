@@ -6,7 +6,7 @@
  * the same wherever it stands in its archive, and never what its own layer has. Where two entries of one layer land on one
  * path, which takes a symlink of a lower layer, the later in the changeset wins.
  */
-import { baseName, byteOrder, isWhiteout, parentPath, type Whiteout } from "./changeset.js";
+import { baseName, byteOrder, type Entry, isWhiteout, parentPath, type Whiteout } from "./changeset.js";
 import { planOf, type Standing, standings } from "./hard-links.js";
 import { isDirectoryNode, MergedRoot, type RootNode } from "./merged-root.js";
 import type { PathLimits } from "./path-limits.js";
@@ -50,9 +50,9 @@ function inheritedFiles(root: MergedRoot, { entries }: PlacedLayer): ReadonlyMap
 /** A layer's whiteouts on what lower layers hold. */
 function hide(root: MergedRoot, { entries }: PlacedLayer): void {
   let declared: ReadonlySet<string> | undefined;
-  // A directory of the layer's own replaces a lower symlink: nothing below it is the lower layers'.
+  // What the layer itself has in the place of a lower symlink replaces that: nothing below it is the lower layers'.
   const replaces = (path: string): boolean => {
-    declared ??= new Set(entries.filter(({ entry }) => entry.type === "dir").map(({ entry }) => entry.path));
+    declared ??= new Set(entries.flatMap(({ entry }) => (isDeclared(entry) ? [entry.path] : [])));
     return declared.has(path);
   };
   for (const { type, path } of shallowFirst(entries.map(({ entry }) => entry).filter(isWhiteout))) {
@@ -60,6 +60,8 @@ function hide(root: MergedRoot, { entries }: PlacedLayer): void {
     else root.directoryAt(path, replaces)?.children?.clear();
   }
 }
+
+const isDeclared = (entry: Entry): boolean => !isWhiteout(entry) && entry.type !== "implied";
 
 /** By the depth of the file that is the whiteout in the archive, then by path: the first may be a symlink on the others' way. */
 function shallowFirst(whiteouts: readonly Whiteout[]): Whiteout[] {

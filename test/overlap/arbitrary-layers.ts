@@ -1,6 +1,6 @@
 /**
- * Random changesets as the unpacker writes them: depth first, every path once, nothing below what is no directory, whiteouts
- * last. Names are few, so that layers meet; a hard link may stand before its file.
+ * Random changesets as the unpacker writes them: depth first, every path once, nothing but whiteouts below what is no directory,
+ * whiteouts last. Names are few, so that layers meet; a hard link may stand before its file.
  */
 import fc from "fast-check";
 import { type Changeset, type Entry, isDirectory, parentPath } from "../../src/overlap/changeset.js";
@@ -107,9 +107,9 @@ function changesetOf(wishes: readonly Wish[]): Changeset {
   }
   const marks = new Map<string, Entry>();
   for (const { kind, path, nth } of wishes) {
-    if (kind === "whiteout" && isFree(path)) marks.set(`w${path}`, whiteout(path));
+    if (kind === "whiteout") marks.set(`w${path}`, whiteout(path));
     const emptied = nth === 0 ? "" : path;
-    if (kind === "opaque" && isFree(`${emptied}/x`)) marks.set(`o${emptied}`, opaque(emptied));
+    if (kind === "opaque") marks.set(`o${emptied}`, opaque(emptied));
   }
   return [...depthFirst([...entries.values()]), ...marks.values()];
 }

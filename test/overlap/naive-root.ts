@@ -123,7 +123,8 @@ class NaiveRoot {
       return { marker, depth: marker.split("/").length, isOpaque: type === "opaque" };
     });
     marks.sort((a, b) => a.depth - b.depth || (a.marker < b.marker ? -1 : 1));
-    const isDeclared = (path: string): boolean => changeset.some((each) => each.type === "dir" && each.path === path);
+    const own = changeset.filter((entry) => !isMark(entry) && entry.type !== "implied").map(({ path }) => path);
+    const isDeclared = (path: string): boolean => own.includes(path);
     for (const { marker, isOpaque } of marks) {
       const directory = this.#lookUp(above(marker).split("/"), isDeclared);
       if (directory === undefined) continue;

@@ -134,6 +134,16 @@ suite("whiteouts", () => {
       ["lib/", ...rest.slice(1), "usr/lib/x", "usr/lib/y"],
     ],
     [
+      "below a file that takes a symlink's place hide nothing",
+      [file("lib"), whiteout("lib/x"), opaque("lib")],
+      ["lib", ...rest.slice(1), "usr/lib/x", "usr/lib/y"],
+    ],
+    [
+      "below a symlink that takes a directory's place hide nothing where that leads",
+      [symlink("usr", "lib"), dir("lib"), file("lib/x"), whiteout("usr/x"), whiteout("usr/lib")],
+      ["lib/", "lib/x", "usr -> lib"],
+    ],
+    [
       "hide nothing where nothing is",
       [whiteout("a/b"), whiteout("usr/lib/x/y"), opaque("a"), opaque("usr/lib/x")],
       [...rest, "usr/lib/x", "usr/lib/y"],

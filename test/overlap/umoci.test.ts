@@ -17,6 +17,7 @@ import {
   baseName,
   type Changeset,
   type Entry,
+  isDirectory,
   isWhiteout,
   parentPath,
   type RootEntry,
@@ -56,7 +57,8 @@ suite("umoci unpack", { skip: umoci.skip }, () => {
 
   test(`${RANDOM_IMAGES} random images: the tree that policy a plans`, async () => {
     const seen = { same: 0, refused: 0 };
-    for (const layers of fc.sample(stackedLayers, { seed: 20_260_203, numRuns: RANDOM_IMAGES })) {
+    const images = stackedLayers.filter((layers) => !layers.some(hidesThroughItself));
+    for (const layers of fc.sample(images, { seed: 20_260_203, numRuns: RANDOM_IMAGES })) {
       const { planned, unpacked, refusal } = await judge(layers.map(archiveOf));
       const told = JSON.stringify(layers);
       if (refusal === undefined) assert.deepEqual(planned, unpacked, told);
@@ -127,6 +129,11 @@ suite("umoci unpack", { skip: umoci.skip }, () => {
       [file("d/a", "other"), file("b", "b")],
       [directory("d/"), file("d/a", "a"), file(".wh.b")],
     ],
+    [
+      "files where directories were, and below them the whiteouts that umoci repack writes of what these held",
+      [directory("d/"), directory("d/e/"), file("d/e/a", "a"), file("d/b", "b"), directory("f/"), file("f/a", "a")],
+      [file("d", "d"), file("d/.wh.b"), file("d/.wh.e"), symlink("f", "g"), file("f/.wh.a")],
+    ],
   ];
   for (const [title, ...layers] of byHand) {
     test(`${title}: the tree that policy a plans`, async () => {
@@ -170,6 +177,14 @@ suite("umoci unpack", { skip: umoci.skip }, () => {
     return { planned, unpacked: describeTree(root) };
   }
 });
+
+/** Umoci applies a whiteout below a layer's own symlink to where that leads, unlike an author who put the symlink in a directory's place. */
+function hidesThroughItself(changeset: Changeset): boolean {
+  const marks = changeset.filter(isWhiteout).map(({ type, path }) => (type === "opaque" ? `${path}/` : path));
+  return changeset.some(
+    (entry) => !isWhiteout(entry) && !isDirectory(entry) && marks.some((mark) => mark.startsWith(`${entry.path}/`)),
+  );
+}
 
 /**
  * In the changeset's order, but a hard link not before its file; whiteouts behind the directories that their layer declares above

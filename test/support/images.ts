@@ -4,12 +4,13 @@
  */
 import { execFile } from "node:child_process";
 import { createCipheriv } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { pack } from "tar-stream";
-import { buildImage, json, sha256, type TestImage } from "./registry.js";
+import { buildImage, json, sha256, type TestDescriptor, type TestImage } from "./registry.js";
 
 export interface TarFile {
   readonly name: string;
@@ -111,4 +112,18 @@ export const layerDigests = (image: TestImage): string[] =>
 export async function realTar(file: string, directory: string, paths: readonly string[]): Promise<void> {
   const args = ["--create", "--file", file, "--format=posix", "--numeric-owner", "--sort=name", "-C", directory];
   await promisify(execFile)("tar", [...args, "--warning=no-file-ignored", "--", ...paths]);
+}
+
+/** The image of a layout that some tool wrote, for who wants to serve it. */
+export function readImage(layout: string, tag: string): TestImage {
+  const read = (digest: string): Buffer => readFileSync(blobPath(layout, digest));
+  const { manifests } = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")) as {
+    manifests: (TestDescriptor & { annotations?: Record<string, string> })[];
+  };
+  const descriptor = manifests.find(({ annotations }) => annotations?.["org.opencontainers.image.ref.name"] === tag);
+  if (descriptor === undefined) throw new Error(`no image ${tag} in ${layout}`);
+  const bytes = read(descriptor.digest);
+  const { config, layers } = JSON.parse(bytes.toString()) as { config: TestDescriptor; layers: TestDescriptor[] };
+  const blobs = new Map([config, ...layers].map(({ digest }) => [digest, read(digest)]));
+  return { descriptor, bytes, manifests: new Map(), blobs };
 }

@@ -6,11 +6,13 @@ import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 export interface TreeEntry {
   readonly type: "file" | "directory" | "symlink" | "other";
+  /** Permission bits of a directory, and of a file those that the store keeps. */
+  readonly mode?: number;
   /** SHA-256 of a file's content. */
   readonly content?: string;
   readonly target?: string;
-  /** The execute bits of a file. */
-  readonly executable?: number;
+  /** All names of a file that has several in this tree. */
+  readonly names?: readonly string[];
   /** In seconds. */
   readonly mtime: number;
 }
@@ -25,6 +27,7 @@ export interface TreeFacts {
 export function readTree(top: string): TreeFacts {
   const entries = new Map<string, TreeEntry>();
   const writable: string[] = [];
+  const inodes = new Map<number, string[]>();
   const walk = (directory: string): void => {
     for (const name of readdirSync(Buffer.from(`${top}/${directory}`, "latin1"), "latin1")) {
       const path = directory === "" ? name : `${directory}/${name}`;
@@ -32,20 +35,24 @@ export function readTree(top: string): TreeFacts {
       const stat = lstatSync(onDisk);
       const mtime = Math.floor(stat.mtimeMs / 1000);
       if (stat.isDirectory()) {
-        entries.set(path, { type: "directory", mtime });
+        entries.set(path, { type: "directory", mtime, mode: stat.mode & 0o777 });
         walk(path);
       } else if (stat.isSymbolicLink()) {
         entries.set(path, { type: "symlink", mtime, target: readlinkSync(onDisk, "latin1") });
       } else if (stat.isFile()) {
         const content = createHash("sha256").update(readFileSync(onDisk)).digest("hex");
-        entries.set(path, { type: "file", mtime, content, executable: stat.mode & 0o111 });
+        entries.set(path, { type: "file", mtime, content, mode: (stat.mode & 0o555) | 0o400 });
         if ((stat.mode & 0o222) !== 0) writable.push(path);
+        if (stat.nlink > 1) inodes.set(stat.ino, [...(inodes.get(stat.ino) ?? []), path]);
       } else {
         entries.set(path, { type: "other", mtime });
       }
     }
   };
   walk("");
+  for (const group of inodes.values())
+    for (const path of group.length > 1 ? group.sort() : [])
+      entries.set(path, { ...(entries.get(path) as TreeEntry), names: group });
   return { entries, writable };
 }
 
