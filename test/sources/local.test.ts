@@ -15,7 +15,7 @@ import { noCredentials } from "../../src/sources/registry/credentials.js";
 import { type ResolvedImage, resolveImage } from "../../src/sources/resolve.js";
 import { blobName, layoutFiles, writeFiles } from "../support/images.js";
 import { buildImage, buildIndex, json, sha256 } from "../support/registry.js";
-import { base256, file, GNU_MAGIC, gnuLong, header, pax, tar } from "../support/tar-builder.js";
+import { base256, directory, file, GNU_MAGIC, gnuLong, header, pax, tar } from "../support/tar-builder.js";
 
 const base = await mkdtemp(join(tmpdir(), "strata-local-"));
 after(() => rm(base, { recursive: true }));
@@ -390,6 +390,23 @@ for (const [what, extension, code] of [
     await writeFile(path, tar(members, extension, listing));
     if (code === undefined) await resolveText(`docker-archive:${path}`);
     else await assert.rejects(resolveText(`docker-archive:${path}`), { code });
+  });
+}
+
+for (const [what, last] of [
+  ["a member that goes beyond it", header({ name: "x", size: 4096 })],
+  ["an extended header without a member", pax({ comment: "c" })],
+  ["an extended header that is cut", pax({ comment: "c" }).subarray(0, 600)],
+  ["an extended header of 2 MiB", Buffer.concat([pax({ comment: "c".repeat(2 << 20) }), file("x")])],
+  ["a directory with a body", directory("d", { size: 512 })],
+] as const) {
+  test(`docker-archive: an archive that ends in ${what} is ARCHIVE_LAYOUT`, async () => {
+    const path = `${fresh()}.tar`;
+    await writeFile(
+      path,
+      Buffer.concat([members, listing, last, ...(what.endsWith("body") ? [Buffer.alloc(512)] : [])]),
+    );
+    await assert.rejects(resolveText(`docker-archive:${path}`), { code: "ARCHIVE_LAYOUT" });
   });
 }
 
