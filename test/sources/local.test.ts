@@ -136,6 +136,11 @@ for (const [form, write] of [
       (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(9999)),
     ],
     [
+      "whose manifest is longer than any may be",
+      "SIZE_MISMATCH",
+      (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(5 << 20)),
+    ],
+    [
       "whose manifest is another",
       "DIGEST_MISMATCH",
       (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(image.bytes.length)),
