@@ -22,6 +22,7 @@ import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { RootAssembler } from "./install/root-assembler.js";
+import { RootComparer } from "./install/root-comparer.js";
 import { Life } from "./life.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
@@ -101,7 +102,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     },
   };
   const emit = events.publish.bind(events);
-  const installer = new Installer({ store, images, sources, maxLayers: config.limits.maxLayers, emit, log });
+  const comparer = new RootComparer({ store, pool, log });
+  const { maxLayers } = config.limits;
+  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const jobs = new Jobs(installer, { overlap: config.overlap, allowed: config.overlaps }, emit);
   const catalog = new Catalog(store);
 

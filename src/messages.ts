@@ -66,6 +66,15 @@ export const Progress = z.object({
 });
 export type Progress = z.infer<typeof Progress>;
 
+/** Names at the image root that an update added, changed and removed: the first of each kind, escaped, and how many there are. */
+export const Changes = z.object({
+  added: z.array(z.string()),
+  changed: z.array(z.string()),
+  removed: z.array(z.string()),
+  total: z.object({ added: count, changed: count, removed: count }),
+});
+export type Changes = z.infer<typeof Changes>;
+
 export const Job = z.object({
   jobId: z.uuid(),
   reference: z.string(),
@@ -87,6 +96,8 @@ export const Job = z.object({
       copied: z.object({ count, because: z.string().optional() }),
     })
     .optional(),
+  /** How the root differs from the one that the name had; only where it had another. */
+  changes: Changes.optional(),
   durable: z.boolean(),
   /** What a person should know though nothing failed, e.g. that the config names another platform. */
   notes: z.array(z.string()).optional(),
@@ -406,7 +417,7 @@ export type ProgressParams = z.infer<typeof ProgressParams>;
 export const notifications = { event: EventParams, "$/progress": ProgressParams } as const;
 export type NotificationName = keyof typeof notifications;
 
-/** Something that happened, before a subscription is put on it. `name.changed` has the root's path in its data. */
+/** Something that happened, before a subscription is put on it. `name.changed` has the root's path in its data, and an update's `changes`. */
 export interface DaemonEvent {
   readonly type: EventType;
   readonly jobId?: string;

@@ -186,6 +186,28 @@ export interface SymlinkTask {
   readonly plan?: EntriesFile;
 }
 
+/** What a root holds, and the way that it shows it. */
+export interface ShownRoot {
+  readonly link: FileMode | "symlink";
+  /** Its plan, or the changesets of its layers where they stand in it as they are. */
+  readonly files: readonly EntriesFile[];
+}
+
+/** The roots that a name had and has. */
+export interface CompareTask {
+  readonly had: ShownRoot;
+  readonly has: ShownRoot;
+  readonly progress: SharedArrayBuffer;
+}
+
+/** Names at the image root (bytes, latin1), in the order of their bytes: the first of each kind, and how many there are. */
+export interface RootChanges {
+  readonly added: readonly string[];
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+  readonly total: { readonly added: number; readonly changed: number; readonly removed: number };
+}
+
 /** A directory that is out of the way already (in staging): removed with all it holds, however deep. */
 export interface RemoveTask {
   readonly path: string;
@@ -197,6 +219,7 @@ export interface Tasks {
   readonly link: { readonly task: LinkTask; readonly result: LinkResult };
   readonly symlinks: { readonly task: SymlinkTask; readonly result: { readonly symlinks: number } };
   readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
+  readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
 }
 

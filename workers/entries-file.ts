@@ -14,6 +14,8 @@ const PIECE_BYTES = 1024 * 1024;
 const NEWLINE = 0x0a;
 /** Size and SHA-256 of nothing, as fields of a line. */
 const EMPTY = `\t0\t${hash("sha256", "", "hex")}\t`;
+/** In every line of a hard link, in few others. */
+const HARD_LINK = "h\t";
 
 /** Gives the file's entries to `use`, as long as that runs. STORE_CORRUPT where it is not what was committed. */
 export function withEntries<Value>({ kind, path, sha256 }: EntriesFile, use: (entries: StoredEntries) => Value): Value {
@@ -66,11 +68,21 @@ export class StoredEntries {
   }
 
   /** The files without content, found by the hash that they all have: the other entries are not decoded. */
-  *emptyFiles(): Generator<PlannedEntry> {
+  emptyFiles(): Generator<PlannedEntry> {
+    return this.#holding(EMPTY);
+  }
+
+  /** Names of files that have another one. */
+  *hardLinks(): Generator<PlannedEntry["entry"] & { readonly type: "hardlink" }> {
+    for (const { entry } of this.#holding(HARD_LINK)) if (entry.type === "hardlink") yield entry;
+  }
+
+  *#holding(text: string): Generator<PlannedEntry> {
     for (const lines of this.#lines(this.#border(0, 1), this.#size)) {
-      for (let at = lines.indexOf(EMPTY); at !== -1; at = lines.indexOf(EMPTY, at + 1)) {
-        const line = lines.lastIndexOf("\n", at) + 1;
-        yield* this.#decode(lines.slice(line, lines.indexOf("\n", at) + 1));
+      for (let at = lines.indexOf(text); at !== -1; ) {
+        const end = lines.indexOf("\n", at) + 1;
+        yield* this.#decode(lines.slice(lines.lastIndexOf("\n", at) + 1, end));
+        at = lines.indexOf(text, end);
       }
     }
   }

@@ -1,6 +1,7 @@
 /**
  * What a pool thread loads when it starts: every worker under its name, so that no task waits for modules to load.
  */
+export { default as compare } from "./compare.js";
 export { default as link } from "./link.js";
 export { default as plan } from "./plan.js";
 export { default as remove } from "./remove.js";

@@ -57,7 +57,6 @@ function headerLength(head: Buffer, limits: ImageLimits): number | undefined {
       "Cannot inflate the layer: a gzip header with an unknown method or reserved flags",
     );
   }
-  if (head.length < FIXED_HEADER_BYTES) return undefined;
   let end = FIXED_HEADER_BYTES;
   if (flags & FLAG.extra) {
     if (head.length < end + 2) return undefined;
@@ -89,7 +88,6 @@ async function checkFooter(input: ByteInput, crc: number, bytes: number): Promis
 /** After a member: another one, or nothing but zeros to the end. */
 async function anotherMember(input: ByteInput): Promise<boolean> {
   const next = await input.peek(2);
-  if (next.length === 0) return false;
   if (next[0] === 0x1f && next[1] === 0x8b) return true;
   for await (const chunk of input.rest()) {
     if (chunk.some((byte) => byte !== 0))

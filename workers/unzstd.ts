@@ -27,7 +27,7 @@ const CHECKSUM_BYTES = 4;
 export async function* unzstd(input: ByteInput, engine: ZstdEngine, windows: Windows): AsyncGenerator<Buffer> {
   for (let first = true; ; first = false) {
     const head = await input.peek(8);
-    if (head.length === 0 && !first) return;
+    if (head.length === 0) return;
     if (head.length >= 8 && isSkippable(head.readUInt32LE(0))) await skip(input, head.readUInt32LE(4));
     else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, engine, windows);
     else if (isCutHeader(head)) throw truncated();
@@ -43,7 +43,6 @@ const isSkippable = (magic: number): boolean => (magic & SKIPPABLE_MASK) >>> 0 =
 
 /** Fewer bytes than a frame's start, and nothing else so far. */
 function isCutHeader(head: Buffer): boolean {
-  if (head.length >= 8) return false;
   if (head.length >= 4) return isSkippable(head.readUInt32LE(0));
   const frame = Buffer.alloc(4);
   frame.writeUInt32LE(MAGIC);
@@ -116,7 +115,6 @@ interface FrameHeader {
 /** RFC 8878, 3.1.1.1 Frame_Header. */
 async function readHeader(input: ByteInput): Promise<FrameHeader> {
   const head = await input.peek(MAX_HEADER_BYTES);
-  if (head.length < 6) throw truncated();
   const descriptor = head[4] as number;
   const single = (descriptor & 0x20) !== 0;
   if (descriptor & 0x08) throw corrupt();

@@ -3,7 +3,7 @@
  *
  * Pure; escaped. The words here are the only ones that the view, the plain lines and the tables use for a job's state.
  */
-import type { Job } from "../messages.js";
+import type { Changes, Job } from "../messages.js";
 import { printable } from "../printable.js";
 import { formatDuration } from "./duration.js";
 import { plural, shown } from "./text.js";
@@ -29,7 +29,10 @@ export function stateWords(job: Job): string {
     : `${words}, ${layersDone} of ${plural(layersTotal, "layer")}`;
 }
 
-/** `gcc-amd64: ready, 2 layers (1 shared), 12 files linked, 34 ms`; notes follow, one line each. */
+/**
+ * `gcc-amd64: ready, 2 layers (1 shared), 12 files linked, 34 ms`, and for an update `…, 2 added, 1 changed, 1 removed, 34 ms`, which are
+ * names at the image root. Notes follow, one line each.
+ */
 export function summaryLines(label: string, job: Job): string[] {
   const subject = printable(job.name?.name ?? label, 8192);
   const spanMs = Date.parse(job.finishedAt ?? job.updatedAt) - Date.parse(job.createdAt);
@@ -39,18 +42,28 @@ export function summaryLines(label: string, job: Job): string[] {
   return [line, ...(job.notes ?? []).map((note) => `${subject}: note: ${shown(note)}`)];
 }
 
-const isCopy = ({ link }: Job): boolean => link === "copy" || link === "reflink";
+const isCopy = (link: Job["link"]): boolean => link === "copy" || link === "reflink";
 
 function contents(job: Job): string[] {
   const shared = job.layers.filter((layer) => layer.reused).length;
   const layers = plural(job.layers.length, "layer") + (shared === 0 ? "" : ` (${shared} shared)`);
-  const parts = job.layers.length === 0 ? [] : [layers];
-  if (job.linked === undefined) return [...parts, "already installed"];
-  const { files, copied } = job.linked;
+  return [...(job.layers.length === 0 ? [] : [layers]), ...linkedWords(job), ...changedWords(job.changes)];
+}
+
+function linkedWords({ link, linked }: Job): string[] {
+  if (linked === undefined) return ["already installed"];
+  const { files, copied } = linked;
   const because = copied.because === undefined ? "" : `: ${shown(copied.because, 256)}`;
   return [
-    ...parts,
-    ...(isCopy(job) ? [] : [job.link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
+    ...(isCopy(link) ? [] : [link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
     ...(copied.count === 0 ? [] : [`${plural(copied.count, "file")} copied${because}`]),
   ];
+}
+
+function changedWords(changes: Changes | undefined): string[] {
+  if (changes === undefined) return [];
+  const { added, changed, removed } = changes.total;
+  const counts = [[added, "added"] as const, [changed, "changed"] as const, [removed, "removed"] as const];
+  const words = counts.flatMap(([count, word]) => (count === 0 ? [] : [`${count} ${word}`]));
+  return words.length === 0 ? ["nothing changed"] : words;
 }

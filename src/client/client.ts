@@ -16,6 +16,7 @@ import { type SubscribeOptions, Subscription } from "./subscription.js";
 
 export { type ErrorCode, StrataError, type WireError } from "../errors.js";
 export type {
+  Changes,
   DaemonEvent,
   EndpointDocument,
   EventFilter,

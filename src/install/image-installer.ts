@@ -9,9 +9,8 @@ import type { LinkMode } from "../messages.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";
-import { overlappingNames } from "../overlap/disjoint-roots.js";
 import { type Placement, placedTopLevel } from "../overlap/placement.js";
-import { byPath, type PlannedPolicy } from "../overlap/plan-root.js";
+import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { ResolvedImage } from "../sources/resolve.js";
 import type { RootDocument } from "../store/documents.js";
 import type { Store } from "../store/store.js";
@@ -21,7 +20,7 @@ import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { overlapError } from "./overlap-error.js";
 import { type Assembled, type Assembly, type RootAssembler, valuesOf } from "./root-assembler.js";
-import { TopLevelNames } from "./top-level.js";
+import { TopLevelNames, topLevelTold } from "./top-level.js";
 
 export interface ImageRequest {
   readonly rootId: string;
@@ -81,9 +80,11 @@ export class ImageInstaller {
     if (overlap !== "c") return;
     const stored = image.layers.map((layer) => this.#store.layers.find(layer)?.document);
     if (stored.every((layer) => layer !== undefined)) return; // the plan lists them all, whiteouts too
-    const names = stored.map((layer, index) => new Map(placedTopLevel(layer?.topLevel ?? [], placements[index])));
-    const conflicts = overlappingNames(names);
-    if (conflicts.length > 0) throw overlapError({ conflicts: conflicts.toSorted(byPath), image, overlap });
+    const names = new TopLevelNames();
+    for (const [index, layer] of stored.entries())
+      for (const name of placedTopLevel(topLevelTold(layer), placements[index]) ?? []) names.add(index, name);
+    const conflicts = names.conflicts();
+    if (conflicts.length > 0) throw overlapError({ conflicts, image, overlap });
   }
 
   /**
@@ -93,7 +94,7 @@ export class ImageInstaller {
   async #installLayers(request: ImageRequest): Promise<DiffId[]> {
     const { image, source, from, progress, signal, overlap, placements } = request;
     const stops = image.layers.map(() => new AbortController());
-    const names = new TopLevelNames(image.layers.length);
+    const names = new TopLevelNames();
     const overlapping = new AbortController();
     progress.enter(image.layers.some((layer) => this.#store.layers.find(layer) === undefined) ? "unpack" : "link");
     const installs = new Map<number, Promise<DiffId>>();
@@ -123,7 +124,7 @@ export class ImageInstaller {
   }
 
   #early(names: TopLevelNames, { image, overlap }: ImageRequest): StrataError {
-    return overlapError({ conflicts: names.conflicts().toSorted(byPath), image, overlap });
+    return overlapError({ conflicts: names.conflicts(), image, overlap });
   }
 
   #assembly(diffIds: readonly DiffId[], { placements, overlap, link, signal }: ImageRequest): Assembly {

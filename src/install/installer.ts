@@ -17,14 +17,16 @@ import { fileSystemName } from "../store/probes.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
-import type { ImageInstaller, ImageRequest } from "./image-installer.js";
+import type { ImageInstaller } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
+import type { RootComparer } from "./root-comparer.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 
 export interface InstallerOptions {
   readonly store: Store;
   readonly images: ImageInstaller;
+  readonly comparer: RootComparer;
   readonly sources: OpenOptions;
   readonly maxLayers: number;
   readonly emit: (event: DaemonEvent) => void;
@@ -39,7 +41,6 @@ interface SharedWork {
 }
 
 interface Making {
-  readonly placements: ImageRequest["placements"];
   readonly job: Job;
   readonly source: HeldSource;
   readonly open: ImageSource;
@@ -85,7 +86,7 @@ export class Installer {
     for (;;) {
       const root =
         (await this.#find(rootId, manifest, platform, job)) ??
-        (await this.#make(rootId, manifest, { placements, job, source, open }));
+        (await this.#make(rootId, manifest, { job, source, open }));
       const named = await this.#options.store.name(name, {
         rootId,
         reference: referenceText,
@@ -96,11 +97,16 @@ export class Installer {
       if (named === undefined) continue;
       const { layout } = this.#options.store;
       const { generation } = named.generation;
-      if (named.flipped)
-        this.#options.emit({ type: "name.changed", name, data: { rootId, path: layout.name(name), generation } });
+      const changes = await this.#options.comparer.changes(named.had?.rootId, root, job.signal);
+      const update = changes === undefined ? {} : { changes };
+      if (named.flipped) {
+        const data = { rootId, path: layout.name(name), generation, ...update };
+        this.#options.emit({ type: "name.changed", name, data });
+      }
       const outcome = {
         root: { rootId, path: layout.rootTree(rootId) },
         name: { name, path: layout.name(name), generation },
+        ...update,
       };
       const { store } = this.#options;
       const waits = job.spec.request.durable === true;
@@ -144,13 +150,10 @@ export class Installer {
     return root;
   }
 
-  async #make(
-    rootId: string,
-    manifest: ResolvedManifest,
-    { placements, job, source, open }: Making,
-  ): Promise<RootDocument> {
+  async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
+    const placements = image.layers.map(({ descriptor }) => parsePlacement(descriptor.annotations));
     job.resolved(formatPlatform(image.platform), image.platformNote);
     const { overlap, link, referenceText: from } = job.spec;
     for (;;) {

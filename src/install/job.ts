@@ -27,6 +27,9 @@ export interface JobSpec {
   readonly priority: Priority;
 }
 
+/** Where the image stands, and how that differs from what stood there. */
+export type JobOutcome = Required<Pick<JobView, "root" | "name">> & Pick<JobView, "changes">;
+
 /** Interest that no session holds: of sessions that are closed, and of detached installs. */
 const ORPHANED = Symbol("orphaned");
 
@@ -45,7 +48,7 @@ export class Job {
   #work: WorkView | undefined;
   #platform: string;
   #notes: readonly string[] = [];
-  #outcome: Pick<JobView, "root" | "name"> = {};
+  #outcome: Partial<JobOutcome> = {};
   #durable = false;
   #error: StrataError | undefined;
 
@@ -137,7 +140,7 @@ export class Job {
     this.#changed();
   }
 
-  ready(outcome: Required<Pick<JobView, "root" | "name">>, durable: boolean): void {
+  ready(outcome: JobOutcome, durable: boolean): void {
     this.#outcome = outcome;
     this.#durable = durable;
     this.#end("ready");

@@ -23,7 +23,7 @@ import { giveTurnBack, Turn } from "../turn.js";
 import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
-import { TopLevelChannel } from "./top-level.js";
+import { TopLevelChannel, topLevelTold } from "./top-level.js";
 
 export interface LayerCounters {
   blobsRead: number;
@@ -75,7 +75,7 @@ export class LayerInstaller {
       if (stored !== undefined && (await this.#store.layers.exists(stored.diffId))) {
         this.#store.layers.used(stored.diffId);
         progress({ state: "stored", reused: true, diffId: stored.diffId });
-        for (const name of stored.topLevel) request.topLevel(name);
+        for (const name of topLevelTold(stored)) request.topLevel(name);
         return stored.diffId;
       }
       const key = keyOf(layer);

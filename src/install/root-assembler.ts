@@ -54,9 +54,11 @@ export interface Assembled {
 }
 
 /** Links go before unpacks: they are short, and somebody's install ends with them. */
-const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
+export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
 /** Below this many entries a second thread costs more than it saves. */
 const MIN_PART_ENTRIES = 4096;
+/** Names at the roots of all layers: a set of these takes some 20 ms. */
+const MAX_NAMES_COMPARED = 100_000;
 
 /** What is linked: lists of entries, each with the layers that it is about and how many there are. */
 interface Listed {
@@ -129,7 +131,10 @@ export class RootAssembler {
   /** Without a plan: nothing is placed, and nothing is to be decided. */
   #isAsItStands({ layers, overlap }: Assembly): boolean {
     const isPlaced = layers.some(({ placement }) => placement !== undefined);
-    const needsPlan = overlap !== "c" || isPlaced || this.#store.folding !== undefined;
+    const names = layers.reduce((sum, { document }) => sum + document.topLevel.length, 0);
+    // So many that the main thread should not compare them.
+    const areTooMany = names > MAX_NAMES_COMPARED;
+    const needsPlan = overlap !== "c" || isPlaced || areTooMany || this.#store.folding !== undefined;
     return !needsPlan && areDisjoint(layers.map(({ document }) => document));
   }
 

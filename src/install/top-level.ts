@@ -5,9 +5,9 @@
  * that a worker writes to.
  */
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import { overlappingNames } from "../overlap/disjoint-roots.js";
-import type { Conflict } from "../overlap/plan-root.js";
-import type { TopLevelName } from "../tasks.js";
+import { MAX_TOP_LEVEL_TOLD } from "../limits.js";
+import { byPath, type Conflict } from "../overlap/plan-root.js";
+import type { LayerDocument, TopLevelName } from "../tasks.js";
 
 /** The names of one running unpack, for all that want to know them, whenever they come. */
 export class TopLevelChannel {
@@ -33,22 +33,29 @@ export class TopLevelChannel {
   }
 }
 
-/** The layers of one image, by index. */
-export class TopLevelNames {
-  readonly #layers: readonly Map<string, TopLevelName[1]>[];
+/** As many of a stored layer's names as a running unpack would tell: a plan sees them all, off the main thread. */
+export const topLevelTold = (layer: LayerDocument | undefined): readonly TopLevelName[] =>
+  layer?.topLevel.slice(0, MAX_TOP_LEVEL_TOLD) ?? [];
 
-  constructor(layers: number) {
-    this.#layers = Array.from({ length: layers }, () => new Map());
-  }
+/** Of all layers of one image: who has which name. */
+export class TopLevelNames {
+  readonly #sides = new Map<string, Map<number, TopLevelName[1]>>();
 
   /** True where another layer has the name too. */
   add(layer: number, [name, type]: TopLevelName): boolean {
-    this.#layers[layer]?.set(name, type);
-    return this.#layers.some((names, index) => index !== layer && names.has(name));
+    const sides = this.#sides.get(name) ?? new Map<number, TopLevelName[1]>();
+    this.#sides.set(name, sides.set(layer, type));
+    return sides.size > 1;
   }
 
-  /** Every name that more than one layer is known to have. */
+  /** Every name that more than one layer is known to have, in the order in which conflicts are told. */
   conflicts(): readonly Conflict[] {
-    return overlappingNames(this.#layers);
+    const shared = [...this.#sides].filter(([, sides]) => sides.size > 1);
+    return shared
+      .map(([path, sides]): Conflict => {
+        const inOrder = [...sides].sort(([a], [b]) => a - b);
+        return { code: "LAYER_OVERLAP", path, sides: inOrder.map(([layer, type]) => ({ layer, type })) };
+      })
+      .sort(byPath);
   }
 }

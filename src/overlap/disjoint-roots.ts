@@ -38,7 +38,7 @@ export function areDisjoint(layers: readonly LayerOutline[]): boolean {
 }
 
 /** Every top-level name that more than one layer has, with all its sides. */
-export function overlappingNames(topLevels: readonly ReadonlyMap<string, ConflictSide["type"]>[]): Conflict[] {
+function overlappingNames(topLevels: readonly ReadonlyMap<string, ConflictSide["type"]>[]): Conflict[] {
   const sides = new Map<string, ConflictSide[]>();
   for (const [layer, names] of topLevels.entries()) {
     for (const [name, type] of names) {

@@ -18,6 +18,7 @@ import type { ImageSource } from "./source.js";
 export function layoutSource(reference: LayoutReference | ArchiveReference, files: Files): ImageSource {
   const document = async (descriptor: Descriptor): Promise<Buffer> => {
     refuseBigDocument(descriptor);
+    // A file of another size is that, however large it is: it is not read.
     await locateBlob(files, descriptor);
     const bytes = await files.read(blobName(descriptor.digest));
     return checkedDocument(descriptor, bytes ?? missing(descriptor));

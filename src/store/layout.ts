@@ -102,6 +102,10 @@ export class StoreLayout {
   rootDocument(rootId: string): string {
     return join(this.root(rootId), "root.json");
   }
+  /** Where the root was planned. */
+  rootPlan(rootId: string): string {
+    return join(this.root(rootId), "plan");
+  }
 
   name(name: string): string {
     return join(this.names, name);

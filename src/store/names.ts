@@ -30,6 +30,8 @@ export interface Named {
   readonly generation: Generation;
   /** False where the name pointed there already. */
   readonly flipped: boolean;
+  /** What was current before the flip; absent where the name is new. */
+  readonly had?: Generation;
 }
 
 /** The current generations before and after a rollback; the same where that was current already. */
@@ -116,7 +118,7 @@ export class Names {
       return { generation: current, flipped: false };
     const { document, generation } = withInstalled(name, this.#index.get(name), next);
     await this.#change(document);
-    return { generation, flipped: true };
+    return { generation, flipped: true, ...(current === undefined ? {} : { had: current }) };
   }
 
   /** The generation that `rollback` would make current. UNKNOWN_NAME, UNKNOWN_ROOT. */

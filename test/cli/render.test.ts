@@ -139,6 +139,19 @@ describe("the summary of a job", () => {
         "gcc-amd64: note: the config names linux/arm64",
       ],
     ],
+    [
+      "says in one clause what an update changed at the image root",
+      { changes: { added: ["a"], changed: [], removed: ["b"], total: { added: 21, changed: 0, removed: 1 } } },
+      ["gcc-amd64: ready, 2 layers (1 shared), 12 files linked, 21 added, 1 removed, 34 ms"],
+    ],
+    [
+      "says that an update changed nothing",
+      {
+        linked: undefined as never,
+        changes: { added: [], changed: [], removed: [], total: { added: 0, changed: 0, removed: 0 } },
+      },
+      ["gcc-amd64: ready, 2 layers (1 shared), already installed, nothing changed, 34 ms"],
+    ],
     ["names the code of a failure", { state: "failed", error: overlap }, ["gcc-amd64: failed [LAYER_OVERLAP], 34 ms"]],
   ];
   for (const [title, fields, expected] of cases) {

@@ -648,6 +648,7 @@ const changed = (bytes: Buffer, at: number, mask: number): Buffer => {
 };
 const gzipHeader = (flags: number, rest: string | Buffer = ""): Buffer =>
   Buffer.concat([Buffer.from([0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255]), Buffer.from(rest as string, "latin1")]);
+const namedHeader = (bytes: number): Buffer => gzipHeader(8, `${"n".repeat(bytes - 11)}\0`);
 const summedHeader = (mask: number): Buffer => {
   const sum = Buffer.alloc(2);
   sum.writeUInt16LE((crc32(gzipHeader(2)) & 0xffff) ^ mask);
@@ -687,6 +688,7 @@ const codecs: Row[] = [
     Buffer.concat([Z, Buffer.from([0x1f])]),
     gzip,
   ),
+  no("a zero and the second byte of a member", "CODEC_TRAILING", Buffer.concat([Z, Buffer.from([0, 0x8b])]), gzip),
   no("garbage behind zeros", "CODEC_TRAILING", Buffer.concat([Z, Buffer.alloc(70_000), Buffer.from("x")]), gzip),
   no("another member behind a zero", "CODEC_TRAILING", Buffer.concat([Z, Buffer.alloc(1), EMPTY_MEMBER]), gzip),
   no("the same member twice: its tar ends in the middle", "TAR_TRAILING_DATA", Buffer.concat([Z, Z]), gzip),
@@ -708,6 +710,11 @@ const codecs: Row[] = [
   no("an empty gzip blob", "CODEC_TRUNCATED", Buffer.alloc(0), gzip),
   no("a header of 5 bytes", "CODEC_TRUNCATED", Z.subarray(0, 5), gzip),
   no("a second member cut in its header", "CODEC_TRUNCATED", Buffer.concat([Z, Z.subarray(0, 7)]), gzip),
+  no("a header cut in the length of its extra bytes", "CODEC_TRUNCATED", gzipHeader(4, "\x04"), gzip),
+  no("a header cut in its checksum", "CODEC_TRUNCATED", summedHeader(0).subarray(0, -1), gzip),
+  no("64 KiB of a name that is cut", "CODEC_TRUNCATED", namedHeader(65_536).subarray(0, -1), gzip),
+  yes("a header of 64 KiB", aTree, Buffer.concat([namedHeader(65_536), afterHeader(Z)]), gzip),
+  no("a header of 64 KiB and a byte", "CODEC_HEADER", Buffer.concat([namedHeader(65_537), afterHeader(Z)]), gzip),
   no("five bytes that are no gzip", "CODEC_HEADER", Buffer.from("hello"), gzip),
   no("reserved flags", "CODEC_HEADER", changed(Z, 3, 0x20), gzip),
   no("method 7", "CODEC_HEADER", changed(Z, 2, 0x0f), gzip),

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { suite, test } from "node:test";
+import { crc32 } from "node:zlib";
 import { file, tar } from "../support/tar-builder.js";
 import { toolOrSkip } from "../support/tools.js";
 import { outcomeOfBytes } from "../workers/unpacking.js";
@@ -25,6 +26,15 @@ const mixed = tar(
   file("noise", randomBytes(200_000)),
   file("zeros", Buffer.alloc(3_000_000)),
 );
+/** A stream of other flags, with the checksums of its header and footer made right again. */
+function flagged(stream: Buffer, first: number, second: number): Buffer {
+  const copy = Buffer.from(stream);
+  const footer = copy.length - 12;
+  for (const at of [6, footer + 8]) copy.set([first, second], at);
+  copy.writeUInt32LE(crc32(copy.subarray(6, 8)), 8);
+  copy.writeUInt32LE(crc32(copy.subarray(footer + 4, footer + 10)), footer);
+  return copy;
+}
 const small = tar(file("a", "hello hello hello"));
 
 suite("xz", { skip }, () => {
@@ -89,6 +99,22 @@ suite("xz", { skip }, () => {
 
   test("a filter for machine code is CODEC_HEADER", async () => {
     assert.equal(await unpacked(xz(small, "--x86", "--lzma2=preset=6")), "CODEC_HEADER");
+  });
+
+  test("flags of a stream that nobody has defined are CODEC_HEADER, with blocks and without", async () => {
+    const empty = xz(Buffer.alloc(0));
+    assert.deepEqual(await unpacked(flagged(xz(small), 0, 4)), await outcomeOfBytes(small));
+    for (const [first, second] of [
+      [1, 4],
+      [0, 0x14],
+      [0, 2],
+    ] as const)
+      assert.equal(await unpacked(flagged(xz(small), first, second)), "CODEC_HEADER", `${first} ${second}`);
+    for (const [first, second] of [
+      [1, 4],
+      [0, 0x14],
+    ] as const)
+      assert.equal(await unpacked(Buffer.concat([flagged(empty, first, second), xz(small)])), "CODEC_HEADER");
   });
 
   test("a bomb is LIMIT_RATIO", async () => {

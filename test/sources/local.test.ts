@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,11 +9,13 @@ import { gzipSync } from "node:zlib";
 import { pack, type Header as TarHeader } from "tar-stream";
 import { parsePlatform } from "../../src/oci/platform.js";
 import { parseReference } from "../../src/oci/reference.js";
+import { archiveFiles } from "../../src/sources/archive.js";
 import { openSource } from "../../src/sources/open.js";
 import { noCredentials } from "../../src/sources/registry/credentials.js";
 import { type ResolvedImage, resolveImage } from "../../src/sources/resolve.js";
 import { blobName, layoutFiles, writeFiles } from "../support/images.js";
 import { buildImage, buildIndex, json, sha256 } from "../support/registry.js";
+import { base256, directory, file, GNU_MAGIC, gnuLong, header, pax, tar } from "../support/tar-builder.js";
 
 const base = await mkdtemp(join(tmpdir(), "strata-local-"));
 after(() => rm(base, { recursive: true }));
@@ -133,6 +136,11 @@ for (const [form, write] of [
       (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(9999)),
     ],
     [
+      "whose manifest is longer than any may be",
+      "SIZE_MISMATCH",
+      (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(5 << 20)),
+    ],
+    [
       "whose manifest is another",
       "DIGEST_MISMATCH",
       (files) => files.set(blobName(image.descriptor.digest), Buffer.alloc(image.bytes.length)),
@@ -151,6 +159,20 @@ test("oci: a digest names a manifest below an index", async () => {
   const path = await writeLayout(layoutFiles([["v1", buildIndex([arm, image])]]));
   const resolved = await resolveText(`oci:${path}@${image.descriptor.digest}`);
   assert.equal(resolved.manifestDescriptor.digest, image.descriptor.digest);
+});
+
+test("oci: a digest that the layout does not hold, and a layout of no image, are MANIFEST_UNKNOWN", async () => {
+  const path = await writeLayout(layoutFiles([["v1", image]]));
+  await assert.rejects(resolveText(`oci:${path}@${arm.descriptor.digest}`), { code: "MANIFEST_UNKNOWN" });
+  await assert.rejects(resolveText(`oci:${await writeLayout(layoutFiles([]))}`), { code: "MANIFEST_UNKNOWN" });
+});
+
+test("oci: a manifest that its descriptor calls too big is not even looked for", async () => {
+  const files = layoutFiles([["v1", image]]);
+  const index = JSON.parse(String(files.get("index.json")));
+  for (const descriptor of index.manifests) descriptor.size = 2 ** 23;
+  const path = await writeLayout(files.set("index.json", json(index)) as Map<string, Buffer>);
+  await assert.rejects(resolveText(`oci:${path}:v1`), { code: "MANIFEST_TOO_BIG" });
 });
 
 test("oci: a blob that is a symlink, a FIFO or a directory is LAYOUT_INVALID at once", { timeout: 5000 }, async () => {
@@ -334,6 +356,69 @@ test("an archive that is compressed, cut, no tar, a directory or a FIFO is ARCHI
   for (const other of [`${path}.text`, `${path}.fifo`, base]) {
     await assert.rejects(resolveText(`docker-archive:${other}`), { code: "ARCHIVE_LAYOUT" });
   }
+});
+
+test("a document of 9 GiB is refused before memory is asked for, and the archive is closed", async () => {
+  const path = `${fresh()}.tar`;
+  const bytes = 9 * 1024 ** 3;
+  await writeFile(path, header({ name: "manifest.json", size: base256(BigInt(bytes)), magic: GNU_MAGIC }));
+  await truncate(path, 512 + bytes);
+  await assert.rejects(resolveText(`docker-archive:${path}`), { code: "MANIFEST_TOO_BIG" });
+  await writeFile(path, "x".repeat(2000));
+  const open = readdirSync("/proc/self/fd").length;
+  await assert.rejects(resolveText(`docker-archive:${path}`), { code: "ARCHIVE_LAYOUT" });
+  assert.equal(readdirSync("/proc/self/fd").length, open);
+});
+
+const listing = file("manifest.json", json([entry]));
+const members = Buffer.concat([
+  file("1/layer.tar", tars[0]),
+  file("2/layer.tar", tars[1]),
+  file("config.json", config),
+]);
+for (const [what, extension, code] of [
+  ["a comment for all members", pax({ comment: "c" }, { type: "g" }), undefined],
+  ["a path for all members", pax({ path: "x" }, { type: "g" }), "ARCHIVE_LAYOUT"],
+  [
+    "two extended headers for one member",
+    Buffer.concat([pax({ comment: "a" }), pax({ comment: "b" })]),
+    "ARCHIVE_LAYOUT",
+  ],
+  [
+    "two long names for one member",
+    Buffer.concat([gnuLong("L", "x"), gnuLong("L", "manifest.json")]),
+    "ARCHIVE_LAYOUT",
+  ],
+] as const) {
+  test(`docker-archive: an archive with ${what} is ${code ?? "read"}`, async () => {
+    const path = `${fresh()}.tar`;
+    await writeFile(path, tar(members, extension, listing));
+    if (code === undefined) await resolveText(`docker-archive:${path}`);
+    else await assert.rejects(resolveText(`docker-archive:${path}`), { code });
+  });
+}
+
+for (const [what, last] of [
+  ["a member that goes beyond it", header({ name: "x", size: 4096 })],
+  ["an extended header without a member", pax({ comment: "c" })],
+  ["an extended header that is cut", pax({ comment: "c" }).subarray(0, 600)],
+  ["an extended header of 2 MiB", Buffer.concat([pax({ comment: "c".repeat(2 << 20) }), file("x")])],
+  ["a directory with a body", directory("d", { size: 512 })],
+] as const) {
+  test(`docker-archive: an archive that ends in ${what} is ARCHIVE_LAYOUT`, async () => {
+    const path = `${fresh()}.tar`;
+    await writeFile(
+      path,
+      Buffer.concat([members, listing, last, ...(what.endsWith("body") ? [Buffer.alloc(512)] : [])]),
+    );
+    await assert.rejects(resolveText(`docker-archive:${path}`), { code: "ARCHIVE_LAYOUT" });
+  });
+}
+
+test("an archive that became a symlink, or went, since its path was resolved is ARCHIVE_LAYOUT", async () => {
+  const link = fresh();
+  await symlink(await writeDocker(dockerMembers()), link);
+  for (const path of [link, fresh()]) await assert.rejects(archiveFiles(path, path), { code: "ARCHIVE_LAYOUT" });
 });
 
 test("long names, PAX headers and sizes in base-256 are found where GNU tar wrote them", async () => {

@@ -37,6 +37,8 @@ export interface Linked {
   readonly root: string;
   /** Of the layers, the lowest first. */
   readonly trees: readonly string[];
+  /** What it was linked from: a plan, or the layers' changesets. */
+  readonly lists: readonly EntriesFile[];
   readonly results: readonly LinkResult[];
   readonly plan?: PlanResult;
   /** Of the first thing that failed behind the unpacking. */
@@ -90,11 +92,12 @@ async function linked(
       return placement === undefined ? { changeset } : { changeset, placement };
     });
     const planned = await planRoot({ policy, layers: placedLayers, limits: imageLimits, file });
-    if (!planned.ok) return { results: [], error: planned.error };
+    if (!planned.ok) return { lists: [], results: [], error: planned.error };
     plan = planned.value;
-    if (plan.kind === "conflicts") return { results: [], plan };
+    if (plan.kind === "conflicts") return { lists: [], results: [], plan };
     lists = [{ entries: { kind: "plan", path: file, sha256: plan.sha256 ?? "" }, layers }];
   }
+  const files = lists.map(({ entries }) => entries);
   const results: LinkResult[] = [];
   const directories: DirectoryAttributes[] = [];
   for (const list of lists.toReversed()) {
@@ -102,13 +105,13 @@ async function linked(
       const progress = new TaskProgress().shared;
       const task: LinkTask = { ...list, part: { index, of: parts }, tree: root, mode, progress };
       const outcome = await link(task);
-      if (!outcome.ok) return { results, error: outcome.error };
+      if (!outcome.ok) return { lists: files, results, error: outcome.error };
       results.push(outcome.value);
       directories.unshift(...outcome.value.open);
     }
   }
-  const copies = mode === "hardlink" ? [] : lists.map(({ entries }) => entries);
+  const copies = mode === "hardlink" ? [] : files;
   const settled = await settle({ tree: root, directories, copies, progress: new TaskProgress().shared });
-  if (!settled.ok) return { results, error: settled.error };
-  return { results, ...(plan === undefined ? {} : { plan }) };
+  if (!settled.ok) return { lists: files, results, error: settled.error };
+  return { lists: files, results, ...(plan === undefined ? {} : { plan }) };
 }

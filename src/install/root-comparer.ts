@@ -1,0 +1,57 @@
+/**
+ * What an update of a name changed at the image root: the root that the name had against the one that it has now, compared by a
+ * worker from what they were made of. The name has flipped by then, so nothing here ever fails an install.
+ */
+import { StrataError } from "../errors.js";
+import type { Log } from "../log.js";
+import type { Changes } from "../messages.js";
+import type { Pool } from "../pool.js";
+import { printableName } from "../printable.js";
+import type { RootDocument } from "../store/documents.js";
+import type { Store } from "../store/store.js";
+import { type EntriesFile, type RootChanges, type ShownRoot, TaskProgress } from "../tasks.js";
+import { LINK_WEIGHT } from "./root-assembler.js";
+
+export class RootComparer {
+  readonly #store: Store;
+  readonly #pool: Pool;
+  readonly #log: Log;
+
+  constructor(options: { readonly store: Store; readonly pool: Pool; readonly log: Log }) {
+    this.#store = options.store;
+    this.#pool = options.pool;
+    this.#log = options.log;
+  }
+
+  /** Undefined where there is no other root to compare with, where it is gone, and on `signal`; never rejects. */
+  async changes(had: string | undefined, has: RootDocument, signal: AbortSignal): Promise<Changes | undefined> {
+    if (had === undefined || had === has.rootId) return undefined;
+    const before = this.#store.roots.get(had);
+    if (before === undefined) return undefined;
+    const progress = new TaskProgress();
+    try {
+      const task = { had: this.#shown(before), has: this.#shown(has), progress: progress.shared };
+      return viewOf(await this.#pool.run("compare", task, { signal, weight: LINK_WEIGHT, progress }));
+    } catch (error) {
+      if (!signal.aborted) this.#log.warn("changes.unknown", { had, has: has.rootId, error });
+      return undefined;
+    }
+  }
+
+  #shown({ rootId, link, layers, planSha256: sha256 }: RootDocument): ShownRoot {
+    if (sha256 === undefined) return { link, files: layers.map((diffId) => this.#changeset(diffId)) };
+    return { link, files: [{ kind: "plan", path: this.#store.layout.rootPlan(rootId), sha256 }] };
+  }
+
+  #changeset(diffId: RootDocument["layers"][number]): EntriesFile {
+    const layer = this.#store.layers.get(diffId);
+    if (layer === undefined)
+      throw new StrataError("STORE_CORRUPT", `Cannot compare the roots: layer ${diffId} is not in the store`);
+    return { kind: "changeset", path: this.#store.layout.changeset(diffId), sha256: layer.document.changesetSha256 };
+  }
+}
+
+function viewOf({ added, changed, removed, total }: RootChanges): Changes {
+  const shown = (names: readonly string[]): string[] => names.map((name) => printableName(name));
+  return { added: shown(added), changed: shown(changed), removed: shown(removed), total };
+}
