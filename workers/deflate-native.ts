@@ -13,13 +13,16 @@ const QUEUE_CHUNKS = 4;
 /** A trip to the pool costs 70-180 µs, measured, and blobs of eStargz have a member for each file: small ones stay here. */
 const SMALL_STREAM_BYTES = 32 * 1024;
 const SMALL_CONTENT_BYTES = 256 * 1024;
+/** At a blob's start no more is looked at than its first piece has: all of 32 KiB may be long in coming. */
+const FIRST_SMALL_STREAM_BYTES = 2 * 1024;
 
 /** Takes from `input` exactly the stream; what follows it is given back. CODEC_TRUNCATED, CODEC_CORRUPT. */
 export async function* inflateNatively(
   input: ByteInput,
-  { smallStreamBytes = SMALL_STREAM_BYTES } = {},
+  { isFirst = false, smallStreamBytes }: { readonly isFirst?: boolean; readonly smallStreamBytes?: number } = {},
 ): AsyncGenerator<Buffer> {
-  const small = await inflateSmall(input, smallStreamBytes);
+  const most = isFirst ? FIRST_SMALL_STREAM_BYTES : SMALL_STREAM_BYTES;
+  const small = await inflateSmall(input, smallStreamBytes ?? most);
   if (small === undefined) yield* inflateAhead(input);
   else yield small;
 }

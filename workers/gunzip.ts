@@ -14,7 +14,11 @@ const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
 
 /** Takes exactly one deflate stream from the input and gives what it inflates to. CODEC_TRUNCATED, CODEC_CORRUPT. */
-export type DeflateEngine = (input: ByteInput) => AsyncIterable<Buffer>;
+export type DeflateEngine = (
+  input: ByteInput,
+  /** Whether the blob starts with it: it may be a download that has just begun, and what it holds is wanted early. */
+  options: { readonly isFirst: boolean },
+) => AsyncIterable<Buffer>;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING. */
 export async function* gunzip(
@@ -22,30 +26,36 @@ export async function* gunzip(
   limits: ImageLimits,
   inflateDeflate: DeflateEngine,
 ): AsyncGenerator<Buffer> {
+  let isFirst = true;
   do {
     await skipHeader(input, limits);
     let crc = 0;
     let bytes = 0;
-    for await (const chunk of inflateDeflate(input)) {
+    for await (const chunk of inflateDeflate(input, { isFirst })) {
       crc = crc32(chunk, crc);
       bytes += chunk.length;
       yield chunk;
     }
     await checkFooter(input, crc, bytes);
+    isFirst = false;
   } while (await anotherMember(input));
 }
 
+/** No further than the header goes: what a download holds is to be known before much of it is there. */
 async function skipHeader(input: ByteInput, limits: ImageLimits): Promise<void> {
-  const head = await input.peek(limits.maxGzipHeaderBytes + FIXED_HEADER_BYTES);
-  const length = headerLength(head, limits);
-  if (length !== undefined) return input.skip(length);
-  if (head.length > limits.maxGzipHeaderBytes) {
-    throw new StrataError(
-      "CODEC_HEADER",
-      `Cannot inflate the layer: a gzip header of more than ${limits.maxGzipHeaderBytes} bytes`,
-    );
+  const most = limits.maxGzipHeaderBytes + FIXED_HEADER_BYTES;
+  for (let wanted = FIXED_HEADER_BYTES; ; wanted = Math.min(2 * wanted, most)) {
+    const head = await input.peek(wanted);
+    const length = headerLength(head, limits);
+    if (length !== undefined) return input.skip(length);
+    if (head.length > limits.maxGzipHeaderBytes) {
+      throw new StrataError(
+        "CODEC_HEADER",
+        `Cannot inflate the layer: a gzip header of more than ${limits.maxGzipHeaderBytes} bytes`,
+      );
+    }
+    if (head.length < wanted) throw truncated("a gzip header");
   }
-  throw truncated("a gzip header");
 }
 
 /** The length of the member's header at the start of `head`; undefined where `head` ends before it does. */
