@@ -13,6 +13,7 @@ import { type DiffId, diffIdAsDigest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
 import type { Pool } from "../pool.js";
+import { Slots } from "../slots.js";
 import type { Blob, ImageSource } from "../sources/source.js";
 import type { LayerBlob } from "../store/documents.js";
 import { blobKey, blobOf } from "../store/layers.js";
@@ -51,7 +52,7 @@ export class LayerInstaller {
   readonly #running = new Map<string, RunningUnpack>();
   readonly #wideWindow = new Turn();
   readonly #decoders: Decoders;
-  #growing = 0;
+  readonly #growing: Slots;
   readonly counters: LayerCounters = { blobsRead: 0, layersUnpacked: 0 };
 
   constructor(options: {
@@ -62,6 +63,7 @@ export class LayerInstaller {
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
+    this.#growing = new Slots(Math.max(1, options.pool.threads - 1));
     this.#limits = options.limits;
     this.#decoders = options.decoders;
   }
@@ -169,21 +171,25 @@ export class LayerInstaller {
   }
 
   /**
-   * A worker that waits for a slow download holds a thread. All but one thread may (and one always may); beyond that a blob is
-   * downloaded first.
+   * A worker that waits for a slow download holds a thread. All but one thread may (and one always may), the largest first; a blob that
+   * none is left for is unpacked as soon as one is, or as it is here.
    */
   async #whenReadable<Value>(blob: Blob, signal: AbortSignal, unpack: () => Promise<Value>): Promise<Value> {
     if (blob.growth === undefined) return unpack();
-    if (this.#growing >= Math.max(1, this.#pool.threads - 1)) {
-      await untilAborted(blob.done, signal);
-      return unpack();
-    }
-    this.#growing += 1;
+    const here = new AbortController();
+    const isHere = (): void => here.abort();
+    blob.done.then(isHere, isHere);
+    let hasBegun = false;
     try {
-      return await unpack();
-    } finally {
-      this.#growing -= 1;
+      return await this.#growing.run(blob.length, AbortSignal.any([signal, here.signal]), () => {
+        hasBegun = true;
+        return unpack();
+      });
+    } catch (error) {
+      if (hasBegun || !here.signal.aborted) throw error;
     }
+    await untilAborted(blob.done, signal);
+    return unpack();
   }
 }
 
