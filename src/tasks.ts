@@ -33,6 +33,8 @@ export interface UnpackTask {
   readonly expected: { readonly digest?: Digest; readonly diffId?: DiffId };
   readonly staging: string;
   readonly limits: ImageLimits;
+  /** What the state's file system makes no difference of; absent: it keeps all names apart. */
+  readonly folding?: Folding;
   readonly progress: SharedArrayBuffer;
   /** For a window that only one task may keep at a time; whoever gave it out takes it back. */
   readonly wideWindow: TurnTicket;

@@ -35,7 +35,7 @@ function* asPlanned(lines: string): Generator<PlannedEntry> {
   for (const entry of decodeEntries(lines)) {
     if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved")
       throw new Error(`a ${entry.type} is nothing to link`);
-    yield { layer: 0, from: entry.path, entry };
+    yield { layer: 0, from: entry.type === "hardlink" ? entry.target : entry.path, entry };
   }
 }
 

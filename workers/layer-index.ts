@@ -4,7 +4,8 @@
  */
 import { StrataError } from "../src/errors.js";
 import { type ImageLimits, MAX_TOP_LEVEL_BYTES } from "../src/limits.js";
-import { type Entry, escapeField, type Whiteout } from "../src/overlap/changeset.js";
+import { baseName, type Entry, escapeField, parentPath, type Whiteout } from "../src/overlap/changeset.js";
+import { type Folding, foldName } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import type { TopLevelName } from "../src/tasks.js";
 
@@ -34,13 +35,17 @@ export class LayerIndex {
   readonly #nodes = new Map<string, Node>();
   readonly #marks = new Map<string, Whiteout>();
   readonly #limits: ImageLimits;
+  /** What the file system makes of a name, where it does not keep all names apart; and each node's path, by that. */
+  readonly #folds: ((name: string) => string) | undefined;
+  readonly #folded = new Map<string, string>();
   #nameBytes = 0;
   #topLevelBytes = 0;
   #tellTopLevel: (name: TopLevelName) => void = () => undefined;
   #lastParent: DirectoryNode = this.root;
 
-  constructor(limits: ImageLimits) {
+  constructor(limits: ImageLimits, folding?: Folding) {
     this.#limits = limits;
+    this.#folds = folding === undefined ? undefined : foldName(folding);
   }
 
   /** From now on `tell` learns of each name at the image root when it comes. */
@@ -160,6 +165,7 @@ export class LayerIndex {
   }
 
   #add(node: Node, parent: DirectoryNode): void {
+    if (this.#folds !== undefined) this.#refuseFolded(node.path, this.#folds);
     this.#nodes.set(node.path, node);
     if (parent.last === undefined) parent.first = node;
     else parent.last.next = node;
@@ -167,6 +173,14 @@ export class LayerIndex {
     if (parent === this.root) this.#addTopLevel(node);
     const target = node.kind === "leaf" && "target" in node.entry ? node.entry.target : "";
     this.#refuseTooMany(node.path, target);
+  }
+
+  #refuseFolded(path: string, folds: (name: string) => string): void {
+    const folded = `${parentPath(path)}/${folds(baseName(path))}`;
+    const there = this.#folded.get(folded);
+    if (there !== undefined)
+      refuse("NAME_FOLDING", path, `to the file system its name is the same as ${printableName(there)}`);
+    this.#folded.set(folded, path);
   }
 
   #addTopLevel(node: Node): void {
@@ -211,7 +225,7 @@ export function naming(entry: { readonly index: number; readonly name: string },
 }
 
 function refuse(
-  code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "LIMIT_ENTRIES" | "LIMIT_BYTES",
+  code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "NAME_FOLDING" | "LIMIT_ENTRIES" | "LIMIT_BYTES",
   path: string,
   fact: string,
 ): never {

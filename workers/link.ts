@@ -6,7 +6,7 @@
  * directories that it starts in, so that parts may be linked side by side, and leaves to `settle` the attributes of those that
  * reach beyond it.
  */
-import { closeSync, futimesSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
+import { closeSync, fchmodSync, futimesSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
@@ -146,6 +146,8 @@ function ensureDirectory(path: string | Buffer): void {
 
 function createEmpty(path: string | Buffer, mode: number, mtime: number): void {
   const fd = openSync(path, "wx", mode);
+  // The umask takes what only a root of copies keeps.
+  if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
   futimesSync(fd, mtime, mtime);
   closeSync(fd);
 }

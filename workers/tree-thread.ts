@@ -6,6 +6,7 @@ import { closeSync, mkdirSync } from "node:fs";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
 import { encodeChangeset } from "../src/overlap/changeset.js";
+import type { Folding } from "../src/overlap/name-folding.js";
 import { type LayerDocument, type Outcome, outcomeOf, TaskProgress, type TopLevelName } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
@@ -20,6 +21,7 @@ export interface TreeTask {
   /** Gets tree/ and changeset. */
   readonly staging: string;
   readonly limits: ImageLimits;
+  readonly folding: Folding | undefined;
   readonly progress: SharedArrayBuffer;
   readonly feed: SharedArrayBuffer;
   readonly topLevel: MessagePort;
@@ -39,7 +41,10 @@ parentPort?.on("message", async (task: TreeTask) => {
   parentPort?.postMessage(outcome);
 });
 
-async function build({ staging: path, limits, progress, topLevel }: TreeTask, feed: FeedReader): Promise<BuiltTree> {
+async function build(
+  { staging: path, limits, folding, progress, topLevel }: TreeTask,
+  feed: FeedReader,
+): Promise<BuiltTree> {
   const staging = openDirectory(fromHere(path));
   try {
     mkdirSync(inDirectory(staging, "tree"), 0o755);
@@ -49,7 +54,7 @@ async function build({ staging: path, limits, progress, topLevel }: TreeTask, fe
       const tick = (): void => {
         told.steps += 1;
       };
-      const writer = new TreeWriter(tree, { limits, behind, tick });
+      const writer = new TreeWriter(tree, { limits, folding, behind, tick });
       writer.index.onTopLevel(teller(topLevel));
       if (!(await write(feed, writer, { limits, progress: told }))) return undefined;
       return {

@@ -20,6 +20,7 @@ import {
 import { systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
+import type { Folding } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
@@ -64,6 +65,13 @@ export interface TreeCounts {
   readonly dropped: { setid: number; ownership: number; xattrs: number; aufs: number };
 }
 
+export interface TreeWriterOptions {
+  readonly limits: ImageLimits;
+  readonly folding?: Folding | undefined;
+  readonly behind: WriteBehind;
+  readonly tick: () => void;
+}
+
 export class TreeWriter implements TarSink {
   readonly index: LayerIndex;
   readonly counts: TreeCounts = {
@@ -94,17 +102,14 @@ export class TreeWriter implements TarSink {
    * `tree` is the descriptor of an empty directory of the caller's, in staging; the caller closes it after `finish` or `abandon`.
    * `behind` is the thread's, and is left empty; `tick` is called for whatever takes time when the archive is read.
    */
-  constructor(
-    tree: number,
-    { limits, behind, tick }: { readonly limits: ImageLimits; readonly behind: WriteBehind; readonly tick: () => void },
-  ) {
+  constructor(tree: number, { limits, folding, behind, tick }: TreeWriterOptions) {
     this.#directories = new OpenDirectories(tree);
     this.#targets = new OpenDirectories(tree);
     this.#limits = limits;
     this.#behind = behind;
     this.#tick = tick;
     behind.open(tree);
-    this.index = new LayerIndex(limits);
+    this.index = new LayerIndex(limits, folding);
   }
 
   entry(entry: TarEntry): void {

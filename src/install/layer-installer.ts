@@ -138,6 +138,7 @@ export class LayerInstaller {
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
+      const { folding } = this.#store;
       const unpack: UnpackTask = {
         blob: withoutPromise(blob),
         codec,
@@ -148,6 +149,7 @@ export class LayerInstaller {
         },
         staging: paths.layer,
         limits: this.#limits,
+        ...(folding === undefined ? {} : { folding }),
         progress: task.shared,
         wideWindow,
         topLevel: topLevel.port(),

@@ -68,6 +68,18 @@ export function layerImage(blob: Buffer, codec: "gzip" | "zstd"): TestImage {
   return { ...image, blobs: new Map([...image.blobs, [descriptor.digest, blob]]) };
 }
 
+/** An image whose layer descriptors carry annotations; a layer without any has undefined. */
+export function annotatedImage(
+  layers: readonly Buffer[],
+  annotations: readonly (Readonly<Record<string, string>> | undefined)[],
+): TestImage {
+  const { layers: plain } = JSON.parse(buildImage(layers).bytes.toString()) as { layers: TestDescriptor[] };
+  const annotated = plain.map((descriptor, i) =>
+    annotations[i] === undefined ? descriptor : { ...descriptor, annotations: annotations[i] },
+  );
+  return buildImage(layers, { manifest: { layers: annotated } });
+}
+
 /** The files of an OCI image layout, by name; an image without a tag stands in the index all the same. */
 export function layoutFiles(images: readonly (readonly [tag: string | undefined, TestImage])[]): Map<string, Buffer> {
   const manifests = images.map(([tag, { descriptor }]) => {

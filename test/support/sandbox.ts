@@ -19,14 +19,17 @@ export interface Scope {
   after(cleanUp: () => Promise<void>): unknown;
 }
 
-/** For what a whole file shares: to be called at its top level, since a hook that is added within a hook runs too early. */
-export function fileScope(): Scope {
+/** Cleans up what came last first: a file system is unmounted when nobody works on it any more. */
+export function lastFirst(scope: Scope): Scope {
   const cleanUps: (() => Promise<void>)[] = [];
-  after(async () => {
+  scope.after(async () => {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();
   });
   return { after: (cleanUp) => cleanUps.push(cleanUp) };
 }
+
+/** For what a whole file shares: to be called at its top level, since a hook that is added within a hook runs too early. */
+export const fileScope = (): Scope => lastFirst({ after });
 
 export interface Ended {
   readonly exitCode: number | null;
@@ -57,11 +60,11 @@ export class Sandbox {
   /** What runs the command line here; arguments follow. */
   stratad: readonly [string, ...string[]] = [process.execPath, mainScript];
 
-  private constructor(directory: string) {
+  private constructor(directory: string, stateDir: string) {
     this.directory = directory;
     this.home = join(directory, "home");
     this.runtimeDir = join(directory, "run", "stratad");
-    this.stateDir = join(directory, "state");
+    this.stateDir = stateDir;
     this.env = {
       PATH: process.env.PATH,
       HOME: this.home,
@@ -75,9 +78,13 @@ export class Sandbox {
     };
   }
 
-  /** A socket's path has 107 bytes: the directory stands in the temporary directory under a short name. */
-  static async create(scope: Scope): Promise<Sandbox> {
-    const sandbox = new Sandbox(await mkdtemp(join(tmpdir(), "sd-")));
+  /**
+   * A socket's path has 107 bytes: the directory stands in the temporary directory under a short name. `stateBelow` is where the
+   * state directory is to be instead; the caller removes that.
+   */
+  static async create(scope: Scope, { stateBelow }: { readonly stateBelow?: string } = {}): Promise<Sandbox> {
+    const directory = await mkdtemp(join(tmpdir(), "sd-"));
+    const sandbox = new Sandbox(directory, join(stateBelow ?? directory, "state"));
     scope.after(() => sandbox.end());
     for (const name of ["home", "run", "tmp", "files"]) await mkdir(sandbox.file(name), { mode: 0o700 });
     return sandbox;

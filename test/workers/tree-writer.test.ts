@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
 import { imageLimits, MAX_TOP_LEVEL_BYTES } from "../../src/limits.js";
+import type { Folding } from "../../src/overlap/name-folding.js";
 import { LayerIndex } from "../../workers/layer-index.js";
 import { openDirectory } from "../../workers/open-directories.js";
 import type { TarEntry } from "../../workers/tar-entry.js";
@@ -43,12 +44,15 @@ const entry = (fields: Partial<TarEntry>): TarEntry => ({
 });
 
 /** Writes these entries, files with zeros, into a directory that `prepare` may fill. */
-function written(entries: readonly Partial<TarEntry>[], prepare: (tree: string) => void = () => undefined): TreeWriter {
+function written(
+  entries: readonly Partial<TarEntry>[],
+  { prepare = () => undefined, folding }: { prepare?: (tree: string) => void; folding?: Folding } = {},
+): TreeWriter {
   const path = join(top, String(++serial));
   mkdirSync(path);
   prepare(path);
   const tree = openDirectory(path);
-  const writer = new TreeWriter(tree, { limits: imageLimits, behind, tick: () => undefined });
+  const writer = new TreeWriter(tree, { limits: imageLimits, folding, behind, tick: () => undefined });
   try {
     for (const fields of entries) {
       const one = entry(fields);
@@ -97,7 +101,7 @@ suite("what somebody else has put there is never written to", () => {
   for (const [what, entries] of rows)
     for (const [found, put] of Object.entries(there))
       test(`${what} where ${found} is`, () => {
-        assert.throws(() => written(entries, (tree) => put(join(tree, "a"))), { code: "EEXIST" });
+        assert.throws(() => written(entries, { prepare: (tree) => put(join(tree, "a")) }), { code: "EEXIST" });
         assert.equal(readFileSync(outside, "utf8"), "alive");
         assert.ok(!readdirSync(top).includes("nothing"));
       });
@@ -123,4 +127,43 @@ test("names at the image root have a limit in all", () => {
   };
   for (let i = 0; i < MAX_TOP_LEVEL_BYTES / bytes; i += 1) add(i, bytes);
   assert.throws(() => add(9, 1), { code: "LIMIT_BYTES" });
+});
+
+suite("names that the file system does not keep apart", () => {
+  const bytes = (text: string): string => Buffer.from(text).toString("latin1");
+  const [composed, decomposed] = [bytes("\u00e9"), bytes("e\u0301")];
+  const [cases, forms] = [
+    { case: true, unicode: false },
+    { case: false, unicode: true },
+  ];
+  const rows: readonly (readonly [title: string, folding: Folding, ...entries: readonly Partial<TarEntry>[]])[] = [
+    ["files", cases, { name: "Makefile" }, { name: "makefile" }],
+    ["a file and a directory", cases, { name: "src", type: "dir" }, { name: "SRC" }],
+    ["directories that only follow from what they hold", cases, { name: "Src/a" }, { name: "src/b" }],
+    [
+      "a symlink and a hard link",
+      cases,
+      { type: "symlink", name: "a", linkName: "x" },
+      { name: "b" },
+      { type: "hardlink", name: "A", linkName: "b" },
+    ],
+    ["files deep below one directory", cases, { name: "a/b/c" }, { name: "a/b/C" }],
+    ["forms of one character", forms, { name: composed }, { name: decomposed }],
+  ];
+  for (const [title, folding, ...entries] of rows)
+    test(`${title}: NAME_FOLDING, at the second`, () => {
+      written(entries);
+      assert.throws(() => written(entries, { folding }), { code: "NAME_FOLDING" });
+    });
+
+  test("are told both", () => {
+    const message = "Cannot unpack src/makefile: to the file system its name is the same as src/Makefile";
+    const entries = [{ name: "src/Makefile" }, { name: "src/makefile" }];
+    assert.throws(() => written(entries, { folding: cases }), { message });
+  });
+
+  test("stand beside each other in two directories, and where only the other difference is none", () => {
+    written([{ name: "a/x" }, { name: "b/X" }, { name: composed }, { name: decomposed }], { folding: cases });
+    written([{ name: "x" }, { name: "X" }], { folding: forms });
+  });
 });
