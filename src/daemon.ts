@@ -105,7 +105,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const comparer = new RootComparer({ store, pool, log });
   const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
-  const jobs = new Jobs(installer, { overlap: config.overlap, allowed: config.overlaps }, emit);
+  const jobs = new Jobs(installer, { overlap: config.overlap, allowed: config.allowedOverlaps }, emit);
   const catalog = new Catalog(store);
 
   const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
@@ -172,7 +172,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     instanceId,
     version,
     capabilities: {
-      overlaps: [...config.overlaps],
+      overlaps: [...config.allowedOverlaps],
       links: LinkMode.options.filter((link) => link !== "reflink" || store.canReflink),
       codecs: ["none", "gzip", "zstd", "xz"],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],

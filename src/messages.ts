@@ -94,6 +94,8 @@ export const Job = z.object({
       files: count,
       bytes: count,
       copied: z.object({ count, because: z.string().optional() }),
+      /** Names of which a layer's placement left nothing. */
+      dropped: count.optional(),
     })
     .optional(),
   /** How the root differs from the one that the name had; only where it had another. */

@@ -7,8 +7,9 @@ import { StrataError } from "../errors.js";
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages.js";
+import type { Descriptor } from "../oci/documents.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
-import { parsePlacement } from "../overlap/placement.js";
+import { type Placement, parsePlacement } from "../overlap/placement.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
@@ -81,7 +82,7 @@ export class Installer {
     const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
     const manifest = await untilAborted(resolving, job.signal);
     const { digest } = manifest.manifestDescriptor;
-    const placements = manifest.manifest.layers.map(({ annotations }) => parsePlacement(annotations));
+    const placements = placementsOf(manifest.manifest.layers);
     const rootId = rootIdOf({ manifestDigest: digest, overlap, link, placements, name });
     for (;;) {
       const root =
@@ -153,7 +154,7 @@ export class Installer {
   async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
-    const placements = image.layers.map(({ descriptor }) => parsePlacement(descriptor.annotations));
+    const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));
     job.resolved(formatPlatform(image.platform), image.platformNote);
     const { overlap, link, referenceText: from } = job.spec;
     for (;;) {
@@ -203,6 +204,16 @@ export class Installer {
     setImmediate(() => store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error })));
   }
 }
+
+/** PLACEMENT_INVALID, saying whose annotations they are. */
+const placementsOf = (layers: readonly Descriptor[]): (Placement | undefined)[] =>
+  layers.map(({ annotations, digest }, layer) => {
+    try {
+      return parsePlacement(annotations);
+    } catch (error) {
+      throw error instanceof StrataError ? error.with({ layer, layerDigest: digest }) : error;
+    }
+  });
 
 const isDurable = (root: RootDocument, store: Store): boolean =>
   store.roots.isSynced(root.rootId) && root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);

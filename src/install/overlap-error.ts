@@ -30,7 +30,7 @@ export function overlapError({ conflicts, total, image, overlap, accepted = [] }
     })),
   }));
   const complete = total !== undefined;
-  const more = complete && total > 1 ? `, and ${total - 1} more` : "";
+  const more = complete && total > 1 ? `; ${total - 1} more conflict${total > 2 ? "s" : ""}` : "";
   const hints = accepted.map((policy) => `--overlap ${policy} accepts this image`);
   return new StrataError(first.code, `Cannot assemble the root: ${factOf(first, overlap)}${more}`, {
     phase: "link",

@@ -31,8 +31,13 @@ export const install: Verb = {
       .argument("<references...>", "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG")
       .option("--name <name>", "the name to install under (default: the tag, or the last part of the repository)")
       .option("--platform <os/arch>", "which platform of an index (default: the host's)")
-      .addOption(new Option("--overlap <policy>", "which layers may meet in one root").choices(Overlap.options))
-      .addOption(new Option("--link <mode>", "how a root gets its files").choices(LinkMode.options))
+      .addOption(
+        new Option(
+          "--overlap <policy>",
+          "c: layers share no top-level name; b: no file; a: any, as ordinary images (default: the daemon's, c)",
+        ).choices(Overlap.options),
+      )
+      .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(LinkMode.options))
       .addOption(new Option("--priority <class>", "which jobs go first").choices(Priority.options))
       .option("--durable", "be done only when everything is on the disk")
       .option("--detach", "print the job and leave it to the daemon")
