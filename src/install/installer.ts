@@ -11,7 +11,7 @@ import type { Descriptor } from "../oci/documents.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
 import { type Placement, parsePlacement } from "../overlap/placement.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
-import { type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
+import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
 import { fileSystemName } from "../store/probes.js";
@@ -134,10 +134,11 @@ export class Installer {
   ): Promise<RootDocument | undefined> {
     const root = this.#options.store.roots.get(rootId);
     if (root === undefined || !(await this.#options.store.roots.stands(rootId))) return undefined;
+    const packaged = packagePlatform(manifest);
+    const isFor = packaged === undefined ? root.platform : formatPlatform(packaged.platform);
     // Without an index only the config knows the platform: it is judged where that is read.
-    if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(root.platform), platform))
-      return undefined;
-    job.resolved(root.platform, undefined);
+    if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(isFor), platform)) return undefined;
+    job.resolved(isFor, packaged?.note);
     const progress = new ImageProgress(
       root.manifestDigest,
       manifest.manifest.layers.map((descriptor, index) => ({
@@ -148,7 +149,7 @@ export class Installer {
     );
     for (const index of root.layers.keys()) progress.layer(index, { state: "stored", reused: true });
     job.update(progress.view());
-    return root;
+    return { ...root, platform: isFor };
   }
 
   async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
@@ -189,7 +190,7 @@ export class Installer {
             }
           }),
         );
-        return landed.value;
+        return { ...landed.value, platform: formatPlatform(image.platform) };
       } catch (error) {
         if (known === undefined || work.from === from || job.signal.aborted) throw error;
       } finally {

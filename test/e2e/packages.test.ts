@@ -8,11 +8,9 @@ import { join } from "node:path";
 import { before, suite, type TestContext, test } from "node:test";
 import type { Codec } from "../../src/oci/media-types.js";
 import { type Daemon, serve } from "../support/daemon.js";
-import { until } from "../support/deadline.js";
-import { gateAt } from "../support/gate.js";
-import { bulkyTar, writeLayout } from "../support/images.js";
-import { buildPackage, EMPTY_CONFIG, OCX_PACKAGE, type PackageLayer, packageLayer } from "../support/packages.js";
-import { buildImage, buildIndex, sha256, startRegistry, type TestImage } from "../support/registry.js";
+import { writeLayout } from "../support/images.js";
+import { buildPackage, EMPTY_CONFIG, ocxIndex, type PackageLayer, packageLayer } from "../support/packages.js";
+import { buildImage, sha256 } from "../support/registry.js";
 import { fileScope, Sandbox } from "../support/sandbox.js";
 import { directory, file, symlink, tar } from "../support/tar-builder.js";
 import { toolOrSkip } from "../support/tools.js";
@@ -32,12 +30,7 @@ const treeOf = (top: string, content = top) => ({
   [`${top}/link`]: "symlink file",
 });
 
-/** As `ocx package push` leaves a tag: an index with its own artifactType. */
-function ocxIndex(...packages: readonly TestImage[]): TestImage {
-  const index = buildIndex(packages);
-  const bytes = Buffer.from(JSON.stringify({ ...JSON.parse(index.bytes.toString()), artifactType: OCX_PACKAGE }));
-  return { ...index, bytes, descriptor: { ...index.descriptor, digest: sha256(bytes), size: bytes.length } };
-}
+const mergingTar = (name: string): Buffer => tar(directory("usr/"), file(`usr/${name}`, name));
 
 suite("packages", { skip }, () => {
   const scope = fileScope();
@@ -74,6 +67,14 @@ suite("packages", { skip }, () => {
       lonely: buildImage([treeTar("lonely")]),
       twice: buildPackage([packageLayer(treeTar("same"), "gzip"), packageLayer(treeTar("same"), "xz")]),
       nothing: buildPackage([packageLayer(tar(), "gzip"), packageLayer(tar(), "xz"), packageLayer(tar(), "xz")]),
+      both: ocxIndex(
+        ...[HOST, FOREIGN].map((platform) => buildPackage([packageLayer(treeTar("both"), "gzip")], { platform })),
+      ),
+      placed: buildPackage([packageLayer(treeTar("deep"), "xz"), packageLayer(treeTar("lib"), "gzip")], {
+        config: { type: "bundle", version: 1, strip_components: 1 },
+        annotations: [undefined, { "sh.ocx.layer.prefix": "opt", "sh.ocx.layer.strip-components": "0" }],
+      }),
+      merging: buildPackage([packageLayer(mergingTar("one"), "xz"), packageLayer(mergingTar("two"), "zstd")]),
       jars: ocxIndex(
         buildPackage([packageLayer(treeTar("jars"), "xz")], { platform: { os: "any", architecture: "any" } }),
       ),
@@ -123,21 +124,61 @@ suite("packages", { skip }, () => {
     assert.equal(readFileSync(join(job.root.path, "doc/file"), "utf8"), "doc");
   });
 
-  test("a package that nothing names a platform for is for any, and that is said", async () => {
+  test("a package that nothing names a platform for is for any, and that is said each time", async () => {
+    const reference = refOf("sharing");
+    const counters = await wire.counters();
     for (const platform of ["linux/amd64", "linux/arm64"]) {
-      const job = await wire.ready(refOf("sharing"), { name: "sharing", platform });
+      const job = await wire.ready(reference, { name: "sharing", platform });
       assert.equal(job.platform, "any/any");
+      assert.match(job.notes.join(), /Nothing says for which platform/);
     }
-    const fresh = await wire.ready(refOf("nothing"), param("nothing"));
-    assert.match(fresh.notes.join(), /Nothing says for which platform/);
-    const { installed } = await wire.request("image/status", { reference: refOf("sharing"), platform: "linux/arm64" });
-    assert.equal(installed, true);
+    assert.deepEqual(await wire.counters(), counters);
+    assert.equal((await wire.request("image/status", { reference, platform: "linux/arm64" })).installed, true);
+  });
+
+  test("one manifest that two platforms of an index share is one root, installed for the one that was asked for", async () => {
+    const reference = refOf("both");
+    const jobs: Json[] = [];
+    for (const [name, platform] of [
+      ["one", "linux/amd64"],
+      ["other", "linux/s390x"],
+    ])
+      jobs.push(await wire.ready(reference, { name, platform }));
+    assert.deepEqual(
+      jobs.map(({ platform, notes }) => [platform, notes]),
+      [
+        ["linux/amd64", undefined],
+        ["linux/s390x", undefined],
+      ],
+    );
+    assert.equal(jobs[0].root.path, jobs[1].root.path);
+    assert.equal((await wire.request("image/status", { reference, platform: "linux/s390x" })).installed, true);
   });
 
   test("what an index has for any platform installs on this one", async () => {
     const job = await wire.ready(refOf("jars"), param("jars"));
     assert.deepEqual(Object.fromEntries(describeTree(job.root.path)), treeOf("jars"));
     assert.deepEqual([job.platform, job.notes], ["any/any", undefined]);
+  });
+
+  test("strip_components of OCX's config holds for the layer that says nothing itself", async () => {
+    const job = await wire.ready(refOf("placed"), param("placed"));
+    assert.deepEqual(Object.fromEntries(describeTree(job.root.path)), {
+      file: "file deep",
+      link: "symlink file",
+      opt: "dir",
+      "opt/lib": "dir",
+      "opt/lib/file": "file lib",
+      "opt/lib/link": "symlink file",
+    });
+  });
+
+  test("a package whose layers meet in a directory is refused under c and merged under b", async () => {
+    const { error } = await wire.install(refOf("merging"), param("merging"));
+    assert.equal(error.code, "LAYER_OVERLAP");
+    const job = await wire.ready(refOf("merging"), { ...param("merging"), overlap: "b" });
+    const tree = { usr: "dir", "usr/one": "file one", "usr/two": "file two" };
+    assert.deepEqual(Object.fromEntries(describeTree(job.root.path)), tree);
   });
 
   test("images and packages share layers, whichever came first", async () => {
@@ -158,6 +199,12 @@ suite("packages", { skip }, () => {
     assert.equal(same[0].digests.length, 2);
   });
 
+  test("empty layers in any codec, and one of them twice, are an empty root", async () => {
+    const job = await wire.ready(refOf("nothing"), param("nothing"));
+    assert.deepEqual(Object.fromEntries(describeTree(job.root.path)), {});
+    assert.equal(new Set(job.layers.map(({ diffId }: Json) => diffId)).size, 1);
+  });
+
   test("the next daemon finds layers by their blobs too", async (t: TestContext) => {
     daemon.kill("SIGTERM");
     await daemon.ended;
@@ -169,31 +216,3 @@ suite("packages", { skip }, () => {
 });
 
 const inode = (root: string, path: string) => lstatSync(join(root, path)).ino;
-
-suite("packages of a registry", { skip }, () => {
-  test("packages that ask for one layer at once fetch and unpack it once", async (t) => {
-    const shared = packageLayer(await bulkyTar("shared", 200, 4096), "xz");
-    const images = Object.fromEntries(
-      ["one", "two", "three"].map((top) => {
-        const own = packageLayer(treeTar(top), "gzip");
-        return [`${top}:1`, ocxIndex(buildPackage([shared, own], { platform: HOST }))];
-      }),
-    );
-    const gate = gateAt([sha256(shared.blob)], 64 * 1024);
-    const registry = await startRegistry({ images, script: gate.script });
-    t.after(() => registry.close());
-    const sandbox = await Sandbox.create(t);
-    const wire = await Wire.connect(t, (await serve(sandbox)).socket);
-    const jobs = ["one", "two", "three"].map((top) =>
-      wire.ready(`${registry.host}/${top}:1`, { platform: "linux/amd64", name: top }),
-    );
-    await gate.reached;
-    await until("all three want the shared layer", async () => {
-      const { jobs: running } = await wire.request("install/list");
-      return running.filter(({ layers: [first] }: Json) => /fetching|unpacking/.test(first?.state)).length === 3;
-    });
-    gate.open();
-    await Promise.all(jobs);
-    assert.deepEqual(await wire.counters(), { blobsRead: 4, layersUnpacked: 4, rootsLinked: 3 });
-  });
-});

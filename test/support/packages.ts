@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { gzipSync } from "node:zlib";
 import type { Codec } from "../../src/oci/media-types.js";
-import { json, sha256, type TestDescriptor, type TestImage } from "./registry.js";
+import { buildIndex, json, sha256, type TestDescriptor, type TestImage } from "./registry.js";
 
 export const OCX_PACKAGE = "application/vnd.sh.ocx.package.v1";
 export const OCX_METADATA = `${OCX_PACKAGE}+json`;
@@ -35,6 +35,8 @@ export interface PackageOptions {
   readonly configType?: string;
   /** The config as data. */
   readonly config?: unknown;
+  /** Of each layer's descriptor. */
+  readonly annotations?: readonly (Readonly<Record<string, string>> | undefined)[];
   /** Merged into the manifest last, so that a test may break it. */
   readonly manifest?: object;
 }
@@ -48,9 +50,10 @@ export function buildPackage(layers: readonly PackageLayer[], options: PackageOp
     blobs.set(digest, bytes);
     return { mediaType, digest, size: bytes.byteLength };
   };
-  const descriptors = layers.map(({ codec, blob }) =>
-    put(`application/vnd.oci.image.layer.v1.tar${codec === "none" ? "" : `+${codec}`}`, blob),
-  );
+  const descriptors = layers.map(({ codec, blob }, index) => ({
+    ...put(`application/vnd.oci.image.layer.v1.tar${codec === "none" ? "" : `+${codec}`}`, blob),
+    annotations: options.annotations?.[index],
+  }));
   const mediaType = "application/vnd.oci.image.manifest.v1+json";
   const bytes = json({
     schemaVersion: 2,
@@ -67,4 +70,11 @@ export function buildPackage(layers: readonly PackageLayer[], options: PackageOp
     manifests: new Map(),
     blobs,
   };
+}
+
+/** As `ocx package push` leaves a tag: an index with its own artifactType. */
+export function ocxIndex(...packages: readonly TestImage[]): TestImage {
+  const index = buildIndex(packages);
+  const bytes = json({ ...JSON.parse(index.bytes.toString()), artifactType: OCX_PACKAGE });
+  return { ...index, bytes, descriptor: { ...index.descriptor, digest: sha256(bytes), size: bytes.length } };
 }
