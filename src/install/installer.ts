@@ -3,24 +3,22 @@
  *
  * Jobs for the same root share one piece of work; a job only decides whether it still wants it. Knows no session.
  */
-import { StrataError } from "../errors.js";
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages.js";
-import type { Descriptor } from "../oci/documents.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
-import { type Placement, parsePlacement } from "../overlap/placement.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
-import { fileSystemName } from "../store/probes.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
 import type { ImageInstaller } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
+import { placementsOf } from "./placements.js";
+import { refuseWithoutReflink } from "./reflink.js";
 import type { RootComparer } from "./root-comparer.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 
@@ -77,7 +75,7 @@ export class Installer {
 
   async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
     const { request, overlap, link, name, referenceText } = job.spec;
-    if (link === "reflink" && !this.#options.store.canReflink) throw await this.#noReflink();
+    await refuseWithoutReflink(link, this.#options.store);
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
     const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
     const manifest = await untilAborted(resolving, job.signal);
@@ -117,12 +115,6 @@ export class Installer {
       if (!durable && !waits) this.#makeDurableBehind();
       return;
     }
-  }
-
-  async #noReflink(): Promise<StrataError> {
-    const { state } = this.#options.store.layout;
-    const fact = `${await fileSystemName(state)} does not let files share their blocks`;
-    return new StrataError("NO_REFLINK", `Cannot link the root: ${fact}`, { phase: "link" });
   }
 
   /** A root that stands already: one stat, and no config is read. */
@@ -205,16 +197,6 @@ export class Installer {
     setImmediate(() => store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error })));
   }
 }
-
-/** PLACEMENT_INVALID, saying whose annotations they are. */
-const placementsOf = (layers: readonly Descriptor[]): (Placement | undefined)[] =>
-  layers.map(({ annotations, digest }, layer) => {
-    try {
-      return parsePlacement(annotations);
-    } catch (error) {
-      throw error instanceof StrataError ? error.with({ layer, layerDigest: digest }) : error;
-    }
-  });
 
 const isDurable = (root: RootDocument, store: Store): boolean =>
   store.roots.isSynced(root.rootId) && root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
