@@ -40,7 +40,7 @@ export interface Config {
   readonly decoders: Decoders;
   /** The overlap policy of an install that names none, and those that it may name. */
   readonly overlap: Overlap;
-  readonly overlaps: readonly Overlap[];
+  readonly allowedOverlaps: readonly Overlap[];
   readonly logLevel: LogLevel;
   readonly insecureRegistries: readonly string[];
   /** Absent: anywhere. */
@@ -123,11 +123,11 @@ const plain = [
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
   { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
   { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a" },
-  { name: "overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
+  { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
-  { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never" },
+  { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
 ] as const satisfies readonly Setting[];
@@ -214,7 +214,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     allowedOrigins: value("allowed_origins"),
     workers: value("workers"),
     decoders: value("decoders"),
-    ...overlapPolicies(value("overlap"), value("overlaps")),
+    ...overlapPolicies(value("overlap"), value("allowed_overlaps")),
     logLevel: value("log_level"),
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
@@ -226,9 +226,9 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   });
 }
 
-function overlapPolicies(overlap: Overlap, overlaps: readonly Overlap[]) {
-  if (overlaps.includes(overlap)) return { overlap, overlaps };
-  throw invalid(`Cannot use overlap = ${overlap}: overlaps allows only ${overlaps.join(", ")}`);
+function overlapPolicies(overlap: Overlap, allowedOverlaps: readonly Overlap[]) {
+  if (allowedOverlaps.includes(overlap)) return { overlap, allowedOverlaps };
+  throw invalid(`Cannot use overlap = ${overlap}: allowed_overlaps has only ${allowedOverlaps.join(", ")}`);
 }
 
 /** What the kernel would cut silently is refused here, before anything binds to the wrong path. */

@@ -14,13 +14,14 @@ import { ownIdentity, type ProcessIdentity } from "./host/identity.js";
 import { acquireLock, type Lock } from "./host/lock.js";
 import { prepareRuntimeDir } from "./host/paths.js";
 import { createReadiness, type Readiness } from "./host/readiness.js";
-import { syncFileSystem } from "./host/space.js";
+import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
 import { Installer } from "./install/installer.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
+import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Life } from "./life.js";
@@ -105,13 +106,19 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const comparer = new RootComparer({ store, pool, log });
   const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
-  const jobs = new Jobs(installer, { overlap: config.overlap, allowed: config.overlaps }, emit);
+  const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
+  const jobs = new Jobs(installer, policies, emit);
+  const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
+  const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
 
   const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
   const services: Services = {
     installs: jobs,
-    images: { status: (query) => imageStatus(query, store, catalog, jobs) },
+    images: {
+      status: (query) => imageStatus(query, store, catalog, jobs),
+      plan: (request, options) => planner.plan(request, options),
+    },
     roots: {
       list: (page) => {
         const usage = catalog.usageNow();
@@ -172,7 +179,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     instanceId,
     version,
     capabilities: {
-      overlaps: [...config.overlaps],
+      overlaps: [...config.allowedOverlaps],
       links: LinkMode.options.filter((link) => link !== "reflink" || store.canReflink),
       codecs: ["none", "gzip", "zstd", "xz"],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],

@@ -38,7 +38,7 @@ const codec = "The compressed stream is damaged; fetch or build the layer again.
 export const codeTable = {
   BAD_FRAME: request(64, "Send one JSON-RPC 2.0 object in each text frame.", -32600),
   INVALID_PARAMS: request(64, "Compare the parameters with the method's schema.", -32602),
-  UNKNOWN_METHOD: request(64, "See the protocol page of the README for the methods.", -32601),
+  UNKNOWN_METHOD: request(64, "See `For programs` in the README for the methods.", -32601),
   INVALID_REFERENCE: request(
     64,
     "References look like oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG.",

@@ -121,7 +121,10 @@ export const MAX_TERMINAL_JOBS = 10_000;
 export const MAX_ACTIVE_JOBS = 1024;
 /** Images being installed at once; the rest queue. Their layers share the pool, so more would only hold more staging. */
 export const MAX_RUNNING_INSTALLS = 8;
-/** Conflicts listed in one LAYER_OVERLAP. */
+/** Plans worked out at once, all sessions together and one: each may hold a resolve, and a worker with all changesets of an image. */
+export const MAX_RUNNING_PLANS = 4;
+export const MAX_RUNNING_PLANS_PER_SESSION = 2;
+/** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */
 export const MAX_GENERATIONS = 100;

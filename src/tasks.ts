@@ -113,6 +113,10 @@ export interface PlannedRoot {
   /** Directories, symlinks and empty files, which a root has for itself; and its other files, which it may link. */
   readonly ownInodes: number;
   readonly files: number;
+  /** Further names of empty files: in a root of hard links each is a file of its own. */
+  readonly emptyLinks: number;
+  /** What a root of symlinks is made of: a link for each thing that stands in no other, and directories that only a prefix implies. */
+  readonly outermost: number;
   /** Names that placements strip leave nothing of. */
   readonly dropped: number;
   /** SHA-256 of the file; absent where there is none. */

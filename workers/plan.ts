@@ -5,6 +5,7 @@
 import { StrataError } from "../src/errors.js";
 import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
 import { foldName } from "../src/overlap/name-folding.js";
+import { outermost } from "../src/overlap/outermost.js";
 import { placed } from "../src/overlap/placement.js";
 import { encodePlan } from "../src/overlap/plan-file.js";
 import { planRoot, type RootPlan } from "../src/overlap/plan-root.js";
@@ -46,13 +47,18 @@ function plan({ policy, layers, folding, limits, file }: PlanTask): PlanResult {
 
 function measure(plan: RootPlan, layers: number): Omit<PlannedRoot, "kind" | "dropped" | "sha256"> {
   const layerBytes = Array<number>(layers).fill(0);
-  let [ownInodes, files] = [0, 0];
+  const empty = new Set<string>();
+  let [ownInodes, files, emptyLinks] = [0, 0, 0];
   for (const { layer, entry } of plan) {
-    if (entry.type === "file") {
+    if (entry.type === "file" && entry.size > 0) {
       layerBytes[layer] = (layerBytes[layer] ?? 0) + entry.size;
-      if (entry.size > 0) files += 1;
-      else ownInodes += 1;
-    } else if (entry.type !== "hardlink") ownInodes += 1;
+      files += 1;
+    } else if (entry.type === "hardlink") {
+      if (empty.has(entry.target)) emptyLinks += 1;
+    } else {
+      ownInodes += 1;
+      if (entry.type === "file") empty.add(entry.path);
+    }
   }
   return {
     entries: plan.length,
@@ -60,5 +66,7 @@ function measure(plan: RootPlan, layers: number): Omit<PlannedRoot, "kind" | "dr
     layerBytes,
     ownInodes,
     files,
+    emptyLinks,
+    outermost: [...outermost(() => plan)].length,
   };
 }

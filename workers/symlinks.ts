@@ -3,6 +3,7 @@
  * made anew instead: where it leads depends on where it stands.
  */
 import { mkdirSync, readlinkSync, symlinkSync } from "node:fs";
+import { type Outermost, outermost } from "../src/overlap/outermost.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import { type Outcome, outcomeOf, type SymlinkTask } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
@@ -14,7 +15,8 @@ export default (task: SymlinkTask): Promise<Outcome<{ symlinks: number }>> =>
     const symlinks = new Symlinks(task);
     for (const [layer, { topLevel = [] }] of task.layers.entries())
       for (const [name, type] of topLevel) symlinks.make({ layer, from: name }, name, type);
-    if (task.plan !== undefined) withEntries(task.plan, (plan) => symlinks.makePlaced(plan.part(0, 1)));
+    if (task.plan !== undefined)
+      withEntries(task.plan, (plan) => symlinks.makePlaced(outermost(() => plan.part(0, 1))));
     return { symlinks: symlinks.count };
   });
 
@@ -39,17 +41,11 @@ class Symlinks {
     this.count += 1;
   }
 
-  /** Directories that only a prefix implies are real; what stands in them is as at the top. */
-  makePlaced(plan: Iterable<PlannedEntry>): void {
-    let above = "/";
-    for (const { layer, from, entry } of plan) {
-      if (entry.path.startsWith(above)) continue;
-      if (from === "") {
-        mkdirSync(diskPath(this.#to, entry.path), IMPLIED_MODE);
-        continue;
-      }
-      this.make({ layer, from }, entry.path, entry.type);
-      above = `${entry.path}/`;
+  makePlaced(entries: Iterable<Outermost>): void {
+    for (const { planned, isOwnDirectory } of entries) {
+      const { path, type } = planned.entry;
+      if (isOwnDirectory) mkdirSync(diskPath(this.#to, path), IMPLIED_MODE);
+      else this.make(planned, path, type);
     }
   }
 }

@@ -32,7 +32,7 @@ function detailLines(details: Readonly<Record<string, unknown>>): string[] {
     const text = untold.has(key) ? undefined : plainText(value);
     return text === undefined ? [] : [`  ${shown(key, 64)}: ${text}`];
   });
-  return [...conflictLines(details), ...plain.slice(0, MAX_DETAIL_LINES)];
+  return [...overlapLines(details), ...plain.slice(0, MAX_DETAIL_LINES)];
 }
 
 function plainText(value: unknown): string | undefined {
@@ -43,14 +43,20 @@ function plainText(value: unknown): string | undefined {
   return listed.join(", ") + (value.length > listed.length ? ", …" : "");
 }
 
-function conflictLines(details: Readonly<Record<string, unknown>>): string[] {
+function overlapLines(details: Readonly<Record<string, unknown>>): string[] {
   const { conflicts, total, complete } = details;
   if (!Array.isArray(conflicts)) return [];
+  const known = typeof total === "number" ? total : conflicts.length;
+  const lines = conflictLines(conflicts, known);
+  const mayBeMore = complete === false && known <= conflicts.length;
+  return mayBeMore ? [...lines, "  … and perhaps more: the install stopped at the first that it saw"] : lines;
+}
+
+/** A line for each of them, and how many more than these there are. */
+export function conflictLines(conflicts: readonly unknown[], total: number): string[] {
   const lines = conflicts.map(conflictLine).filter((line) => line !== undefined);
-  const more = typeof total === "number" ? total - conflicts.length : 0;
-  if (more > 0) lines.push(`  … and ${plural(more, "conflict")} more`);
-  else if (complete === false) lines.push("  … and perhaps more: the install stopped at the first that it saw");
-  return lines;
+  const more = total - conflicts.length;
+  return more > 0 ? [...lines, `  … and ${plural(more, "conflict")} more`] : lines;
 }
 
 /** `  bin: layer 0 sha256:… (dir), layer 2 sha256:… (file)`. */

@@ -15,6 +15,7 @@ import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
+import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
 import { rollback } from "./verbs/rollback.js";
@@ -26,6 +27,7 @@ import { wait } from "./verbs/wait.js";
 
 const verbs: readonly Verb[] = [
   install,
+  plan,
   status,
   ps,
   wait,

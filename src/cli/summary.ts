@@ -57,6 +57,7 @@ function linkedWords({ link, linked }: Job): string[] {
   return [
     ...(isCopy(link) ? [] : [link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
     ...(copied.count === 0 ? [] : [`${plural(copied.count, "file")} copied${because}`]),
+    ...(linked.dropped === undefined ? [] : [`${plural(linked.dropped, "name")} dropped by placement`]),
   ];
 }
 

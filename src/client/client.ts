@@ -34,6 +34,7 @@ export type {
   Overlap,
   Params,
   Phase,
+  Plan,
   Priority,
   Progress,
   Result,

@@ -64,7 +64,8 @@ export class ImageInstaller {
       progress.enter("commit");
       const document = documentOf(request, diffIds, assembled);
       await this.#store.roots.commit(paths.root, document);
-      progress.linked({ ...assembled.linked, bytes: assembled.bytes });
+      const { linked, bytes, dropped } = assembled;
+      progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
       return document;
     });
     progress.timing("linkMs", performance.now() - linkStart);

@@ -3,23 +3,22 @@
  *
  * Jobs for the same root share one piece of work; a job only decides whether it still wants it. Knows no session.
  */
-import { StrataError } from "../errors.js";
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
-import { parsePlacement } from "../overlap/placement.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
-import { type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
+import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
-import { fileSystemName } from "../store/probes.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
 import type { ImageInstaller } from "./image-installer.js";
 import { ImageProgress } from "./image-progress.js";
 import type { Job } from "./job.js";
+import { placementsOf } from "./placements.js";
+import { refuseWithoutReflink } from "./reflink.js";
 import type { RootComparer } from "./root-comparer.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 
@@ -76,12 +75,12 @@ export class Installer {
 
   async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
     const { request, overlap, link, name, referenceText } = job.spec;
-    if (link === "reflink" && !this.#options.store.canReflink) throw await this.#noReflink();
+    await refuseWithoutReflink(link, this.#options.store);
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
     const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
     const manifest = await untilAborted(resolving, job.signal);
     const { digest } = manifest.manifestDescriptor;
-    const placements = manifest.manifest.layers.map(({ annotations }) => parsePlacement(annotations));
+    const placements = placementsOf(manifest.manifest.layers);
     const rootId = rootIdOf({ manifestDigest: digest, overlap, link, placements, name });
     for (;;) {
       const root =
@@ -118,12 +117,6 @@ export class Installer {
     }
   }
 
-  async #noReflink(): Promise<StrataError> {
-    const { state } = this.#options.store.layout;
-    const fact = `${await fileSystemName(state)} does not let files share their blocks`;
-    return new StrataError("NO_REFLINK", `Cannot link the root: ${fact}`, { phase: "link" });
-  }
-
   /** A root that stands already: one stat, and no config is read. */
   async #find(
     rootId: string,
@@ -133,10 +126,11 @@ export class Installer {
   ): Promise<RootDocument | undefined> {
     const root = this.#options.store.roots.get(rootId);
     if (root === undefined || !(await this.#options.store.roots.stands(rootId))) return undefined;
+    const packaged = packagePlatform(manifest);
+    const isFor = packaged === undefined ? root.platform : formatPlatform(packaged.platform);
     // Without an index only the config knows the platform: it is judged where that is read.
-    if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(root.platform), platform))
-      return undefined;
-    job.resolved(root.platform, undefined);
+    if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(isFor), platform)) return undefined;
+    job.resolved(isFor, packaged?.note);
     const progress = new ImageProgress(
       root.manifestDigest,
       manifest.manifest.layers.map((descriptor, index) => ({
@@ -147,13 +141,13 @@ export class Installer {
     );
     for (const index of root.layers.keys()) progress.layer(index, { state: "stored", reused: true });
     job.update(progress.view());
-    return root;
+    return { ...root, platform: isFor };
   }
 
   async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
-    const placements = image.layers.map(({ descriptor }) => parsePlacement(descriptor.annotations));
+    const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));
     job.resolved(formatPlatform(image.platform), image.platformNote);
     const { overlap, link, referenceText: from } = job.spec;
     for (;;) {
@@ -188,7 +182,7 @@ export class Installer {
             }
           }),
         );
-        return landed.value;
+        return { ...landed.value, platform: formatPlatform(image.platform) };
       } catch (error) {
         if (known === undefined || work.from === from || job.signal.aborted) throw error;
       } finally {

@@ -210,12 +210,13 @@ export function specOf(request: Omit<InstallRequest, "workDoneToken">, policies:
   const { overlap = policies.overlap, link = "hardlink" } = request;
   if (!policies.allowed.includes(overlap)) {
     const fact = `overlap policy ${overlap} is not allowed here, only ${policies.allowed.join(", ")}`;
-    const hint = "The daemon's configuration allows it: `overlaps`.";
+    const hint = "Add it to `allowed_overlaps` in the daemon's configuration.";
     throw new StrataError("NOT_ALLOWED", `Cannot start the install: ${fact}`, { hint });
   }
   if (link === "symlink" && overlap !== "c") {
     const fact = `a root of symlinks is whole top-level entries, which only policy c has, not ${overlap}`;
-    throw new StrataError("INVALID_PARAMS", `Cannot start the install: ${fact}`);
+    const hint = "Use --link hardlink or --link copy, or --overlap c.";
+    throw new StrataError("INVALID_PARAMS", `Cannot start the install: ${fact}`, { hint });
   }
   return {
     request,

@@ -1,6 +1,7 @@
 /** Conflicts of a plan as the error that a client sees (overlap.md): sides by layer and digest, paths escaped, a stable order. */
 import { StrataError } from "../errors.js";
 import { MAX_CONFLICTS_LISTED } from "../limits.js";
+import type { Conflict as ListedConflict } from "../messages.js";
 import type { Conflict, PlannedPolicy } from "../overlap/plan-root.js";
 import { printableName } from "../printable.js";
 import type { ResolvedImage } from "../sources/resolve.js";
@@ -19,8 +20,25 @@ export interface Overlap {
 export function overlapError({ conflicts, total, image, overlap, accepted = [] }: Overlap): StrataError {
   const first = conflicts.find(({ code }) => code === "LAYER_OVERLAP") ?? conflicts[0];
   if (first === undefined) throw new Error("an overlap without a conflict");
+  const complete = total !== undefined;
+  const more = complete && total > 1 ? `; ${total - 1} more conflict${total > 2 ? "s" : ""}` : "";
+  return new StrataError(first.code, `Cannot assemble the root: ${factOf(first, overlap)}${more}`, {
+    phase: "link",
+    details: {
+      policy: overlap,
+      complete,
+      ...(complete ? { total } : {}),
+      conflicts: listedConflicts(conflicts, image),
+      hints: hintsOf(accepted),
+    },
+    ...(accepted[0] === undefined ? {} : { hint: `It fits with --overlap ${accepted.join(" or --overlap ")}.` }),
+  });
+}
+
+/** The first of them as a client sees them. */
+export function listedConflicts(conflicts: readonly Conflict[], image: ResolvedImage): ListedConflict[] {
   const digestOf = (layer: number): string => image.layers[layer]?.descriptor.digest ?? "";
-  const listed = conflicts.slice(0, MAX_CONFLICTS_LISTED).map((conflict) => ({
+  return conflicts.slice(0, MAX_CONFLICTS_LISTED).map((conflict) => ({
     path: printableName(conflict.path),
     sides: sidesOf(conflict).map(({ layer, type, path }) => ({
       layer,
@@ -29,15 +47,10 @@ export function overlapError({ conflicts, total, image, overlap, accepted = [] }
       ...(path === undefined ? {} : { path: printableName(path) }),
     })),
   }));
-  const complete = total !== undefined;
-  const more = complete && total > 1 ? `, and ${total - 1} more` : "";
-  const hints = accepted.map((policy) => `--overlap ${policy} accepts this image`);
-  return new StrataError(first.code, `Cannot assemble the root: ${factOf(first, overlap)}${more}`, {
-    phase: "link",
-    details: { policy: overlap, complete, ...(complete ? { total } : {}), conflicts: listed, hints },
-    ...(accepted[0] === undefined ? {} : { hint: `It fits with --overlap ${accepted.join(" or --overlap ")}.` }),
-  });
 }
+
+export const hintsOf = (accepted: readonly PlannedPolicy[]): string[] =>
+  accepted.map((policy) => `--overlap ${policy} accepts this image`);
 
 interface Side {
   readonly layer: number;

@@ -57,6 +57,13 @@ export function createHandlers(options: MethodsOptions): Handlers {
       };
     },
     "install/start": (params, call) => startInstall(params, call, { options, held: holdingsOf(call.session) }),
+    "install/plan": async (request, { session, signal }) => {
+      try {
+        return await services.images.plan(request, { sessionId: session.id, signal });
+      } catch (thrown) {
+        throw signal.aborted ? requestCancelled("install/plan") : thrown;
+      }
+    },
     "install/get": ({ jobId }) => installs.get(jobId),
     "install/wait": async ({ jobId, timeoutMs }, { session, signal }) => {
       const job = await installs.wait(jobId, { sessionId: session.id, timeoutMs, signal });

@@ -9,6 +9,7 @@ import type {
   JobState,
   Layer,
   ParsedParams,
+  Plan,
   Result,
   Root,
   ServerStatus,
@@ -52,7 +53,11 @@ export interface Services {
     /** Jobs that are not over; for snapshots. */
     active(): readonly Job[];
   };
-  readonly images: { status(query: ParsedParams<"image/status">): ImageStatus };
+  readonly images: {
+    status(query: ParsedParams<"image/status">): ImageStatus;
+    /** Changes nothing. What `start` throws for a request, and the codes of resolving and planning; CANCELLED on `signal`. */
+    plan(request: ParsedParams<"install/plan">, options: { sessionId: string; signal: AbortSignal }): Promise<Plan>;
+  };
   readonly roots: {
     list(page: Page): Paged<Root>;
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */

@@ -107,10 +107,10 @@ export function resolveLayers(
   resolved: ResolvedManifest,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
-  const { mediaType } = resolved.manifest.config;
-  return isImageConfig(mediaType)
+  const packaged = packagePlatform(resolved);
+  return packaged === undefined
     ? resolveImageLayers(source, resolved, signal)
-    : resolvePackageLayers(source, resolved, signal);
+    : resolvePackageLayers(source, resolved, packaged, signal);
 }
 
 async function resolveImageLayers(
@@ -137,10 +137,10 @@ async function resolveImageLayers(
 async function resolvePackageLayers(
   source: ImageSource,
   resolved: ResolvedManifest,
+  { platform, note }: PackagePlatform,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const { config, layers } = resolved.manifest;
-  const { platform, note } = packagePlatform(resolved);
   const configBytes = config.mediaType === OCX_CONFIG ? await source.document(config, signal) : undefined;
   const strip = configBytes === undefined ? 0 : parseDefaultStrip(configBytes);
   return {
@@ -152,11 +152,18 @@ async function resolvePackageLayers(
   };
 }
 
-/** Only who lists the package knows its platform, be that an index or a layout's table of names. MANIFEST_INVALID, NO_PLATFORM. */
-function packagePlatform(resolved: ResolvedManifest): {
+export interface PackagePlatform {
   readonly platform: Platform;
+  /** What a person should know. */
   readonly note: string | undefined;
-} {
+}
+
+/**
+ * Which platform a package is installed for; undefined for an image, whose config tells. Only who lists a package knows it, be that an
+ * index or a layout's table of names, and two may say different things of one manifest. MANIFEST_INVALID, NO_PLATFORM.
+ */
+export function packagePlatform(resolved: ResolvedManifest): PackagePlatform | undefined {
+  if (isImageConfig(resolved.manifest.config.mediaType)) return undefined;
   const { platform } = resolved.manifestDescriptor;
   if (platform === undefined) return { platform: ANY_PLATFORM, note: "Nothing says for which platform the package is" };
   if (!isPlainPlatform(platform)) {

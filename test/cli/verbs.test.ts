@@ -4,7 +4,7 @@ import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import type { Job, Layer, NameGeneration, Root, StoreUsage } from "../../src/messages.js";
+import type { Job, Layer, NameGeneration, Plan, Root, StoreUsage } from "../../src/messages.js";
 import { parse } from "./json.js";
 import {
   type Answers,
@@ -374,6 +374,81 @@ describe("lists", () => {
     assert.deepEqual(parse((await run("layers", "--json")).stdout), { layers: [layer] });
     assert.deepEqual(parse((await run("roots", "--json")).stdout), { roots: [root, unnamed] });
   });
+});
+
+describe("plan", () => {
+  const plan: Plan = {
+    reference: "oci:/images:gcc",
+    platform: "linux/amd64",
+    name: "gcc",
+    overlap: "b",
+    link: "copy",
+    manifestDigest: root.manifestDigest,
+    installed: false,
+    toFetchBytes: 0,
+    toWriteBytes: 1234,
+    toWriteInodes: 12,
+    sharedBytes: 0,
+    freeAfterBytes: 1e9,
+    complete: true,
+    layers: [{ digest: `sha256:${"d".repeat(64)}`, size: 400, stored: true }],
+    conflicts: [],
+    conflictsTotal: 0,
+  };
+  const refused: Plan = { ...plan, conflicts: [{ path: "bin", sides: [] }], conflictsTotal: 1 };
+
+  it("asks for what an install with these options would be, and prints it on stdout", async () => {
+    const fake = await serve({ "install/plan": () => plan });
+    const args = ["--name", "gcc", "--platform", "linux/arm64", "--overlap", "b", "--link", "copy"];
+    const { code, stdout, stderr } = await run("plan", "oci:images:gcc", ...args);
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.match(stdout, /^write {4}1\.2 kB, 12 inodes$/m);
+    assert.deepEqual((await fake.called("install/plan")).params, {
+      reference: `oci:${join(scratch.path, "images")}:gcc`,
+      name: "gcc",
+      platform: "linux/arm64",
+      overlap: "b",
+      link: "copy",
+    });
+    assert.deepEqual(
+      fake.calls.map(({ method }) => method),
+      ["initialize", "install/plan"],
+    );
+  });
+
+  it("exits 65 with the plan where an install would be refused for conflicts", async () => {
+    await serve({ "install/plan": () => refused });
+    const { code, stdout, stderr } = await run("plan", "gcc", "--json");
+    assert.deepEqual([code, parse(stdout), stderr], [65, refused, ""]);
+    const human = await run("plan", "gcc");
+    assert.deepEqual([human.code, human.stderr], [65, ""]);
+    assert.match(human.stdout, /\nrefused for\n {2}bin\n$/);
+  });
+
+  it("ends with the error of a reference that fails", async () => {
+    await serve({
+      "install/plan": () => {
+        throw new StrataError("MANIFEST_UNKNOWN", "Cannot find the image: there is none");
+      },
+    });
+    const { code, stdout } = await run("plan", "gcc", "--json");
+    assert.deepEqual([code, parse(stdout).error.code], [79, "MANIFEST_UNKNOWN"]);
+  });
+
+  for (const args of [
+    [],
+    ["one", "two"],
+    ["gcc", "--priority", "normal"],
+    ["gcc", "--overlap", "d"],
+    ["gcc", "--durable"],
+  ]) {
+    it(`asks nobody for 'plan ${args.join(" ")}'`, async () => {
+      const fake = await serve({});
+      const { code, stdout } = await run("plan", ...args, "--json");
+      assert.deepEqual([code, parse(stdout).error.code], [64, "USAGE"]);
+      assert.deepEqual(fake.calls, []);
+    });
+  }
 });
 
 describe("rollback", () => {

@@ -14,6 +14,8 @@ import { ambiguities, kinds } from "./documents/kinds.js";
 import { layoutArchives } from "./documents/layout-archives.js";
 import { layouts } from "./documents/layouts.js";
 import { mismatches } from "./documents/mismatches.js";
+import { noPackages } from "./documents/no-packages.js";
+import { packages } from "./documents/packages.js";
 import { references } from "./documents/references.js";
 import { registries } from "./documents/registries.js";
 import type { DocumentRow } from "./documents/row.js";
@@ -30,6 +32,8 @@ export const documentSections: Readonly<Record<string, readonly DocumentRow[]>> 
   texts,
   ambiguities,
   kinds,
+  packages,
+  "no packages": noPackages,
   indexes,
   counts,
   extras,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import { StrataError } from "../../src/errors.js";
 import { MAX_RUNNING_JOBS_PER_SESSION, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
 import { type MethodName, methods, PROTOCOL_VERSION } from "../../src/messages.js";
 import { fakeJob } from "../support/fake-services.js";
@@ -9,6 +10,13 @@ import { Peer, startHarness } from "./harness.js";
 const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) => unknown> = {
   initialize: () => ({ clientInfo: { name: "test", version: "1" }, protocolVersions: [2, PROTOCOL_VERSION] }),
   "install/start": () => ({ reference: "oci:/images:app", name: "app" }),
+  "install/plan": () => ({
+    reference: "oci:/images:app",
+    name: "app",
+    platform: "linux/amd64",
+    overlap: "b",
+    link: "copy",
+  }),
   "install/get": (jobId) => ({ jobId }),
   "install/wait": (jobId) => ({ jobId, timeoutMs: 1000 }),
   "install/list": () => ({ state: "ready", limit: 10 }),
@@ -88,6 +96,38 @@ test("a read session may ask what roots cost, and roll nothing back", async (t) 
   const peer = await Peer.connect(read);
   assert.equal((await peer.call("store/usage", {})).result.apparentBytes, 10);
   assert.equal((await peer.call("root/rollback", { name: "app" })).error.data.code, "NOT_ALLOWED");
+});
+
+test("a read session may have an install planned, with what matters to the plan and nothing else", async (t) => {
+  const { services, read } = await startHarness(t);
+  const peer = await Peer.connect(read);
+  const params = { reference: "oci:/images:app", overlap: "a", link: "symlink" };
+  assert.equal((await peer.call("install/plan", params)).result.overlap, "a");
+  for (const more of [{ priority: "normal" }, { durable: true }, { detach: true }, { workDoneToken: 1 }])
+    assert.equal((await peer.call("install/plan", { ...params, ...more })).error.data.code, "INVALID_PARAMS");
+  assert.deepEqual(services.plans, [params]);
+  assert.equal(services.requests.length, 0);
+});
+
+test("a plan that the client cancels is told to stop, and its request ends as cancelled", async (t) => {
+  const { services, read } = await startHarness(t);
+  services.beforePlan = (signal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener("abort", () => reject(new StrataError("CANCELLED", "Cannot plan: cancelled")));
+      peer.send({ jsonrpc: "2.0", method: "$/cancelRequest", params: { id: "call-1" } });
+    });
+  const peer = await Peer.connect(read);
+  const { error } = await peer.call("install/plan", { reference: "oci:/images:app" });
+  assert.deepEqual([error.code, error.data.code], [-32800, "REQUEST_CANCELLED"]);
+});
+
+test("a plan that fails says why", async (t) => {
+  const { services, read } = await startHarness(t);
+  services.beforePlan = async () => {
+    throw new StrataError("MANIFEST_UNKNOWN", "Cannot find the image: there is none");
+  };
+  const { error } = await (await Peer.connect(read)).call("install/plan", { reference: "oci:/images:app" });
+  assert.equal(error.data.code, "MANIFEST_UNKNOWN");
 });
 
 const notRollbacks: readonly object[] = [

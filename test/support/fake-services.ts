@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { StrataError } from "../../src/errors.js";
-import type { InstallRequest, Job, Layer, Root } from "../../src/messages.js";
+import type { InstallRequest, Job, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
 import type { Services } from "../../src/protocol/services.js";
 
 const time = "2026-01-02T03:04:05.000Z";
@@ -54,12 +54,36 @@ export function fakeJob(request: Partial<InstallRequest> = {}, changes: Partial<
   };
 }
 
+export function fakePlan(request: ParsedParams<"install/plan">): Plan {
+  return {
+    reference: request.reference,
+    platform: request.platform ?? "linux/amd64",
+    name: request.name ?? "app",
+    overlap: request.overlap ?? "c",
+    link: request.link ?? "hardlink",
+    manifestDigest: digest,
+    installed: false,
+    toFetchBytes: 10,
+    toWriteBytes: 30,
+    toWriteInodes: 1,
+    sharedBytes: 0,
+    freeAfterBytes: -20,
+    complete: false,
+    layers: [{ digest, diffId: digest, size: 10, stored: false }],
+    conflicts: [],
+    conflictsTotal: 0,
+  };
+}
+
 export class FakeServices implements Services {
   /** Emits `start`, `wait`, `orphan` and `observe` as they are asked. */
   readonly asked = new EventEmitter();
   readonly jobs = new Map<string, Job>();
   readonly requests: InstallRequest[] = [];
   readonly orphaned: string[] = [];
+  readonly plans: ParsedParams<"install/plan">[] = [];
+  /** What a plan waits for, and may fail with. */
+  beforePlan: ((signal: AbortSignal) => Promise<void>) | undefined;
   drained = 0;
   /** What the next start is refused with. */
   refuseStart: StrataError | undefined;
@@ -134,6 +158,11 @@ export class FakeServices implements Services {
 
   readonly images: Services["images"] = {
     status: ({ reference }) => ({ reference, installed: true, manifestDigest: digest, roots: [fakeRoot] }),
+    plan: async (request, options) => {
+      this.plans.push(request);
+      await this.beforePlan?.(options.signal);
+      return fakePlan(request);
+    },
   };
 
   readonly roots: Services["roots"] = {

@@ -6,21 +6,12 @@ import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import { MAX_CONFLICTS_LISTED } from "../../src/limits.js";
-import type { PlannedPolicy } from "../../src/overlap/plan-root.js";
 import { type RootChanges, type ShownRoot, TaskProgress } from "../../src/tasks.js";
 import compare from "../../workers/compare.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";
+import { dealing, dealtOut, type Making, type Thing, thing, things } from "./arbitrary-roots.js";
 import { type Linked, withLinked } from "./linking.js";
 import { onDisk } from "./unpacking.js";
-
-type Link = ShownRoot["link"];
-
-interface Making {
-  readonly layers: readonly Buffer[];
-  readonly link?: Link;
-  /** Absent: the layers as they stand, without a plan. */
-  readonly policy?: PlannedPolicy;
-}
 
 interface Made {
   readonly shown: ShownRoot;
@@ -90,36 +81,6 @@ async function naive(had: Made, has: Made): Promise<Pick<RootChanges, "added" | 
   };
 }
 
-/** One thing that an archive has, under one or more names. */
-interface Thing {
-  readonly kind: "file" | "dir" | "symlink";
-  readonly names: readonly string[];
-  readonly text: string;
-  readonly mode: number;
-  readonly mtime: number;
-}
-
-const TOPS = ["a", "b", "c", "\xff"] as const;
-const path = fc
-  .tuple(fc.constantFrom(...TOPS), fc.constantFrom("", "/x", "/y", "/d", "/d/x", "/d/y"))
-  .map(([top, below]) => top + below);
-const thing: fc.Arbitrary<Thing> = fc.record({
-  kind: fc.oneof({ weight: 4, arbitrary: fc.constant("file" as const) }, fc.constantFrom("dir", "symlink")),
-  names: fc.uniqueArray(path, { minLength: 1, maxLength: 3 }),
-  text: fc.constantFrom("", "1", "2"),
-  mode: fc.constantFrom(0o644, 0o444, 0o755, 0o666),
-  mtime: fc.constantFrom(0, 1_700_000_000),
-});
-const things = fc.array(thing, { maxLength: 10 });
-
-/** How things are dealt out: which top-level names stand in the second layer, how the root is planned, and how it shows them. */
-const dealing = fc.record({
-  second: fc.subarray([...TOPS]),
-  policy: fc.constantFrom(undefined, "c" as const, "b" as const, "a" as const),
-  link: fc.constantFrom<Link>("hardlink", "copy", "symlink"),
-});
-type Dealing = typeof dealing extends fc.Arbitrary<infer Value> ? Value : never;
-
 /** An update: most things stay, in whatever order; some go, some come. */
 const update = things.chain((before) => {
   const least = { minLength: Math.max(0, before.length - 2) };
@@ -133,37 +94,6 @@ const update = things.chain((before) => {
 
 /** The same file by another name first: that one is the archive's file now, and this one a hard link. */
 const turnedNames = (one: Thing): Thing => ({ ...one, names: one.names.toReversed() });
-
-function made(all: readonly Thing[], { second, policy, link }: Dealing): Making {
-  const isSecond = (path: string): boolean => second.includes(path.split("/")[0] as (typeof TOPS)[number]);
-  const layers = [false, true].map((which) => archiveOf(all, (path) => isSecond(path) === which));
-  const planned = link === "symlink" ? undefined : policy;
-  return { layers, link, ...(planned === undefined ? {} : { policy: planned }) };
-}
-
-/** Whatever an unpacker would refuse is left out. */
-function archiveOf(all: readonly Thing[], isOwn: (path: string) => boolean): Buffer {
-  const kinds = new Map<string, Thing["kind"]>();
-  const fits = (path: string, kind: Thing["kind"]): boolean => {
-    const above = path.split("/").map((_, i, names) => names.slice(0, i).join("/"));
-    const isFree = !kinds.has(path) && above.every((each) => (kinds.get(each) ?? "dir") === "dir");
-    return isFree && (kind === "dir" || ![...kinds.keys()].some((each) => each.startsWith(`${path}/`)));
-  };
-  const members: Buffer[] = [];
-  for (const { kind, names, text, mode, mtime } of all) {
-    const own = names.filter(isOwn).filter((path) => {
-      const isFitting = fits(path, kind);
-      if (isFitting) kinds.set(path, kind);
-      return isFitting;
-    });
-    const [first, ...others] = own;
-    if (first === undefined) continue;
-    if (kind === "dir") members.push(directory(`${first}/`, { mode, mtime }));
-    else if (kind === "symlink") members.push(symlink(first, `to${text}`, { mtime }));
-    else members.push(file(first, text, { mode, mtime }), ...others.map((name) => hardlink(name, first)));
-  }
-  return tar(...members);
-}
 
 const LATER = 1_600_000_000;
 const base = [directory("top/", { mode: 0o755 }), file("top/x", "text"), symlink("top/l", "x")];
@@ -222,7 +152,7 @@ suite("a comparison", () => {
   test("says of any two roots what a walk through both says", async () => {
     await fc.assert(
       fc.asyncProperty(update, dealing, dealing, async ({ before, after }, dealt, dealtAgain) => {
-        await withRoots(made(before, dealt), made(after, dealtAgain), async (had, has) => {
+        await withRoots(dealtOut(before, dealt), dealtOut(after, dealtAgain), async (had, has) => {
           const { total, ...changes } = await changesOf(had.shown, has.shown);
           const expected = await naive(had, has);
           assert.deepEqual(changes, expected);

@@ -10,15 +10,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
 import type { Install, StratadClient } from "../../client/client.js";
 import { StrataError, toStrataError, type WireError } from "../../errors.js";
-import { type Job, LinkMode, Overlap, type Params, Priority } from "../../messages.js";
-import { formatReference, parseName, parseReference, withAbsolutePath } from "../../oci/reference.js";
+import { type Job, type Params, Priority } from "../../messages.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
+import { addRootOptions, imageRequest, REFERENCE_FORMS } from "../image-request.js";
 import { listenForInterrupt } from "../interrupt.js";
 import { errorOf, pathOf } from "../outcome.js";
 import { checkLinkPlace, placeLink } from "../place-link.js";
 import { createProgress } from "../progress.js";
-import { given, type Options, type Verb } from "../verb.js";
+import type { Options, Verb } from "../verb.js";
 
 /** How long the answer to a cancellation is waited for; the daemon goes on with it anyway. */
 const CANCEL_GRACE_MS = 3000;
@@ -27,12 +27,9 @@ export const install: Verb = {
   name: "install",
   summary: "install images, and print where each stands",
   define: (command) => {
+    command.argument("<references...>", REFERENCE_FORMS);
+    addRootOptions(command);
     command
-      .argument("<references...>", "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG")
-      .option("--name <name>", "the name to install under (default: the tag, or the last part of the repository)")
-      .option("--platform <os/arch>", "which platform of an index (default: the host's)")
-      .addOption(new Option("--overlap <policy>", "which layers may meet in one root").choices(Overlap.options))
-      .addOption(new Option("--link <mode>", "how a root gets its files").choices(LinkMode.options))
       .addOption(new Option("--priority <class>", "which jobs go first").choices(Priority.options))
       .option("--durable", "be done only when everything is on the disk")
       .option("--detach", "print the job and leave it to the daemon")
@@ -78,14 +75,11 @@ async function linkPathOf(
   return path;
 }
 
-/** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */
+/** INVALID_REFERENCE, INVALID_NAME. */
 function requestFor(text: string, options: Options, cwd: string): Request {
-  const choices = ["overlap", "link", "priority"].filter((key) => options[key] !== undefined);
   return {
-    reference: formatReference(withAbsolutePath(parseReference(text), cwd)),
-    ...(typeof options.name === "string" ? { name: parseName(options.name) } : {}),
-    ...given(options, "platform"),
-    ...Object.fromEntries(choices.map((key) => [key, options[key]])),
+    ...imageRequest(text, options, cwd),
+    ...(options.priority === undefined ? {} : { priority: options.priority as Priority }),
     ...(options.durable === true ? { durable: true } : {}),
   };
 }

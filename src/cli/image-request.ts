@@ -1,0 +1,34 @@
+/**
+ * What `install` and `plan` ask the daemon for alike: an image, and the options that decide which root it becomes.
+ */
+import { type Command, Option } from "commander";
+import { LinkMode, Overlap, type Params } from "../messages.js";
+import { formatReference, parseName, parseReference, withAbsolutePath } from "../oci/reference.js";
+import { given, type Options } from "./verb.js";
+
+/** What a reference looks like, for the help of an argument. */
+export const REFERENCE_FORMS = "oci:DIR:TAG, oci-archive:FILE, docker-archive:FILE or HOST/NAME:TAG";
+
+export function addRootOptions(command: Command): void {
+  command
+    .option("--name <name>", "the name to install under (default: the tag, or the last part of the repository)")
+    .option("--platform <os/arch>", "which platform of an index (default: the host's)")
+    .addOption(
+      new Option(
+        "--overlap <policy>",
+        "c: layers share no top-level name; b: no file; a: any, as ordinary images (default: the daemon's, c)",
+      ).choices(Overlap.options),
+    )
+    .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(LinkMode.options));
+}
+
+/** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */
+export function imageRequest(text: string, options: Options, cwd: string): Params<"install/plan"> {
+  const choices = ["overlap", "link"].filter((key) => options[key] !== undefined);
+  return {
+    reference: formatReference(withAbsolutePath(parseReference(text), cwd)),
+    ...(typeof options.name === "string" ? { name: parseName(options.name) } : {}),
+    ...given(options, "platform"),
+    ...Object.fromEntries(choices.map((key) => [key, options[key]])),
+  };
+}

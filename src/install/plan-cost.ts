@@ -1,0 +1,68 @@
+/**
+ * What a root and its layers cost, in bytes of file content and in inodes. Pure: exact for what is planned, an estimate for a layer of
+ * which only the blob's size is known. The store's own documents are a handful of inodes and are not counted.
+ */
+import type { LinkMode } from "../messages.js";
+import type { LayerDescriptor } from "../oci/documents.js";
+import { layerCodec } from "../oci/media-types.js";
+import type { LayerDocument, PlannedRoot } from "../tasks.js";
+
+export interface Cost {
+  readonly writeBytes: number;
+  readonly writeInodes: number;
+  /** Content that the root links and does not have of its own. */
+  readonly sharedBytes: number;
+}
+
+export const NO_COST: Cost = { writeBytes: 0, writeInodes: 0, sharedBytes: 0 };
+
+/** What gzip, zstd and xz make of layers of programs and their files is about a third of them. */
+const UNPACKED_PER_COMPRESSED = 3;
+/** What mke2fs reckons with when it makes inodes. */
+const BYTES_PER_INODE = 16 * 1024;
+
+export type MeasuredRoot = Pick<PlannedRoot, "bytes" | "ownInodes" | "files" | "emptyLinks" | "outermost">;
+
+/** Of the root alone: its layers are stored. */
+export function rootCost({ bytes, ownInodes, files, emptyLinks, outermost }: MeasuredRoot, link: LinkMode): Cost {
+  switch (link) {
+    case "hardlink":
+      return { writeBytes: 0, writeInodes: ownInodes + emptyLinks, sharedBytes: bytes };
+    case "symlink":
+      return { writeBytes: 0, writeInodes: outermost, sharedBytes: bytes };
+    case "copy":
+    case "reflink":
+      return { writeBytes: bytes, writeInodes: ownInodes + files, sharedBytes: 0 };
+  }
+}
+
+/** Of a layer that is still to be unpacked, and of what a root has of it. */
+export function layerEstimate({ descriptor: { size, mediaType } }: LayerDescriptor, link: LinkMode): Cost {
+  const unpacked = layerCodec(mediaType) === "none" ? size : size * UNPACKED_PER_COMPRESSED;
+  const times = link === "copy" || link === "reflink" ? 2 : 1;
+  return { writeBytes: times * unpacked, writeInodes: times * Math.ceil(unpacked / BYTES_PER_INODE), sharedBytes: 0 };
+}
+
+/** As though all that the layers hold came into the root: where no plan tells. */
+export function measuredByDocuments(layers: readonly LayerDocument[]): MeasuredRoot {
+  const sum = (of: (layer: LayerDocument) => number): number => layers.reduce((total, layer) => total + of(layer), 0);
+  return {
+    bytes: sum(({ bytes }) => bytes),
+    ownInodes: sum(({ entries, files }) => entries - files),
+    files: sum(({ files }) => files),
+    emptyLinks: 0,
+    outermost: sum(({ topLevel }) => topLevel.length),
+  };
+}
+
+/** Sizes are what an image says: a sum beyond what is exact would fit no schema. */
+export function totalCost(costs: readonly Cost[]): Cost {
+  const sum = (of: (cost: Cost) => number): number => exact(costs.reduce((total, cost) => total + of(cost), 0));
+  return {
+    writeBytes: sum(({ writeBytes }) => writeBytes),
+    writeInodes: sum(({ writeInodes }) => writeInodes),
+    sharedBytes: sum(({ sharedBytes }) => sharedBytes),
+  };
+}
+
+export const exact = (sum: number): number => Math.min(sum, Number.MAX_SAFE_INTEGER);
