@@ -17,7 +17,10 @@ function shown(layers: readonly (readonly [Changeset, Placement | undefined])[])
   );
   assert.ok(result.ok);
   return Array.from(
-    outermost(() => result.plan),
+    outermost(
+      () => result.plan,
+      (layer) => (layers[layer]?.[1]?.strip ?? 0) > 0,
+    ),
     ({ planned: { from, entry }, isOwnDirectory }) => (isOwnDirectory ? `${entry.path}/` : `${entry.path} -> ${from}`),
   );
 }
