@@ -35,7 +35,7 @@ function* asPlanned(lines: string): Generator<PlannedEntry> {
   for (const entry of decodeEntries(lines)) {
     if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved")
       throw new Error(`a ${entry.type} is nothing to link`);
-    yield { layer: 0, from: entry.type === "hardlink" ? entry.target : entry.path, entry };
+    yield { layer: 0, from: entry.path, entry };
   }
 }
 
@@ -75,6 +75,15 @@ export class StoredEntries {
   /** Names of files that have another one. */
   *hardLinks(): Generator<PlannedEntry["entry"] & { readonly type: "hardlink" }> {
     for (const { entry } of this.#holding(HARD_LINK)) if (entry.type === "hardlink") yield entry;
+  }
+
+  /** Of all files that have further names, by their path: where the layer has them. */
+  firstNames(): ReadonlyMap<string, string> {
+    const targets = new Set<string>();
+    for (const { target } of this.hardLinks()) targets.add(target);
+    const names = new Map<string, string>();
+    for (const { from, entry } of this.part(0, 1)) if (targets.has(entry.path)) names.set(entry.path, from);
+    return names;
   }
 
   *#holding(text: string): Generator<PlannedEntry> {

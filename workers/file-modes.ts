@@ -37,10 +37,20 @@ export class FileMaker {
   }
 
   /** Creates `to` from what the layer has there, a link to it or a copy with the entry's attributes. NO_REFLINK. */
-  make({ layer, from }: Origin, to: string | Buffer, entry?: FileEntry): void {
-    const path = diskPath(this.#trees[layer] as string, from);
-    if (entry !== undefined && this.#mode !== "hardlink") this.#copy(path, to, entry);
-    else if (tried(() => linkSync(path, to)) === "EMLINK") this.#linkSpilled({ layer, from }, path, to);
+  makeFile(origin: Origin, to: string | Buffer, entry: FileEntry): void {
+    if (this.#mode === "hardlink") this.link(origin, to, () => origin.from);
+    else this.#copy(this.#pathOf(origin), to, entry);
+  }
+
+  /** Creates `to` as a link; `first` names the file among its names, so that all are one inode also where they are a further one. */
+  link(origin: Origin, to: string | Buffer, first: () => string): void {
+    const path = this.#pathOf(origin);
+    if (tried(() => linkSync(path, to)) === "EMLINK")
+      this.#linkSpilled({ layer: origin.layer, from: first() }, path, to);
+  }
+
+  #pathOf({ layer, from }: Origin): string | Buffer {
+    return diskPath(this.#trees[layer] as string, from);
   }
 
   #copy(from: string | Buffer, to: string | Buffer, entry: FileEntry): void {

@@ -46,6 +46,7 @@ class Linker {
   /** Their times would change with every entry made in them: set last, innermost first. */
   readonly #own: DirectoryAttributes[] = [];
   #emptyFiles: ReadonlyMap<string, FileEntry> | undefined;
+  #firstNames: ReadonlyMap<string, string> | undefined;
   #count = 0;
 
   constructor({ layers, part, tree, mode }: LinkTask, entries: StoredEntries) {
@@ -113,7 +114,7 @@ class Linker {
     this.#count += 1;
     const to = diskPath(this.#to, path);
     if (entry.size === 0) createEmpty(to, this.#files.modeOf(entry), entry.mtime);
-    else this.#files.make(origin, to, entry);
+    else this.#files.makeFile(origin, to, entry);
   }
 
   #hardlink(origin: Origin, { path, target }: PlannedEntry["entry"] & { type: "hardlink" }): void {
@@ -124,7 +125,13 @@ class Linker {
       return;
     }
     this.#count += 1;
-    this.#files.make(origin, diskPath(this.#to, path));
+    this.#files.link(origin, diskPath(this.#to, path), () => this.#firstName(target));
+  }
+
+  /** Where the layer has the file at `target`. Only where a file has no link left is it searched for. */
+  #firstName(target: string): string {
+    this.#firstNames ??= this.#entries.firstNames();
+    return this.#firstNames.get(target) as string;
   }
 
   /** What a hard link names, where that is a file without content. Only layers with hard links pay for the search. */

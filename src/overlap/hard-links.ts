@@ -13,8 +13,6 @@ import type { PlannedEntry, RootPlan } from "./plan-root.js";
 /** A file that has several names. */
 export interface Inode {
   readonly file: FileEntry;
-  /** Where its layer's tree has it: what all its names are linked to, so that they are one also where one has no link left. */
-  readonly from: string;
   /** The first of its names that a plan gave out. */
   planned: string | undefined;
 }
@@ -42,9 +40,8 @@ function inodesOf({ entries }: PlacedLayer): ReadonlyMap<string, Inode> {
   for (const { entry } of entries) if (entry.type === "hardlink") targets.add(entry.target);
   if (targets.size === 0) return inodes;
   // A link may stand before its file: the archive's order is not the changeset's.
-  for (const { from, entry } of entries)
-    if (entry.type === "file" && targets.has(entry.path))
-      inodes.set(entry.path, { file: entry, from, planned: undefined });
+  for (const { entry } of entries)
+    if (entry.type === "file" && targets.has(entry.path)) inodes.set(entry.path, { file: entry, planned: undefined });
   for (const { entry } of entries) {
     if (entry.type !== "hardlink") continue;
     const inode = inodes.get(entry.target);
@@ -68,8 +65,7 @@ export function planOf(tree: PathTree<Standing>): RootPlan {
 export function plannedEntry(path: string, { layer, from, entry, inode }: Standing): PlannedEntry {
   assert(entry.type !== "unresolved", "an unresolved hard link is never planned");
   if (inode === undefined) return { layer, from, entry: entry.path === path ? entry : { ...entry, path } };
-  if (inode.planned !== undefined)
-    return { layer, from: inode.from, entry: { type: "hardlink", path, target: inode.planned } };
+  if (inode.planned !== undefined) return { layer, from, entry: { type: "hardlink", path, target: inode.planned } };
   inode.planned = path;
-  return { layer, from: inode.from, entry: inode.file.path === path ? inode.file : { ...inode.file, path } };
+  return { layer, from, entry: inode.file.path === path ? inode.file : { ...inode.file, path } };
 }

@@ -26,10 +26,7 @@ export type PlannedPolicy = "c" | "b" | "a";
 /** One path of a root, and the layer (by index, the lowest first) that it comes from. Whiteouts and unresolved links never appear. */
 export interface PlannedEntry {
   readonly layer: number;
-  /**
-   * The path in that layer's tree: a file is linked or copied from there, and every name of one inode from the same. "" for a directory
-   * that no layer's tree has.
-   */
+  /** The path in that layer's tree: a file is linked or copied from there. "" for a directory that no layer's tree has. */
   readonly from: string;
   /** With the path in the root. A hard link's target is a path of the root too: a file that stands before it. */
   readonly entry: RootEntry;

@@ -41,7 +41,7 @@ function inheritedFiles(root: MergedRoot, { entries }: PlacedLayer): ReadonlyMap
     const target = root.find(entry.target);
     if (target?.value === undefined || isDirectoryNode(target)) continue;
     const { value } = target;
-    if (value.entry.type === "file") value.inode ??= { file: value.entry, from: value.from, planned: undefined };
+    if (value.entry.type === "file") value.inode ??= { file: value.entry, planned: undefined };
     found.set(entry.path, value);
   }
   return found;

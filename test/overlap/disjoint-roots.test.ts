@@ -26,15 +26,15 @@ suite("policy c", () => {
     assert.equal(verdicts.size, 2);
   });
 
-  test("a hard link that stands before its file becomes the file, and all names of it are from where the layer has the file", () => {
+  test("a hard link that stands before its file becomes the file, and the file the link", () => {
     const changeset = [dir("a"), hardlink("a/link", "b"), file("b"), hardlink("c", "b")];
     assert.deepEqual(
       acceptedPlan([changeset], "c").map(({ from, entry }) => [from, entry]),
       [
         ["a", dir("a")],
-        ["b", { ...file("b"), path: "a/link" }],
+        ["a/link", { ...file("b"), path: "a/link" }],
         ["b", hardlink("b", "a/link")],
-        ["b", hardlink("c", "a/link")],
+        ["c", hardlink("c", "a/link")],
       ],
     );
   });
