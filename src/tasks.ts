@@ -188,8 +188,6 @@ export interface SymlinkTask {
     readonly tree: string;
     /** The entries at its top; absent where the plan tells. */
     readonly topLevel?: readonly TopLevelName[];
-    /** Whether its placement may put what stands in several of its directories into one. */
-    readonly merges: boolean;
   }[];
   readonly plan?: EntriesFile;
 }

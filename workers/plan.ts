@@ -29,7 +29,7 @@ function plan({ policy, layers, folding, limits, file }: PlanTask): PlanResult {
     const { conflicts } = result;
     return { kind: "conflicts", conflicts: conflicts.slice(0, MAX_CONFLICTS_LISTED), total: conflicts.length };
   }
-  const measured = measure(result.plan, layers);
+  const measured = measure(result.plan, layers.length);
   if (measured.entries > limits.maxEntriesPerImage)
     throw new StrataError(
       "LIMIT_ENTRIES",
@@ -45,9 +45,8 @@ function plan({ policy, layers, folding, limits, file }: PlanTask): PlanResult {
   };
 }
 
-function measure(plan: RootPlan, layers: PlanTask["layers"]): Omit<PlannedRoot, "kind" | "dropped" | "sha256"> {
-  const layerBytes = Array<number>(layers.length).fill(0);
-  const merges = (layer: number): boolean => (layers[layer]?.placement?.strip ?? 0) > 0;
+function measure(plan: RootPlan, layers: number): Omit<PlannedRoot, "kind" | "dropped" | "sha256"> {
+  const layerBytes = Array<number>(layers).fill(0);
   const empty = new Set<string>();
   let [ownInodes, files, emptyLinks] = [0, 0, 0];
   for (const { layer, entry } of plan) {
@@ -68,6 +67,6 @@ function measure(plan: RootPlan, layers: PlanTask["layers"]): Omit<PlannedRoot, 
     ownInodes,
     files,
     emptyLinks,
-    outermost: [...outermost(() => plan, merges)].length,
+    outermost: [...outermost(() => plan)].length,
   };
 }

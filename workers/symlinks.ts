@@ -16,14 +16,7 @@ export default (task: SymlinkTask): Promise<Outcome<{ symlinks: number }>> =>
     for (const [layer, { topLevel = [] }] of task.layers.entries())
       for (const [name, type] of topLevel) symlinks.make({ layer, from: name }, name, type);
     if (task.plan !== undefined)
-      withEntries(task.plan, (plan) =>
-        symlinks.makePlaced(
-          outermost(
-            () => plan.part(0, 1),
-            (layer) => task.layers[layer]?.merges === true,
-          ),
-        ),
-      );
+      withEntries(task.plan, (plan) => symlinks.makePlaced(outermost(() => plan.part(0, 1))));
     return { symlinks: symlinks.count };
   });
 

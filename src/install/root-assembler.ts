@@ -188,8 +188,7 @@ export class RootAssembler {
   ): Promise<Pick<Assembled, "copiedBytes" | "linked">> {
     const task = {
       tree: paths.rootTree,
-      layers: layers.map(({ document: { diffId, topLevel }, placement }) => ({
-        merges: (placement?.strip ?? 0) > 0,
+      layers: layers.map(({ document: { diffId, topLevel } }) => ({
         target: this.#store.layout.layerFromRoot(diffId),
         tree: this.#store.layout.layerTree(diffId),
         ...(sha256 === undefined ? { topLevel } : {}),

@@ -12,15 +12,9 @@ export interface Outermost {
   readonly isOwnDirectory: boolean;
 }
 
-/**
- * `plan` gives the same entries, depth first, each time that it is called; `merges` tells of a layer whether its placement may put
- * what stands in several of its directories into one.
- */
-export function* outermost(
-  plan: () => Iterable<PlannedEntry>,
-  merges: (layer: number) => boolean,
-): Generator<Outermost> {
-  const own = ownDirectories(plan(), merges);
+/** `plan` gives the same entries, depth first, each time that it is called. */
+export function* outermost(plan: () => Iterable<PlannedEntry>): Generator<Outermost> {
+  const own = ownDirectories(plan());
   let above: string | undefined;
   for (const planned of plan()) {
     const { path } = planned.entry;
@@ -31,7 +25,7 @@ export function* outermost(
   }
 }
 
-function ownDirectories(plan: Iterable<PlannedEntry>, merges: (layer: number) => boolean): ReadonlySet<string> {
+function ownDirectories(plan: Iterable<PlannedEntry>): ReadonlySet<string> {
   const own = new Set<string>();
   const above: PlannedEntry[] = [];
   for (const planned of plan) {
@@ -39,16 +33,12 @@ function ownDirectories(plan: Iterable<PlannedEntry>, merges: (layer: number) =>
     while (above.length > 0 && !path.startsWith(`${(above.at(-1) as PlannedEntry).entry.path}/`)) above.pop();
     const parent = above.at(-1);
     if (planned.from === "") own.add(path);
-    if (parent !== undefined && merges(planned.layer) && !isBelow(planned, parent))
-      for (const { entry } of above) own.add(entry.path);
+    if (parent !== undefined && !isBelow(planned, parent)) for (const { entry } of above) own.add(entry.path);
     above.push(planned);
   }
   return own;
 }
 
-/**
- * Whether the layer has it in the directory that it has the parent in, under the same name. Of a hard link the plan only tells where
- * its file is: it may count as from elsewhere, and is linked by itself then.
- */
+/** Whether the layer has it in the directory that it has the parent in, under the same name. */
 const isBelow = ({ layer, from, entry }: PlannedEntry, parent: PlannedEntry): boolean =>
   layer === parent.layer && parent.from !== "" && from === parent.from + entry.path.slice(parent.entry.path.length);

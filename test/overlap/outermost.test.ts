@@ -17,10 +17,7 @@ function shown(layers: readonly (readonly [Changeset, Placement | undefined])[])
   );
   assert.ok(result.ok);
   return Array.from(
-    outermost(
-      () => result.plan,
-      (layer) => (layers[layer]?.[1]?.strip ?? 0) > 0,
-    ),
+    outermost(() => result.plan),
     ({ planned: { from, entry }, isOwnDirectory }) => (isOwnDirectory ? `${entry.path}/` : `${entry.path} -> ${from}`),
   );
 }
