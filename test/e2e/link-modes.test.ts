@@ -22,7 +22,7 @@ const shared: readonly TarFile[] = [
   { name: "share/data", content: "the layer's\n", mode: 0o664 },
   { name: "share/again", type: "link", linkname: "share/data" },
   { name: "share/tool", content: "#!/bin/sh\n", mode: 0o4755 },
-  { name: "share/secret", content: "secret", mode: 0o000 },
+  { name: "share/secret", content: "secret", mode: 0o440 },
   { name: "share/empty", content: "", mode: 0o666 },
   { name: "share/deep/er", content: "deep" },
   { name: "share/link", type: "symlink", linkname: "deep/er" },
@@ -108,7 +108,7 @@ for (const [link, kind] of [
     assert.equal(inode(roots[1], "share/data"), inode(roots[1], "share/again"));
     assert.equal(lstatSync(join(roots[1], "share/data")).nlink, 2);
     const modes = [...files, "share", "share/empty"].map((path) => mode(roots[1], path));
-    assert.deepEqual(modes, ["664", "664", "755", "0", "644", "750", "666"]);
+    assert.deepEqual(modes, ["664", "664", "755", "440", "644", "750", "666"]);
     assert.deepEqual(one.linked.copied, { count: 6 });
     appendFileSync(join(roots[1], "share/data"), "mine\n");
     appendFileSync(join(roots[1], "share/empty"), "mine\n");

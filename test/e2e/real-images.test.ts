@@ -179,7 +179,7 @@ suite("a Debian base with layers by umoci", { skip }, () => {
   });
 });
 
-/** Files that land through `lib` and `bin`, an opaque directory, and a file hidden through `sbin`. */
+/** Files that land through `lib` and `bin`, and what an opaque directory and a whiteout hide behind them. */
 async function insertThroughSymlinks(workshop: Sandbox, image: UmociImage): Promise<void> {
   const inserted = workshop.file("inserted");
   await mkdir(join(inserted, "deep"), { recursive: true });
@@ -187,7 +187,7 @@ async function insertThroughSymlinks(workshop: Sandbox, image: UmociImage): Prom
   await writeFile(workshop.file("tool"), "through bin", { mode: 0o755 });
   await image.insert({ from: "unmerged", to: "libs" }, inserted, "/lib/inserted");
   await image.insert({ from: "libs", to: "tool" }, workshop.file("tool"), "/bin/tool");
-  await image.insert({ from: "tool", to: "opaque" }, "--opaque", inserted, "/usr/lib/x86_64-linux-gnu");
+  await image.insert({ from: "tool", to: "opaque" }, "--opaque", inserted, "/lib/x86_64-linux-gnu");
   await image.insert({ from: "opaque", to: "hidden" }, "--whiteout", "/bin/bash");
   await image.insert({ from: "base", to: "sibling" }, workshop.file("tool"), "/bin/sibling");
 }
