@@ -45,9 +45,9 @@ const rows: readonly {
     most: IDLE + 2 * WORKER,
   },
   {
-    title: "150,000 empty files at the root",
+    title: "60,000 empty files at the root",
     codec: "gzip",
-    blob: () => gzip(many(150_000, (i) => file(`f${i}`))),
+    blob: () => gzip(many(60_000, (i) => file(`f${i}`))),
     answer: "ready",
     most: IDLE + 2 * WORKER,
   },
