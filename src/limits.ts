@@ -14,7 +14,7 @@ const MINUTE = 60 * SECOND;
 export const imageLimits = {
   /** LIMIT_LAYERS. Docker stops at 127; a manifest of 4 MiB could name 20,000. */
   maxLayers: 512,
-  /** LIMIT_ENTRIES, a layer: each entry is an inode, and 200 bytes of the worker's memory besides its names. */
+  /** LIMIT_ENTRIES, a layer: each entry is an inode, and some 600 bytes of the worker's memory, measured. */
   maxEntriesPerLayer: 500_000,
   /** LIMIT_BYTES, a layer: paths and link targets, as the changeset has them, are held in the worker's memory, several times over. */
   maxNameBytesPerLayer: 64 * MiB,
