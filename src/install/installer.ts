@@ -76,6 +76,7 @@ export class Installer {
   async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
     const { request, overlap, link, name, referenceText } = job.spec;
     await refuseWithoutReflink(link, this.#options.store);
+    this.#options.store.refuseFoldedName(name);
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
     const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
     const manifest = await untilAborted(resolving, job.signal);

@@ -8,7 +8,7 @@ import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
-import type { Folding } from "../overlap/name-folding.js";
+import { type Folding, foldName } from "../overlap/name-folding.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
@@ -70,11 +70,22 @@ export class Store {
     });
   }
 
-  /** Points a name at a root that stands; undefined where the root was removed in the meantime. */
+  /** Points a name at a root that stands; undefined where the root was removed in the meantime. INVALID_NAME. */
   name(name: string, next: NewGeneration): Promise<Named | undefined> {
-    return this.#changes.run(async () =>
-      (await this.roots.stands(next.rootId)) ? this.names.set(name, next) : undefined,
-    );
+    return this.#changes.run(async () => {
+      this.refuseFoldedName(name);
+      return (await this.roots.stands(next.rootId)) ? this.names.set(name, next) : undefined;
+    });
+  }
+
+  /** INVALID_NAME where the file system takes it for another that is there: who follows one path would find the other's root. */
+  refuseFoldedName(name: string): void {
+    if (this.folding === undefined) return;
+    const folds = foldName(this.folding);
+    const other = this.names.all().find((known) => known.name !== name && folds(known.name) === folds(name));
+    if (other === undefined) return;
+    const fact = `to the file system it is the same as ${other.name}`;
+    throw new StrataError("INVALID_NAME", `Cannot give a root the name ${name}: ${fact}`);
   }
 
   /**

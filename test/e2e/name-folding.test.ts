@@ -3,7 +3,7 @@
  * every policy, and everything else works as anywhere.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { serve } from "../support/daemon.js";
@@ -79,4 +79,22 @@ test("names of one layer that differ by case are NAME_FOLDING too, and nothing i
   assert.deepEqual([error.code, error.exitCode], ["NAME_FOLDING", 65], error.message);
   assert.match(error.message, /\bmakefile: .* Makefile$/);
   assert.deepEqual([error.details.entryIndex, error.details.entryName], [2, "makefile"]);
+});
+
+test("a name of a root that differs by case from another is INVALID_NAME, and the other leads where it led", async (t) => {
+  const staged = await folding(t, {
+    one: buildImage([await tarOf([file("one")])]),
+    two: buildImage([await tarOf([file("two")])]),
+  });
+  if (staged === undefined) return;
+  const { wire, reference } = staged;
+  const { name } = await wire.ready(reference("one"), { name: "app" });
+  const before = await wire.counters();
+  const { error } = await wire.install(reference("two"), { name: "App" });
+  assert.deepEqual([error.code, error.exitCode], ["INVALID_NAME", 64]);
+  assert.match(error.message, /\bApp: .* app$/);
+  assert.deepEqual(await wire.counters(), before);
+  assert.deepEqual(readdirSync(name.path), ["one"]);
+  await wire.ready(reference("two"), { name: "app" });
+  assert.deepEqual(readdirSync(name.path), ["two"]);
 });
