@@ -82,6 +82,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const store = new Store(config.stateDir, {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
+    scanLayers: (task) => pool.run("scan", task),
+    readFiles: (task) => pool.run("read", task),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
     log,
   });

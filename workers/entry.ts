@@ -4,7 +4,9 @@
 export { default as compare } from "./compare.js";
 export { default as link } from "./link.js";
 export { default as plan } from "./plan.js";
+export { default as read } from "./read.js";
 export { default as remove } from "./remove.js";
+export { default as scan } from "./scan.js";
 export { default as settle } from "./settle.js";
 export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";

@@ -4,28 +4,61 @@
  * unpacked from: who knows no diffID finds it by them.
  */
 import { readdir, rename, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { systemErrorCode } from "../errors.js";
-import type { Log } from "../log.js";
-import { type DiffId, digestAlgorithm, parseDiffId } from "../oci/digest.js";
-import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
-import { layerCodec } from "../oci/media-types.js";
-import type { LayerDocument } from "../tasks.js";
 import {
+  blobKey,
   type LayerBlob,
   type LayerMeta,
   layerMetaSchema,
   layerSchema,
-  readDocument,
-  syncParent,
-  writeDocument,
-} from "./documents.js";
-import { eachConcurrently } from "./each-concurrently.js";
+  parseDocument,
+} from "../layer-documents.js";
+import { MAX_SCANNED_LAYERS } from "../limits.js";
+import type { Log } from "../log.js";
+import { type DiffId, digestAlgorithm } from "../oci/digest.js";
+import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
+import { layerCodec } from "../oci/media-types.js";
+import type { LayerDocument, ScannedLayer, ScanResult, ScanTask } from "../tasks.js";
+import { syncParent, writeDocument } from "./documents.js";
+import { batchesOf, eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
 
-export interface StoredLayer {
-  readonly document: LayerDocument;
-  readonly meta: LayerMeta;
+/** One task, on a worker. */
+export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
+
+/**
+ * A layer as it stands. What a scan found is kept as text, an eighth of the memory that it takes as objects, and read by who looks:
+ * it was checked by the scan, and is again.
+ */
+export class StoredLayer {
+  readonly #document: LayerDocument | string;
+  readonly #meta: LayerMeta | string;
+  readonly bytes: number;
+  readonly createdAt: string;
+
+  constructor(document: LayerDocument | string, meta: LayerMeta | string, facts: { bytes: number; createdAt: string }) {
+    this.#document = document;
+    this.#meta = meta;
+    this.bytes = facts.bytes;
+    this.createdAt = facts.createdAt;
+  }
+
+  get document(): LayerDocument {
+    return typeof this.#document === "string"
+      ? parseDocument("layer.json", this.#document, layerSchema)
+      : this.#document;
+  }
+
+  get meta(): LayerMeta {
+    return typeof this.#meta === "string"
+      ? parseDocument("its meta document", this.#meta, layerMetaSchema)
+      : this.#meta;
+  }
+
+  /** The same layer with this meta. */
+  with(meta: LayerMeta): StoredLayer {
+    return new StoredLayer(this.#document, meta, this);
+  }
 }
 
 export class Layers {
@@ -34,6 +67,7 @@ export class Layers {
   readonly #log: Log;
   readonly #index = new Map<DiffId, StoredLayer>();
   readonly #byBlob = new Map<string, DiffId>();
+  readonly #notDurable = new Set<DiffId>();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
 
@@ -44,25 +78,27 @@ export class Layers {
   }
 
   /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
-  async scan(): Promise<void> {
-    for (const algorithm of ["sha256", "sha512"]) {
-      const names = await readdir(join(this.#layout.layers, algorithm));
-      await eachConcurrently(names, async (name) => {
-        try {
-          await this.#load(parseDiffId(`${algorithm}:${name}`));
-        } catch (error) {
-          this.#log.warn("layer.unreadable", { layer: `${algorithm}:${name}`, error });
+  async scan(scanLayers: ScanLayers): Promise<void> {
+    for (const algorithm of ["sha256", "sha512"] as const) {
+      const document = this.#layout.layerDocuments(algorithm);
+      const hexes = await readdir(document[0]);
+      await eachConcurrently(batchesOf(hexes, MAX_SCANNED_LAYERS), async (batch) => {
+        for (let left = batch; left.length > 0; ) {
+          const { layers } = await scanLayers({ algorithm, hexes: left, document, meta: this.#layout.layerMetas });
+          for (const [index, layer] of layers.entries())
+            if ("unreadable" in layer)
+              this.#log.warn("layer.unreadable", { layer: `${algorithm}:${left[index]}`, error: layer.unreadable });
+            else this.#adopt(layer);
+          left = left.slice(layers.length);
         }
       });
     }
   }
 
-  async #load(diffId: DiffId): Promise<void> {
-    const document = await readDocument(this.#layout.layerDocument(diffId), layerSchema);
-    if (document === undefined || document.diffId !== diffId) throw new Error("no layer.json of this layer");
-    const meta = await readDocument(this.#layout.layerMeta(diffId), layerMetaSchema).catch(() => undefined);
-    this.#index.set(diffId, { document, meta: meta ?? this.#newMeta(document.createdAt) });
-    for (const blob of meta?.blobs ?? []) this.#findBy(blob, diffId);
+  #adopt({ diffId, document, meta, bytes, createdAt, durable, blobKeys }: ScannedLayer): void {
+    this.#index.set(diffId, new StoredLayer(document, meta ?? this.#newMeta(createdAt), { bytes, createdAt }));
+    if (!durable) this.#notDurable.add(diffId);
+    for (const key of blobKeys) this.#findBy(key, diffId);
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
@@ -101,10 +137,11 @@ export class Layers {
     } catch (error) {
       if (!isTaken(error)) throw error;
     }
-    if (!this.#index.has(diffId)) this.#index.set(diffId, { document, meta: this.#newMeta(document.createdAt) });
+    if (!this.#index.has(diffId))
+      this.#put(diffId, new StoredLayer(document, this.#newMeta(document.createdAt), document));
     const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
     if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
-    this.#findBy(blob, diffId);
+    this.#findBy(blobKey(blob), diffId);
     this.used(diffId);
   }
 
@@ -123,7 +160,7 @@ export class Layers {
   }
 
   notDurable(): DiffId[] {
-    return [...this.#index].filter(([, { meta }]) => !meta.durable).map(([diffId]) => diffId);
+    return [...this.#notDurable];
   }
 
   /** Writes the meta documents that changed. */
@@ -145,14 +182,20 @@ export class Layers {
   }
 
   /** Who claims no diffID gets one in sha256, whatever is stored. */
-  #findBy(blob: LayerBlob, diffId: DiffId): void {
-    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
+  #findBy(key: string, diffId: DiffId): void {
+    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(key, diffId);
+  }
+
+  #put(diffId: DiffId, layer: StoredLayer): void {
+    this.#index.set(diffId, layer);
+    if (layer.meta.durable) this.#notDurable.delete(diffId);
+    else this.#notDurable.add(diffId);
   }
 
   #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
     const layer = this.#index.get(diffId);
     if (layer === undefined) return;
-    this.#index.set(diffId, { document: layer.document, meta: { ...layer.meta, ...change } });
+    this.#put(diffId, layer.with({ ...layer.meta, ...change }));
     this.#touched.add(diffId);
   }
 
@@ -167,12 +210,6 @@ export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
   size,
   codec: layerCodec(mediaType),
 });
-
-/**
- * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
- * other, with two contents under one digest.
- */
-export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");
 
 /** The name of a rename's target is taken by a directory that is not empty: a commit came first. */
 export function isTaken(error: unknown): boolean {

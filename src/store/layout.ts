@@ -3,7 +3,7 @@
  * state directory.
  */
 import { join } from "node:path";
-import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
 
@@ -91,6 +91,13 @@ export class StoreLayout {
   }
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);
+  }
+  /** What stands before and behind the hex in every path of `layerDocument`, and of `layerMeta`: they are many. */
+  layerDocuments(algorithm: DigestAlgorithm): readonly [string, string] {
+    return [`${join(this.layers, algorithm)}/`, "/layer.json"];
+  }
+  get layerMetas(): readonly [string, string] {
+    return [`${this.meta}/`, ".json"];
   }
 
   root(rootId: string): string {

@@ -7,15 +7,7 @@ import { readdir, readlink, rename, symlink, unlink } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { printable } from "../printable.js";
-import {
-  type Generation,
-  type NameDocument,
-  nameSchema,
-  readDocument,
-  syncParent,
-  writeDocument,
-} from "./documents.js";
-import { eachConcurrently } from "./each-concurrently.js";
+import { type Generation, type NameDocument, nameSchema, syncParent, writeDocument } from "./documents.js";
 import {
   currentOf,
   type NewGeneration,
@@ -25,6 +17,7 @@ import {
   withStandingCurrent,
 } from "./generations.js";
 import type { StoreLayout } from "./layout.js";
+import type { StoredFiles } from "./stored-files.js";
 
 export interface Named {
   readonly generation: Generation;
@@ -53,25 +46,41 @@ export class Names {
   }
 
   /** `standing` tells whether a root is there: a name never points at one that is not. */
-  async scan(standing: (rootId: string) => boolean): Promise<void> {
-    await eachConcurrently(await readdir(this.#layout.nameDocuments), async (file) => {
-      const path = `${this.#layout.nameDocuments}/${file}`;
-      if (file.endsWith(TEMPORARY)) await unlink(path);
-      if (!file.endsWith(DOCUMENT)) return;
-      try {
-        const document = await readDocument(path, nameSchema);
-        if (document?.name !== file.slice(0, -DOCUMENT.length)) throw new Error("no document of this name");
-        await this.#adopt(document, standing);
-      } catch (error) {
-        this.#log.warn("name.unreadable", { file, error });
-      }
+  async scan(files: StoredFiles, standing: (rootId: string) => boolean): Promise<void> {
+    const entries = await readdir(this.#layout.nameDocuments);
+    for (const file of entries.filter((entry) => entry.endsWith(TEMPORARY)))
+      await unlink(`${this.#layout.nameDocuments}/${file}`);
+    const known = entries.filter((entry) => entry.endsWith(DOCUMENT)).map((entry) => entry.slice(0, -DOCUMENT.length));
+    const documents: NameDocument[] = [];
+    const unreadable = (name: string, error: unknown): void =>
+      this.#log.warn("name.unreadable", { file: `${name}${DOCUMENT}`, error });
+    await files.documents(known, {
+      pathOf: (name) => this.#layout.nameDocument(name),
+      schema: nameSchema,
+      found: (name, document) => {
+        if (document?.name !== name) throw new Error("no document of this name");
+        documents.push(document);
+      },
+      unreadable,
     });
+    const targets = await files.targets(documents.map(({ name }) => this.#layout.name(name)));
+    for (const document of documents) {
+      try {
+        await this.#adopt(document, { standing, target: targets.get(this.#layout.name(document.name)) });
+      } catch (error) {
+        unreadable(document.name, error);
+      }
+    }
     for (const entry of await readdir(this.#layout.names)) {
       if (isTemporary(entry)) await unlink(this.#layout.name(entry));
     }
   }
 
-  async #adopt(document: NameDocument, standing: (rootId: string) => boolean): Promise<void> {
+  /** `target` is what the symlink says. */
+  async #adopt(
+    document: NameDocument,
+    { standing, target }: { readonly standing: (rootId: string) => boolean; readonly target: string | undefined },
+  ): Promise<void> {
     const { name } = document;
     const adopted = withStandingCurrent(document, standing);
     if (adopted === undefined) {
@@ -85,7 +94,7 @@ export class Names {
       this.#log.warn("generation.lost", { name, lost, generation });
       await this.#write(adopted);
     }
-    await this.#point(adopted);
+    if (target !== this.#targetOf(adopted)) await this.#point(adopted);
     this.#remember(adopted);
   }
 
@@ -190,7 +199,7 @@ export class Names {
 
   /** Flips the symlink to the current generation, unless it leads there. */
   async #point(document: NameDocument): Promise<void> {
-    const target = this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
+    const target = this.#targetOf(document);
     const path = this.#layout.name(document.name);
     if ((await readlink(path).catch(() => undefined)) === target) return;
     const temporary = this.#layout.name(`.${document.name}${TEMPORARY}`);
@@ -198,6 +207,10 @@ export class Names {
     await symlink(target, temporary);
     await rename(temporary, path);
     await syncParent(path);
+  }
+
+  #targetOf(document: NameDocument): string {
+    return this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
   }
 
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */

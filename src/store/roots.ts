@@ -8,10 +8,10 @@ import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
-import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
-import { eachConcurrently } from "./each-concurrently.js";
+import { type RootDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
 import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
+import type { StoredFiles } from "./stored-files.js";
 
 /** What decides the content of a root. */
 export interface RootIdentity {
@@ -48,15 +48,15 @@ export class Roots {
     this.#log = log;
   }
 
-  async scan(): Promise<void> {
-    await eachConcurrently(await readdir(this.#layout.roots), async (rootId) => {
-      try {
-        const document = await readDocument(this.#layout.rootDocument(rootId), rootSchema);
+  async scan(files: StoredFiles): Promise<void> {
+    await files.documents(await readdir(this.#layout.roots), {
+      pathOf: (rootId) => this.#layout.rootDocument(rootId),
+      schema: rootSchema,
+      found: (rootId, document) => {
         if (document?.rootId !== rootId) throw new Error("no root.json of this root");
         this.#index.set(rootId, document);
-      } catch (error) {
-        this.#log.warn("root.unreadable", { rootId, error });
-      }
+      },
+      unreadable: (rootId, error) => this.#log.warn("root.unreadable", { rootId, error }),
     });
   }
 

@@ -11,17 +11,20 @@ import type { Digest } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
-import { Layers } from "./layers.js";
+import { Layers, type ScanLayers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
+import { type ReadFiles, StoredFiles } from "./stored-files.js";
 
 export interface StoreOptions {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
+  readonly scanLayers: ScanLayers;
+  readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
   readonly log: Log;
@@ -59,9 +62,9 @@ export class Store {
     this.folding = await probeFolding(this.layout.staging);
     this.canReflink = await probeReflink(this.layout.staging);
     const swept = await this.staging.sweep();
-    await this.layers.scan();
-    await this.roots.scan();
-    await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
+    const files = new StoredFiles(this.#options.readFiles);
+    await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
+    await this.names.scan(files, (rootId) => this.roots.get(rootId) !== undefined);
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,

@@ -3,11 +3,14 @@
  */
 import { createHash } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
+import { StrataError } from "../../src/errors.js";
 import { createLog, type LogFields } from "../../src/log.js";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import type { RootDocument } from "../../src/store/documents.js";
 import { Store } from "../../src/store/store.js";
-import type { LayerDocument } from "../../src/tasks.js";
+import type { LayerDocument, Outcome } from "../../src/tasks.js";
+import read from "../../workers/read.js";
+import scan from "../../workers/scan.js";
 
 export interface OpenedStore {
   readonly store: Store;
@@ -20,12 +23,23 @@ export async function openStore(state: string): Promise<OpenedStore> {
   const store = new Store(state, {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
+    scanLayers: onThisThread(scan),
+    readFiles: onThisThread(read),
     syncFileSystem: async () => false,
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
   });
   await store.open();
   return { store, logged };
 }
+
+/** As a worker does, on this thread. */
+const onThisThread =
+  <Task, Result>(work: (task: Task) => Promise<Outcome<Result>>) =>
+  async (task: Task): Promise<Result> => {
+    const outcome = await work(task);
+    if (!outcome.ok) throw StrataError.fromWire(outcome.error);
+    return outcome.value;
+  };
 
 const hexOf = (text: string): string => createHash("sha256").update(text).digest("hex");
 export const digestOf = (text: string) => parseDigest(`sha256:${hexOf(text)}`);
