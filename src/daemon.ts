@@ -20,13 +20,13 @@ import { imageStatus } from "./install/image-status.js";
 import { Installer } from "./install/installer.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
-import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Life } from "./life.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
+import type { DiffId } from "./oci/digest.js";
 import { Pool } from "./pool.js";
 import { EventHub } from "./protocol/events.js";
 import type { Listener } from "./protocol/listen.js";
@@ -36,7 +36,6 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
-import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
 import { ownVersion } from "./version.js";
@@ -122,16 +121,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       plan: (request, options) => planner.plan(request, options),
     },
     roots: {
-      list: (page) => {
-        const usage = catalog.usageNow();
-        const view = (root: RootDocument) => catalog.root(root, usage);
-        return pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view });
-      },
+      list: (page) => catalog.roots(page),
       get: (selector) => catalog.get(selector),
-      all: () => {
-        const usage = catalog.usageNow();
-        return catalog.roots().map((root) => catalog.root(root, usage));
-      },
+      all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
       remove: async (selector) => {
         const { removed, rootIds } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
@@ -145,7 +137,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       },
     },
     layers: {
-      list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
+      list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
     },
     store: { usage: () => catalog.usage() },
     server: {
@@ -162,7 +154,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           roots: store.roots.size,
           names: store.names.size,
           bytes: store.layers.bytes,
-          ...catalog.usageNow().total(),
+          ...catalog.total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
       }),

@@ -19,6 +19,7 @@ import { type DiffId, digestAlgorithm } from "../oci/digest.js";
 import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
 import type { LayerDocument, ScannedLayer, ScanResult, ScanTask } from "../tasks.js";
+import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import { syncParent, writeDocument } from "./documents.js";
 import { batchesOf, eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
@@ -26,17 +27,21 @@ import type { StoreLayout } from "./layout.js";
 /** One task, on a worker. */
 export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
 
+type LayerFacts = Pick<LayerDocument, "diffId" | "bytes" | "createdAt">;
+
 /**
  * A layer as it stands. What a scan found is kept as text, an eighth of the memory that it takes as objects, and read by who looks:
  * it was checked by the scan, and is again.
  */
 export class StoredLayer {
+  readonly diffId: DiffId;
   readonly #document: LayerDocument | string;
   readonly #meta: LayerMeta | string;
   readonly bytes: number;
   readonly createdAt: string;
 
-  constructor(document: LayerDocument | string, meta: LayerMeta | string, facts: { bytes: number; createdAt: string }) {
+  constructor(document: LayerDocument | string, meta: LayerMeta | string, facts: LayerFacts) {
+    this.diffId = facts.diffId;
     this.#document = document;
     this.#meta = meta;
     this.bytes = facts.bytes;
@@ -65,7 +70,8 @@ export class Layers {
   readonly #layout: StoreLayout;
   readonly #bootId: string;
   readonly #log: Log;
-  readonly #index = new Map<DiffId, StoredLayer>();
+  readonly #index = new ByAge<DiffId, StoredLayer>();
+  #bytes = 0;
   readonly #byBlob = new Map<string, DiffId>();
   readonly #notDurable = new Set<DiffId>();
   /** Layers whose meta in memory is newer than on the disk. */
@@ -75,6 +81,14 @@ export class Layers {
     this.#layout = layout;
     this.#bootId = options.bootId;
     this.#log = options.log;
+    this.#index.watch({
+      added: ({ bytes }) => {
+        this.#bytes += bytes;
+      },
+      removed: ({ bytes }) => {
+        this.#bytes -= bytes;
+      },
+    });
   }
 
   /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
@@ -93,10 +107,11 @@ export class Layers {
         }
       });
     }
+    this.#index.sort();
   }
 
   #adopt({ diffId, document, meta, bytes, createdAt, durable, blobKeys }: ScannedLayer): void {
-    this.#index.set(diffId, new StoredLayer(document, meta ?? this.#newMeta(createdAt), { bytes, createdAt }));
+    this.#index.set(diffId, new StoredLayer(document, meta ?? this.#newMeta(createdAt), { diffId, bytes, createdAt }));
     if (!durable) this.#notDurable.add(diffId);
     for (const key of blobKeys) this.#findBy(key, diffId);
   }
@@ -115,8 +130,19 @@ export class Layers {
     return [...this.#index.values()];
   }
 
+  /** Oldest first. */
+  page(query: PageQuery<DiffId>): Page<DiffId, StoredLayer> {
+    return this.#index.page(query);
+  }
+
+  /** Tells of every layer that is there, comes or goes. */
+  watch(watcher: Watcher<StoredLayer>): void {
+    this.#index.watch(watcher);
+  }
+
+  /** Of the files of all layers. */
   get bytes(): number {
-    return this.all().reduce((sum, { document }) => sum + document.bytes, 0);
+    return this.#bytes;
   }
 
   get size(): number {

@@ -16,6 +16,7 @@ import {
   withInstalled,
   withStandingCurrent,
 } from "./generations.js";
+import { KeyedSets } from "./keyed-sets.js";
 import type { StoreLayout } from "./layout.js";
 import type { StoredFiles } from "./stored-files.js";
 
@@ -33,12 +34,26 @@ export interface RolledBack {
   readonly has: Generation;
 }
 
+export interface NameScan {
+  readonly standing: (rootId: string) => boolean;
+  readonly folds: (name: string) => string;
+}
+
 export class Names {
   readonly #layout: StoreLayout;
   readonly #log: Log;
   readonly #index = new Map<string, NameDocument>();
   /** By root, the names whose current generation it is. */
-  readonly #byRoot = new Map<string, Set<string>>();
+  readonly #byRoot = new KeyedSets<string>();
+  /** By root, the names any of whose generations it is. */
+  readonly #holders = new KeyedSets<string>();
+  /** By reference, the names whose current generation was installed from it. */
+  readonly #byReference = new KeyedSets<string>();
+  /** By what the file system takes it for. */
+  readonly #byFolded = new KeyedSets<string>();
+
+  /** What the file system makes of a name: the same of those that it takes for one another. */
+  #folds: (name: string) => string = (name) => name;
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -46,7 +61,8 @@ export class Names {
   }
 
   /** `standing` tells whether a root is there: a name never points at one that is not. */
-  async scan(files: StoredFiles, standing: (rootId: string) => boolean): Promise<void> {
+  async scan(files: StoredFiles, { standing, folds }: NameScan): Promise<void> {
+    this.#folds = folds;
     const entries = await readdir(this.#layout.nameDocuments);
     for (const file of entries.filter((entry) => entry.endsWith(TEMPORARY)))
       await unlink(`${this.#layout.nameDocuments}/${file}`);
@@ -150,7 +166,7 @@ export class Names {
 
   /** The names whose current generation is this root, by name. */
   of(rootId: string): { name: string; generation: number }[] {
-    return [...(this.#byRoot.get(rootId) ?? [])].sort().flatMap((name) => {
+    return [...this.#byRoot.get(rootId)].sort().flatMap((name) => {
       const current = this.current(name);
       return current === undefined ? [] : [{ name, generation: current.generation }];
     });
@@ -158,9 +174,17 @@ export class Names {
 
   /** Whether any generation of any name is this root. */
   holds(rootId: string): boolean {
-    for (const { generations } of this.#index.values())
-      if (generations.some((generation) => generation.rootId === rootId)) return true;
-    return false;
+    return this.#holders.get(rootId).size > 0;
+  }
+
+  /** The current generations that were installed from this reference. */
+  installedFrom(reference: string): Generation[] {
+    return [...this.#byReference.get(reference)].flatMap((name) => this.current(name) ?? []);
+  }
+
+  /** Another name that the file system takes for this one. */
+  foldedLike(name: string): string | undefined {
+    return [...this.#byFolded.get(this.#folds(name))].find((known) => known !== name);
   }
 
   #known(name: string): NameDocument {
@@ -222,19 +246,25 @@ export class Names {
   }
 
   #remember(document: NameDocument): void {
-    this.#forget(document.name);
-    this.#index.set(document.name, document);
-    const rootId = currentOf(document)?.rootId ?? "";
-    const names = this.#byRoot.get(rootId) ?? new Set();
-    this.#byRoot.set(rootId, names.add(document.name));
+    const { name } = document;
+    this.#forget(name);
+    this.#index.set(name, document);
+    const current = currentOf(document);
+    this.#byRoot.add(current?.rootId ?? "", name);
+    this.#byReference.add(current?.reference ?? "", name);
+    this.#byFolded.add(this.#folds(name), name);
+    for (const { rootId } of document.generations) this.#holders.add(rootId, name);
   }
 
   #forget(name: string): void {
-    const rootId = this.current(name)?.rootId ?? "";
+    const document = this.#index.get(name);
+    if (document === undefined) return;
+    const current = currentOf(document);
     this.#index.delete(name);
-    const names = this.#byRoot.get(rootId);
-    names?.delete(name);
-    if (names?.size === 0) this.#byRoot.delete(rootId);
+    this.#byRoot.delete(current?.rootId ?? "", name);
+    this.#byReference.delete(current?.reference ?? "", name);
+    this.#byFolded.delete(this.#folds(name), name);
+    for (const { rootId } of document.generations) this.#holders.delete(rootId, name);
   }
 }
 

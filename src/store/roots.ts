@@ -8,6 +8,7 @@ import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
+import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import { type RootDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
 import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
@@ -39,7 +40,7 @@ export const isWritable = (link: LinkMode): boolean => link === "copy" || link =
 export class Roots {
   readonly #layout: StoreLayout;
   readonly #log: Log;
-  readonly #index = new Map<string, RootDocument>();
+  readonly #index = new ByAge<string, RootDocument>();
   /** Roots with files of their own that no sync has brought to the disk yet. */
   readonly #unsynced = new Set<string>();
 
@@ -58,6 +59,7 @@ export class Roots {
       },
       unreadable: (rootId, error) => this.#log.warn("root.unreadable", { rootId, error }),
     });
+    this.#index.sort();
   }
 
   get(rootId: string): RootDocument | undefined {
@@ -66,6 +68,16 @@ export class Roots {
 
   all(): readonly RootDocument[] {
     return [...this.#index.values()];
+  }
+
+  /** Oldest first. */
+  page(query: PageQuery<string>): Page<string, RootDocument> {
+    return this.#index.page(query);
+  }
+
+  /** Tells of every root that is there, comes or goes. */
+  watch(watcher: Watcher<RootDocument>): void {
+    this.#index.watch(watcher);
   }
 
   get size(): number {

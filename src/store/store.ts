@@ -64,7 +64,10 @@ export class Store {
     const swept = await this.staging.sweep();
     const files = new StoredFiles(this.#options.readFiles);
     await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
-    await this.names.scan(files, (rootId) => this.roots.get(rootId) !== undefined);
+    await this.names.scan(files, {
+      standing: (rootId) => this.roots.get(rootId) !== undefined,
+      folds: this.folding === undefined ? (name) => name : foldName(this.folding),
+    });
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
@@ -84,10 +87,9 @@ export class Store {
   /** INVALID_NAME where the file system takes it for another that is there: who follows one path would find the other's root. */
   refuseFoldedName(name: string): void {
     if (this.folding === undefined) return;
-    const folds = foldName(this.folding);
-    const other = this.names.all().find((known) => known.name !== name && folds(known.name) === folds(name));
+    const other = this.names.foldedLike(name);
     if (other === undefined) return;
-    const fact = `to the file system it is the same as ${other.name}`;
+    const fact = `to the file system it is the same as ${other}`;
     throw new StrataError("INVALID_NAME", `Cannot give a root the name ${name}: ${fact}`);
   }
 
