@@ -63,11 +63,15 @@ export class Store {
     this.canReflink = await probeReflink(this.layout.staging);
     const swept = await this.staging.sweep();
     const files = new StoredFiles(this.#options.readFiles);
-    await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
-    await this.names.scan(files, {
-      standing: (rootId) => this.roots.get(rootId) !== undefined,
-      folds: this.folding === undefined ? (name) => name : foldName(this.folding),
-    });
+    const names = {
+      standing: (rootId: string) => this.roots.get(rootId) !== undefined,
+      folds: this.folding === undefined ? (name: string) => name : foldName(this.folding),
+    };
+    const rootsAndNames = async (): Promise<void> => {
+      await this.roots.scan(files);
+      await this.names.scan(files, names);
+    };
+    await Promise.all([this.layers.scan(this.#options.scanLayers), rootsAndNames()]);
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,

@@ -20,8 +20,8 @@ export interface Usage {
 interface UsedLayer {
   /** The layer's own, once; undefined where it is not in the store. */
   bytes: number | undefined;
-  /** Ids, in the order of arrival. */
-  readonly roots: Set<string>;
+  /** Ids, in the order of arrival; a set of its own where there are any: most layers of a large store may have none. */
+  roots: Set<string> | undefined;
   /** Of the files that roots link from it, all together, as far as they say; a root that only copies links none. */
   toldBytes: number;
   /** How many other roots link all of it. */
@@ -82,7 +82,7 @@ export class StoreUsage {
       const layer = this.#layers.get(diffId);
       if (layer?.bytes === undefined) continue;
       const isFirst = root.layers.indexOf(diffId) === index;
-      if (layer.roots.size > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
+      if (usersOf(layer) > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
       else if (isFirst) uniqueBytes += layer.bytes;
     }
     return { apparentBytes: root.bytes, uniqueBytes, sharedBytes: Math.min(sharedBytes, linkedBytesOf(root)) };
@@ -116,8 +116,8 @@ export class StoreUsage {
       const isFirst = root.layers.indexOf(diffId) === index;
       const told = root.layerBytes?.[index];
       this.#change(diffId, (layer) => {
-        if (times === 1) layer.roots.add(root.rootId);
-        else layer.roots.delete(root.rootId);
+        if (times === 1) layer.roots = (layer.roots ?? new Set()).add(root.rootId);
+        else layer.roots?.delete(root.rootId);
         if (linkedBytes === 0) return;
         if (told !== undefined) layer.toldBytes += times * told;
         else if (isFirst) layer.wholes += times;
@@ -127,17 +127,18 @@ export class StoreUsage {
 
   /** Forgets a layer that neither stands nor is used. */
   #change(diffId: DiffId, change: (layer: UsedLayer) => void): void {
-    const layer = this.#layers.get(diffId) ?? { bytes: undefined, roots: new Set(), toldBytes: 0, wholes: 0 };
+    const layer = this.#layers.get(diffId) ?? { bytes: undefined, roots: undefined, toldBytes: 0, wholes: 0 };
     this.#heldBytes -= layer.bytes ?? 0;
     this.#linkedOnceBytes -= linkedOnce(layer);
     change(layer);
     this.#heldBytes += layer.bytes ?? 0;
     this.#linkedOnceBytes += linkedOnce(layer);
-    if (layer.bytes === undefined && layer.roots.size === 0) this.#layers.delete(diffId);
+    if (layer.bytes === undefined && usersOf(layer) === 0) this.#layers.delete(diffId);
     else this.#layers.set(diffId, layer);
   }
 }
 
+const usersOf = ({ roots }: UsedLayer): number => roots?.size ?? 0;
 const linkedFrom = ({ bytes = 0, toldBytes, wholes }: UsedLayer): number => toldBytes + wholes * bytes;
 const linkedOnce = (layer: UsedLayer): number =>
   layer.bytes === undefined ? 0 : Math.min(layer.bytes, linkedFrom(layer));

@@ -8,7 +8,7 @@ import { createLog, type LogFields } from "../../src/log.js";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import type { RootDocument } from "../../src/store/documents.js";
 import { Store } from "../../src/store/store.js";
-import type { LayerDocument, Outcome } from "../../src/tasks.js";
+import type { LayerDocument, Outcome, ReadTask } from "../../src/tasks.js";
 import read from "../../workers/read.js";
 import scan from "../../workers/scan.js";
 
@@ -17,14 +17,23 @@ export interface OpenedStore {
   readonly logged: LogFields[];
 }
 
-/** Opens what stands in `state`, as a daemon does at its start. */
-export async function openStore(state: string): Promise<OpenedStore> {
+/** Opens what stands in `state`, as a daemon does at its start; `onTask` is told of each task that it would give to a worker. */
+export async function openStore(
+  state: string,
+  onTask: (kind: "scan" | ReadTask["kind"], files: number) => void = () => undefined,
+): Promise<OpenedStore> {
   const logged: LogFields[] = [];
   const store = new Store(state, {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
-    scanLayers: onThisThread(scan),
-    readFiles: onThisThread(read),
+    scanLayers: (task) => {
+      onTask("scan", task.hexes.length);
+      return onThisThread(scan(task));
+    },
+    readFiles: (task) => {
+      onTask(task.kind, task.paths.length);
+      return onThisThread(read(task));
+    },
     syncFileSystem: async () => false,
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
   });
@@ -32,14 +41,12 @@ export async function openStore(state: string): Promise<OpenedStore> {
   return { store, logged };
 }
 
-/** As a worker does, on this thread. */
-const onThisThread =
-  <Task, Result>(work: (task: Task) => Promise<Outcome<Result>>) =>
-  async (task: Task): Promise<Result> => {
-    const outcome = await work(task);
-    if (!outcome.ok) throw StrataError.fromWire(outcome.error);
-    return outcome.value;
-  };
+/** What a worker gave, as the pool hands it on. */
+async function onThisThread<Result>(working: Promise<Outcome<Result>>): Promise<Result> {
+  const outcome = await working;
+  if (!outcome.ok) throw StrataError.fromWire(outcome.error);
+  return outcome.value;
+}
 
 const hexOf = (text: string): string => createHash("sha256").update(text).digest("hex");
 export const digestOf = (text: string) => parseDigest(`sha256:${hexOf(text)}`);

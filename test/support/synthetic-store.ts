@@ -5,9 +5,9 @@
  * lowest layers, and more layers stand than roots use.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, linkSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type DiffId, digestHex, parseDiffId, parseDigest } from "../../src/oci/digest.js";
+import { type DiffId, parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import { type Changeset, encodeChangeset } from "../../src/overlap/changeset.js";
 import type { LayerMeta, NameDocument, RootDocument } from "../../src/store/documents.js";
 import { LAYOUT_VERSION, StoreLayout } from "../../src/store/layout.js";
@@ -19,6 +19,8 @@ export interface StoreSize {
   readonly roots: number;
   /** Names beyond the roots give some roots a further name. */
   readonly names: number;
+  /** True: documents and symlinks alone, which is all that a start looks at; no trees and no changesets. */
+  readonly bare?: boolean;
 }
 
 const LAYERS_PER_ROOT = 10;
@@ -32,6 +34,7 @@ const START_MS = Date.parse("2026-01-01T00:00:00Z");
 const filesOf = (layer: number): string[] =>
   layer % 2 === 0 ? [`file-${layer}`] : [`package-${layer}/data`, `package-${layer}/list`];
 
+const contentOf = (path: string): string => `${path}\n`.padEnd(FILE_BYTES, ".");
 const hexOf = (content: string | Buffer): string => createHash("sha256").update(content).digest("hex");
 const at = (count: number): string => new Date(START_MS + count * 1000).toISOString();
 
@@ -40,34 +43,28 @@ export const syntheticReference = (name: number): string => `oci:/images/app-${n
 export const syntheticDiffId = (layer: number): DiffId => parseDiffId(`sha256:${hexOf(`layer ${layer}`)}`);
 
 /** Fills the state directory, which must be empty or missing. */
-export function writeSyntheticStore(state: string, { layers, roots, names }: StoreSize): void {
+export function writeSyntheticStore(state: string, { layers, roots, names, bare = false }: StoreSize): void {
   const layout = new StoreLayout(state);
   for (const directory of layout.directories) mkdirSync(directory, { recursive: true });
   writeFileSync(layout.version, `${LAYOUT_VERSION}\n`);
-  const stored = Array.from({ length: layers }, (_, index) => writeLayer(layout, index));
-  const assembled = Array.from({ length: roots }, (_, index) => writeRoot(layout, index, stored));
+  const stored = Array.from({ length: layers }, (_, index) => writeLayer(layout, index, bare));
+  const assembled = Array.from({ length: roots }, (_, index) => writeRoot(layout, index, { stored, bare }));
   for (let index = 0; index < names; index += 1) writeName(layout, index, assembled);
 }
 
-function writeLayer(layout: StoreLayout, index: number): LayerDocument {
+function writeLayer(layout: StoreLayout, index: number, bare: boolean): LayerDocument {
   const diffId = syntheticDiffId(index);
-  const tree = layout.layerTree(diffId);
-  mkdirSync(tree, { recursive: true });
-  const entries: Changeset[number][] = [];
   const files = filesOf(index);
-  for (const path of files) {
-    const content = `${path}\n`.padEnd(FILE_BYTES, ".");
-    const parent = dirname(path);
-    if (parent !== "." && !entries.some((entry) => entry.path === parent)) {
-      mkdirSync(join(tree, parent), { mode: 0o755 });
-      entries.push({ type: "dir", path: parent, mode: 0o755, mtime: MTIME });
-    }
-    writeFileSync(join(tree, path), content, { mode: 0o444 });
-    utimesSync(join(tree, path), MTIME, MTIME);
-    entries.push({ type: "file", path, mode: 0o644, mtime: MTIME, size: FILE_BYTES, sha256: hexOf(content) });
-  }
-  settle(tree, entries);
+  const parent = dirname(files[0] as string);
+  const entries: Changeset[number][] = parent === "." ? [] : [{ type: "dir", path: parent, mode: 0o755, mtime: MTIME }];
+  for (const path of files)
+    entries.push({ type: "file", path, mode: 0o644, mtime: MTIME, size: FILE_BYTES, sha256: hexOf(contentOf(path)) });
   const changeset = [...encodeChangeset(entries)].join("");
+  mkdirSync(layout.layer(diffId));
+  if (!bare) {
+    writeTree(layout.layerTree(diffId), entries);
+    writeFileSync(layout.changeset(diffId), changeset, "latin1");
+  }
   const [{ path: top, type } = { path: "", type: "dir" as const }] = entries;
   const document: LayerDocument = {
     schema: 1,
@@ -94,34 +91,37 @@ function writeLayer(layout: StoreLayout, index: number): LayerDocument {
     bootId: "00000000-0000-4000-8000-000000000000",
     lastUsedAt: at(index),
   };
-  writeFileSync(layout.changeset(diffId), changeset, "latin1");
   writeFileSync(layout.layerDocument(diffId), `${JSON.stringify(document)}\n`);
   writeFileSync(layout.layerMeta(diffId), `${JSON.stringify(meta)}\n`);
   return document;
 }
 
 /** Directories get their times when nothing more is made in them. */
-function settle(tree: string, entries: Changeset): void {
-  for (const entry of entries) if (entry.type === "dir") utimesSync(join(tree, entry.path), MTIME, MTIME);
+function writeTree(tree: string, entries: Changeset): void {
+  mkdirSync(tree);
+  for (const { type, path } of entries) {
+    if (type === "dir") mkdirSync(join(tree, path), { mode: 0o755 });
+    else {
+      writeFileSync(join(tree, path), contentOf(path), { mode: 0o444 });
+      utimesSync(join(tree, path), MTIME, MTIME);
+    }
+  }
+  for (const { type, path } of entries) if (type === "dir") utimesSync(join(tree, path), MTIME, MTIME);
 }
 
-function writeRoot(layout: StoreLayout, index: number, stored: readonly LayerDocument[]): RootDocument {
+function writeRoot(
+  layout: StoreLayout,
+  index: number,
+  { stored, bare }: { readonly stored: readonly LayerDocument[]; readonly bare: boolean },
+): RootDocument {
   const manifestDigest = parseDigest(`sha256:${hexOf(`manifest ${index}`)}`);
   const overlap = "c";
   const link = "hardlink";
   const rootId = rootIdOf({ manifestDigest, overlap, link, placements: [], name: syntheticName(index) });
   const tree = layout.rootTree(rootId);
-  mkdirSync(tree, { recursive: true });
   const used = layersOf(index, stored.length);
-  for (const layer of used) {
-    const from = layout.layerTree((stored[layer] as LayerDocument).diffId);
-    const files = filesOf(layer);
-    const parent = dirname(files[0] as string);
-    if (parent !== ".") mkdirSync(join(tree, parent), { mode: 0o755 });
-    for (const path of files) linkSync(join(from, path), join(tree, path));
-    if (parent !== ".") utimesSync(join(tree, parent), MTIME, MTIME);
-  }
-  chmodSync(tree, 0o755);
+  mkdirSync(tree, { recursive: true });
+  for (const layer of bare ? [] : used) linkLayer(layer, layout.layerTree(syntheticDiffId(layer)), tree);
   const documents = used.map((layer) => stored[layer] as LayerDocument);
   const document: RootDocument = {
     schema: 1,
@@ -137,6 +137,14 @@ function writeRoot(layout: StoreLayout, index: number, stored: readonly LayerDoc
   };
   writeFileSync(layout.rootDocument(rootId), `${JSON.stringify(document)}\n`);
   return document;
+}
+
+function linkLayer(layer: number, from: string, tree: string): void {
+  const files = filesOf(layer);
+  const parent = dirname(files[0] as string);
+  if (parent !== ".") mkdirSync(join(tree, parent), { mode: 0o755 });
+  for (const path of files) linkSync(join(from, path), join(tree, path));
+  if (parent !== ".") utimesSync(join(tree, parent), MTIME, MTIME);
 }
 
 /** Shared ones first, then the root's own; where the store has too few layers, roots share those as well. */
@@ -168,8 +176,3 @@ function writeName(layout: StoreLayout, index: number, roots: readonly RootDocum
   writeFileSync(layout.nameDocument(name), `${JSON.stringify(document)}\n`);
   symlinkSync(layout.nameTarget(root(index).rootId), layout.name(name));
 }
-
-/** Where a layer's document stands in a state directory. */
-export const documentOf = (state: string, layer: number): string =>
-  new StoreLayout(state).layerDocument(syntheticDiffId(layer));
-export const hexName = (layer: number): string => digestHex(syntheticDiffId(layer));
