@@ -9,34 +9,22 @@ import {
   MAX_JOB_STARTS,
   MAX_RUNNING_INSTALLS,
   MAX_RUNNING_JOBS_PER_SESSION,
-  MAX_TERMINAL_JOBS,
   MAX_WAIT_MS,
-  TERMINAL_JOB_TTL_MS,
 } from "../limits.js";
 import type { DaemonEvent, InstallRequest, JobLog, JobState, Job as JobView, Priority } from "../messages.js";
-import { printable } from "../printable.js";
 import { SharedSlots } from "../slots.js";
 import type { Installer } from "./installer.js";
 import { Job } from "./job.js";
 import type { RememberedJob } from "./job-history.js";
 import type { JobJournal } from "./job-journal.js";
 import { acceptanceOf, isSameRequest, type Policies, readRequest, specOf } from "./job-spec.js";
-import { pageOf } from "./page.js";
+import { type KnownJob, KnownJobs } from "./known-jobs.js";
 import { PastJob, untakenJob } from "./past-job.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
 
 /** Somebody who is told BUSY comes back after about one install. */
 const BUSY_RETRY_MS = 1000;
-
-interface KnownJob {
-  job: Job | PastJob;
-  /** As the journal has it. */
-  readonly request: Readonly<Record<string, unknown>>;
-  readonly requestKey: string | undefined;
-  /** Settles when its acceptance is on the disk, or is not going to be. */
-  readonly accepted: Promise<void>;
-}
 
 export interface JobsOptions {
   readonly installer: Installer;
@@ -47,9 +35,7 @@ export interface JobsOptions {
 
 export class Jobs {
   readonly #options: JobsOptions;
-  /** In the order of their acceptance. */
-  readonly #jobs = new Map<string, KnownJob>();
-  readonly #byKey = new Map<string, KnownJob>();
+  readonly #known: KnownJobs;
   readonly #slots = new SharedSlots(MAX_RUNNING_INSTALLS, { share: MAX_RUNNING_JOBS_PER_SESSION });
   /** Of earlier daemons, until `resume`. */
   readonly #left: Job[] = [];
@@ -59,6 +45,7 @@ export class Jobs {
 
   constructor(options: JobsOptions) {
     this.#options = options;
+    this.#known = new KnownJobs(options.journal);
   }
 
   /** Remembers what earlier daemons left. */
@@ -79,7 +66,7 @@ export class Jobs {
   /** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED, BUSY, SHUTTING_DOWN. */
   start(asked: InstallRequest, sessionId: string): JobView {
     const { request, requestKey } = acceptanceOf(asked);
-    const known = requestKey === undefined ? undefined : this.#byKey.get(requestKey);
+    const known = this.#known.withKey(requestKey);
     if (known !== undefined && !isSameRequest(known.request, request)) {
       throw new StrataError(
         "INVALID_PARAMS",
@@ -92,20 +79,20 @@ export class Jobs {
   }
 
   async accepted(jobId: string): Promise<JobView> {
-    const known = this.#find(jobId);
+    const known = this.#known.get(jobId);
     await known.accepted;
     return known.job.view();
   }
 
   get(jobId: string): JobView {
-    return this.#find(jobId).job.view();
+    return this.#known.get(jobId).job.view();
   }
 
   async wait(
     jobId: string,
     options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
   ): Promise<JobView> {
-    const { job } = this.#find(jobId);
+    const { job } = this.#known.get(jobId);
     if (!(job instanceof Job)) return job.view();
     job.takeInterest(options.sessionId);
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs ?? MAX_WAIT_MS)]);
@@ -122,50 +109,42 @@ export class Jobs {
     return job.view();
   }
 
-  list({ state, limit, cursor }: { state?: JobState | undefined; limit: number; cursor?: string | undefined }) {
-    this.#forget();
-    const newestFirst = this.#all()
-      .reverse()
-      .filter((job) => state === undefined || job.state === state);
-    return pageOf(newestFirst, { limit, cursor, keyOf: (job) => job.jobId, view: (job) => job.view() });
+  list(query: Parameters<KnownJobs["list"]>[0]) {
+    return this.#known.list(query);
   }
 
   async cancel(jobId: string, sessionId: string): Promise<JobView> {
-    const known = this.#find(jobId);
+    const known = this.#known.get(jobId);
     if (known.job instanceof Job && known.job.withdraw(sessionId)) await this.#options.journal.cancelled(jobId);
     return known.job.view();
   }
 
   /** What the journal has of it. */
   log(jobId: string, options: { readonly signal: AbortSignal }): Promise<JobLog> {
-    this.#find(jobId);
+    this.#known.get(jobId);
     return this.#options.journal.linesOf(jobId, options);
   }
 
   orphan(sessionId: string): void {
-    for (const job of this.#unfinished()) job.orphan(sessionId);
+    for (const job of this.#known.unfinished()) job.orphan(sessionId);
   }
 
   observe(jobId: string, listener: (job: JobView) => void): () => void {
-    const { job } = this.#find(jobId);
+    const { job } = this.#known.get(jobId);
     return job instanceof Job ? job.observe(listener) : () => undefined;
   }
 
   active(): JobView[] {
-    return this.#unfinished().map((job) => job.view());
+    return this.#known.unfinished().map((job) => job.view());
   }
 
   /** The newest job that is about this reference; for image/status. */
   latestFor(referenceText: string): JobView | undefined {
-    return this.#all()
-      .findLast((job) => job.reference === referenceText)
-      ?.view();
+    return this.#known.latestFor(referenceText);
   }
 
   count(): Record<JobState, number> {
-    const counts = { queued: 0, running: 0, ready: 0, failed: 0, cancelled: 0 };
-    for (const { job } of this.#jobs.values()) counts[job.state] += 1;
-    return counts;
+    return this.#known.count();
   }
 
   get activeCount(): number {
@@ -181,22 +160,22 @@ export class Jobs {
 
   /** Stops the work and ends no job: who waits for one waits for the next daemon. */
   interrupt(): void {
-    for (const job of this.#unfinished()) if (job.interrupt()) this.#options.journal.interrupted(job.jobId);
+    for (const job of this.#known.unfinished()) if (job.interrupt()) this.#options.journal.interrupted(job.jobId);
     this.resume();
   }
 
   cancelAll(): void {
-    for (const job of this.#unfinished()) job.cancel();
+    for (const job of this.#known.unfinished()) job.cancel();
   }
 
   #create(asked: InstallRequest, sessionId: string): KnownJob {
     const spec = specOf(asked, this.#options.policies);
     if (this.#draining) throw new StrataError("SHUTTING_DOWN", "Cannot start the install: the daemon is stopping");
     if (this.#active >= MAX_ACTIVE_JOBS) throw tooManyJobs("start", this.#active);
-    this.#forget();
+    this.#known.forget();
     const job = new Job(spec);
     const accepted = this.#accept(job);
-    const known = this.#keep(job, { ...acceptanceOf(asked), accepted });
+    const known = this.#keep({ job, ...acceptanceOf(asked), accepted });
     this.#options.emit({ type: "job.created", jobId: job.jobId, name: spec.name, data: { job: job.view() } });
     void this.#run(job, sessionId);
     return known;
@@ -208,30 +187,27 @@ export class Jobs {
       await this.#options.journal.accept(job.view(), acceptanceOf(job.spec.request));
     } catch (thrown) {
       if (job.isOver) return;
-      const { requestKey } = job.spec.request;
-      if (requestKey !== undefined) this.#byKey.delete(requestKey);
+      this.#known.dropKey(job.spec.request.requestKey);
       const error = thrown as StrataError;
       job.refuse(error);
       throw error.with({ jobId: job.jobId });
     }
   }
 
-  #keep(job: Job | PastJob, { request, requestKey, accepted }: Omit<KnownJob, "job">): KnownJob {
+  #keep(known: KnownJob): KnownJob {
+    const { job, accepted } = known;
     // Whoever started it may be gone by now.
     accepted.catch(() => undefined);
-    const known = { job, request, requestKey, accepted };
-    this.#jobs.set(job.jobId, known);
-    if (requestKey !== undefined) this.#byKey.set(requestKey, known);
     if (job instanceof Job) {
       this.#active += 1;
-      this.#follow(job, known);
+      this.#follow(job);
     }
-    return known;
+    return this.#known.add(known);
   }
 
   #remember({ jobId, createdAt, request, requestKey, starts, state, view }: RememberedJob): void {
     const accepted = Promise.resolve();
-    const keep = (job: Job | PastJob) => this.#keep(job, { request, requestKey, accepted });
+    const keep = (job: Job | PastJob) => this.#keep({ job, request, requestKey, accepted });
     if (view !== undefined) return void keep(new PastJob(view));
     try {
       const asked = { ...readRequest(request), ...(requestKey === undefined ? {} : { requestKey }) };
@@ -266,7 +242,7 @@ export class Jobs {
   }
 
   /** Turns the changes of a job into events and entries of the journal. */
-  #follow(job: Job, known: KnownJob): void {
+  #follow(job: Job): void {
     const { jobId, spec } = job;
     let last = job.view();
     const emit = (type: DaemonEvent["type"], data: DaemonEvent["data"]): void =>
@@ -278,48 +254,11 @@ export class Jobs {
         if (layer.state !== last.layers[index]?.state) emit("job.layer", { index, layer });
       }
       if (view.finishedAt !== undefined) {
-        known.job = new PastJob(view);
+        this.#known.ended(view);
         emit(`job.${view.state}` as DaemonEvent["type"], { job: view });
       }
       last = view;
     });
-  }
-
-  #find(jobId: string): KnownJob {
-    this.#forget();
-    const known = this.#jobs.get(jobId);
-    if (known === undefined)
-      throw new StrataError("UNKNOWN_JOB", `Cannot find job ${printable(jobId, 64)}: there is none`);
-    return known;
-  }
-
-  #all(): (Job | PastJob)[] {
-    return [...this.#jobs.values()].map(({ job }) => job);
-  }
-
-  #unfinished(): Job[] {
-    return this.#all().filter((job): job is Job => job instanceof Job && !job.isOver);
-  }
-
-  /** Jobs that are over are kept a week, and not more than so many, nor more than the journal may hold: the oldest go first. */
-  #forget(): void {
-    const { journal } = this.#options;
-    const expired = Date.now() - TERMINAL_JOB_TTL_MS;
-    const { excess } = journal;
-    let surplus = this.#jobs.size - this.#active - MAX_TERMINAL_JOBS;
-    for (const [jobId, { job, requestKey }] of this.#jobs) {
-      const isInTheWay = journal.segmentOf(jobId) <= excess;
-      if (job instanceof Job) {
-        if (isInTheWay) journal.carry(job.view(), acceptanceOf(job.spec.request));
-        continue;
-      }
-      if (surplus <= 0 && job.finishedAtMs >= expired && !isInTheWay) break;
-      this.#jobs.delete(jobId);
-      if (requestKey !== undefined) this.#byKey.delete(requestKey);
-      journal.forget(jobId);
-      surplus -= 1;
-    }
-    journal.trim();
   }
 }
 
