@@ -5,8 +5,7 @@
  * acceptance and the last end hold, and a job whose end is missing is done again, which changes nothing that is done.
  */
 import { MAX_TERMINAL_JOBS } from "../limits.js";
-import type { Job as JobView } from "../messages.js";
-import type { JobEntry } from "../store/journal-entries.js";
+import type { EntryOf, JobEntry, JobRecord } from "../store/journal-entries.js";
 
 export interface RememberedJob {
   readonly jobId: string;
@@ -20,7 +19,8 @@ export interface RememberedJob {
   /** `cancelled`: nobody is interested in it, it only has to end. */
   readonly state: "unfinished" | "cancelled" | "over";
   /** Of a job that is over, unless it could not be read. */
-  readonly view?: JobView | undefined;
+  readonly record?: JobRecord | undefined;
+  readonly endedAt?: string;
 }
 
 export class JobHistory {
@@ -35,7 +35,7 @@ export class JobHistory {
       const { at: createdAt, request, requestKey } = entry;
       this.#jobs.set(jobId, { jobId, createdAt, request, requestKey, segment, starts: 0, state: "unfinished" });
     }
-    if (kind === "job.ended") this.#end(entry.job, known ?? orphan(entry, segment));
+    if (kind === "job.ended") this.#end(entry, known ?? orphan(entry, segment));
     if (known === undefined) return;
     if (kind === "job.started") this.#jobs.set(jobId, { ...known, starts: known.starts + 1 });
     if (kind === "job.cancelled" && known.state === "unfinished")
@@ -44,12 +44,12 @@ export class JobHistory {
 
   /** Everything but what is over and cannot be shown, in the order of acceptance. */
   all(): RememberedJob[] {
-    return [...this.#jobs.values()].filter(({ state, view }) => state !== "over" || view !== undefined);
+    return [...this.#jobs.values()].filter(({ state, record }) => state !== "over" || record !== undefined);
   }
 
-  #end(view: JobView | undefined, job: RememberedJob): void {
+  #end({ job: record, at: endedAt }: EntryOf<"job.ended">, job: RememberedJob): void {
     if (this.#jobs.get(job.jobId)?.state !== "over") this.#over += 1;
-    this.#jobs.set(job.jobId, { ...job, state: "over", view });
+    this.#jobs.set(job.jobId, { ...job, state: "over", record, endedAt });
     if (this.#over > MAX_TERMINAL_JOBS) this.#forgetOldest();
   }
 

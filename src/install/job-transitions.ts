@@ -4,7 +4,7 @@
  * Pure.
  */
 import { MAX_JOURNAL_LINE_BYTES } from "../limits.js";
-import type { JobLayer, JobLogLine, Job as JobView } from "../messages.js";
+import { type JobLayer, type JobLogLine, type Job as JobView, WireErrorSchema } from "../messages.js";
 import { printable } from "../printable.js";
 import type { EntryOf, JobEntry } from "../store/journal-entries.js";
 import { slimView } from "./past-job.js";
@@ -87,7 +87,7 @@ export function logLines(entry: JobEntry): JobLogLine[] {
     case "job.interrupted":
       return [line("interrupted: the daemon stops, the next one goes on")];
     case "job.ended": {
-      const error = entry.job?.error;
+      const error = WireErrorSchema.safeParse(entry.job?.error).data;
       const why = error === undefined ? "" : `: ${error.code}: ${error.message}`;
       return [line(`${entry.state}${why}`, { state: entry.state, ...(error === undefined ? {} : { error }) })];
     }

@@ -19,7 +19,7 @@ import type { RememberedJob } from "./job-history.js";
 import type { JobJournal } from "./job-journal.js";
 import { acceptanceOf, isSameRequest, type Policies, readRequest, specOf } from "./job-spec.js";
 import { type KnownJob, KnownJobs } from "./known-jobs.js";
-import { PastJob, untakenJob } from "./past-job.js";
+import { PastJob, recordedJob, untakenJob } from "./past-job.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
 
@@ -205,10 +205,11 @@ export class Jobs {
     return this.#known.add(known);
   }
 
-  #remember({ jobId, createdAt, request, requestKey, starts, state, view }: RememberedJob): void {
+  #remember(remembered: RememberedJob): void {
+    const { jobId, createdAt, request, requestKey, starts, state } = remembered;
     const accepted = Promise.resolve();
     const keep = (job: Job | PastJob) => this.#keep({ job, request, requestKey, accepted });
-    if (view !== undefined) return void keep(new PastJob(view));
+    if (state === "over") return void keep(recordedJob(remembered));
     try {
       const asked = { ...readRequest(request), ...(requestKey === undefined ? {} : { requestKey }) };
       const job = new Job(specOf(asked, this.#options.policies), { jobId, createdAt });
@@ -224,7 +225,7 @@ export class Jobs {
     } catch (thrown) {
       if (!(thrown instanceof StrataError)) throw thrown;
       const failed = untakenJob(request, { jobId, createdAt }, thrown);
-      keep(new PastJob(failed));
+      keep(PastJob.of(failed));
       this.#options.journal.ended(failed);
     }
   }

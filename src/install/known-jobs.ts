@@ -64,7 +64,7 @@ export class KnownJobs {
   ended(view: JobView): void {
     const known = this.#jobs.get(view.jobId);
     if (known === undefined) return;
-    known.job = new PastJob(view);
+    known.job = PastJob.of(view);
     this.#over += 1;
   }
 

@@ -1,40 +1,55 @@
 /**
  * A job that is over, as it is remembered: its last view and nothing that it needed to run.
  */
-import type { StrataError } from "../errors.js";
-import { type JobState, type Job as JobView, methods } from "../messages.js";
+import { StrataError } from "../errors.js";
+import { Job as JobSchema, type JobState, type Job as JobView, methods } from "../messages.js";
 import { formatPlatform, hostPlatform } from "../oci/platform.js";
 import { printable } from "../printable.js";
 import { type JobOrigin, noProgress } from "./job.js";
+import type { RememberedJob } from "./job-history.js";
 
 export class PastJob {
   readonly isOver = true;
-  readonly #view: JobView;
-
-  constructor(view: JobView) {
-    this.#view = view;
-  }
-
-  get jobId(): string {
-    return this.#view.jobId;
-  }
-
-  get state(): JobState {
-    return this.#view.state;
-  }
-
+  readonly jobId: string;
+  readonly state: JobState;
   /** The canonical text. */
-  get reference(): string {
-    return this.#view.reference;
+  readonly reference: string;
+  readonly finishedAtMs: number;
+  readonly #read: () => JobView;
+  #view: JobView | undefined;
+
+  /** `read` gives the view when it is first asked for. */
+  constructor(
+    facts: Pick<JobView, "jobId" | "state" | "reference"> & { finishedAt?: string | undefined },
+    read: () => JobView,
+  ) {
+    this.jobId = facts.jobId;
+    this.state = facts.state;
+    this.reference = facts.reference;
+    this.finishedAtMs = Date.parse(facts.finishedAt ?? "");
+    this.#read = read;
   }
 
-  get finishedAtMs(): number {
-    return Date.parse(this.#view.finishedAt ?? this.#view.updatedAt);
+  static of(view: JobView): PastJob {
+    return new PastJob(view, () => view);
   }
 
   view(): JobView {
+    this.#view ??= this.#read();
     return this.#view;
   }
+}
+
+/** As the journal has it. The record of another release, or one that was edited, may be no Job of this one: then it says so. */
+export function recordedJob({ jobId, createdAt, request, record, endedAt }: RememberedJob): PastJob {
+  const reference = record?.reference ?? "";
+  const unreadable = () => {
+    const fact = "its record in the journal is none of this release";
+    const error = new StrataError("STORE_CORRUPT", `Cannot show how the job ended: ${fact}`);
+    return untakenJob({ ...request, reference }, { jobId, createdAt }, error);
+  };
+  const view = () => JobSchema.safeParse({ ...record, jobId }).data ?? unreadable();
+  return new PastJob({ jobId, reference, state: record?.state ?? "failed", finishedAt: endedAt }, view);
 }
 
 /** Of an accepted request that this release or its configuration does not take any more: it ends with `error`. */

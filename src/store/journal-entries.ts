@@ -6,11 +6,15 @@
  * come from the disk: each is checked when it is read, and what an older or newer release wrote there may be missing.
  */
 import { z } from "zod";
-import { Job, JobState } from "../messages.js";
+import { JobState } from "../messages.js";
 
 const at = z.iso.datetime();
 const count = z.number().int().nonnegative();
 const ofJob = { jobId: z.uuid(), at };
+
+/** A Job of the protocol as its daemon saw it last, checked no further until it is shown: ten thousand are read at each start. */
+const jobRecord = z.looseObject({ reference: z.string(), state: JobState });
+export type JobRecord = z.output<typeof jobRecord>;
 
 const journalEntry = z.discriminatedUnion("kind", [
   z.object({
@@ -48,8 +52,8 @@ const journalEntry = z.discriminatedUnion("kind", [
     kind: z.literal("job.ended"),
     ...ofJob,
     state: JobState,
-    /** Absent where another release wrote one that this one cannot read: over it is all the same. */
-    job: Job.optional().catch(undefined),
+    /** Absent where it cannot be read: over it is all the same. */
+    job: jobRecord.optional().catch(undefined),
   }),
   z.object({
     kind: z.literal("collection"),
