@@ -71,7 +71,7 @@ export class FileMaker {
   #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
-    mkdirSync(spill, { recursive: true });
+    tried(() => mkdirSync(spill), "EEXIST");
     const key = createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
     for (let n = 0; ; ) {
       const further = `${spill}/${key}-${n}`;

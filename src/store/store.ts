@@ -4,12 +4,13 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
+import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
@@ -53,7 +54,7 @@ export class Store {
 
   /** Makes what is missing, sweeps, scans. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
-    for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
+    for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
     await this.#checkVersion();
     await this.#probeLink();
     this.folding = await probeFolding(this.layout.staging);
