@@ -3,10 +3,11 @@
  *
  * Knows what they look like, not where they stand.
  */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { StrataError } from "../errors.js";
+import type { Log } from "../log.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 import { codecs } from "../oci/media-types.js";
@@ -122,17 +123,28 @@ export async function writeDocument(path: string, document: unknown): Promise<vo
   await writeAtomically(path, `${JSON.stringify(document)}\n`);
 }
 
+/** Leaves nothing where it fails. */
 export async function writeAtomically(path: string, bytes: string | Buffer): Promise<void> {
   temporaries += 1;
   const temporary = `${path}.${process.pid}-${temporaries}.new`;
-  const file = await open(temporary, "wx", 0o644);
   try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, "wx", 0o644);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw error;
   }
-  await rename(temporary, path);
+}
+
+/** The same behind a point of no return: what the disk refuses is said, and nothing that stands is called failed for it. */
+export async function settleParent(path: string, log: Log): Promise<void> {
+  await syncParent(path).catch((error: unknown) => log.warn("sync.failed", { path: dirname(path), error }));
 }
 
 /** Makes a rename in `path`'s directory survive a power cut. */

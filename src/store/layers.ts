@@ -17,7 +17,7 @@ import {
   layerMetaSchema,
   layerSchema,
   readDocument,
-  syncParent,
+  settleParent,
   writeDocument,
 } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
@@ -97,7 +97,7 @@ export class Layers {
     const path = this.#layout.layer(diffId);
     try {
       await rename(staged, path);
-      await syncParent(path);
+      await settleParent(path, this.#log);
     } catch (error) {
       if (!isTaken(error)) throw error;
     }

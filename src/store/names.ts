@@ -12,6 +12,7 @@ import {
   type NameDocument,
   nameSchema,
   readDocument,
+  settleParent,
   syncParent,
   writeDocument,
 } from "./documents.js";
@@ -164,8 +165,8 @@ export class Names {
   /** The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. */
   async #change(document: NameDocument): Promise<void> {
     const before = this.#index.get(document.name);
-    await this.#write(document);
     try {
+      await this.#write(document);
       await this.#point(document);
     } catch (error) {
       const undo = before === undefined ? this.#unwrite(document.name) : this.#write(before);
@@ -197,7 +198,7 @@ export class Names {
     await unlinkIfThere(temporary);
     await symlink(target, temporary);
     await rename(temporary, path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
   }
 
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */

@@ -8,7 +8,7 @@ import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
-import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
+import { type RootDocument, readDocument, rootSchema, settleParent, writeDocument } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
@@ -91,7 +91,7 @@ export class Roots {
     await writeDocument(`${staged}/root.json`, document);
     try {
       await rename(staged, path);
-      await syncParent(path);
+      await settleParent(path, this.#log);
     } catch (error) {
       if (!isTaken(error)) throw error;
     }
@@ -118,6 +118,6 @@ export class Roots {
     await rename(this.#layout.root(rootId), staged);
     this.#index.delete(rootId);
     this.#unsynced.delete(rootId);
-    await syncParent(this.#layout.root(rootId));
+    await settleParent(this.#layout.root(rootId), this.#log);
   }
 }
