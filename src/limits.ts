@@ -163,6 +163,8 @@ export const CANCEL_GRACE_MS = 2 * SECOND;
 export const IDLE_EXIT_MS = 10 * MINUTE;
 /** SIGTERM waits this long for running jobs (systemd kills after 90 s). */
 export const DRAIN_TIMEOUT_MS = 60 * SECOND;
+/** A daemon that stops lets the disk have what it installed last, but not for longer: a slow disk may take minutes. */
+export const STOP_SYNC_TIMEOUT_MS = 10 * SECOND;
 /** The log of a daemon that a CLI started is cut at this size when it starts. */
 export const MAX_DAEMON_LOG_BYTES = 8 * MiB;
 /** A socket path beyond this is cut silently by the kernel's interface (sun_path, with its NUL). */
