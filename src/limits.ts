@@ -155,6 +155,8 @@ export const WIDE_WINDOW_BYTES = 8 * MiB;
 /** LIMIT_WINDOW: so many blocks behind wide windows may hold less than this each; fzstd moves 128 MiB (9 ms) for every one of them. */
 export const MAX_THIN_BLOCKS = 256;
 export const THIN_BLOCK_BYTES = 4 * KiB;
+/** Findings of one tree that are told: whoever edited a store by hand may have damaged all of it. The rest are counted. */
+export const MAX_FINDINGS_OF_TREE = 256;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */
