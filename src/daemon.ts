@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
@@ -25,6 +26,7 @@ import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Life } from "./life.js";
+import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
 import { Pool } from "./pool.js";
@@ -86,7 +88,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     log,
   });
   await store.open();
-  life.onEnd("store", () => store.layers.flush());
+  life.onEnd("store", () => settleStore(store, log));
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
@@ -214,6 +216,13 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
+}
+
+/** As much as a stop has time for: what is not on the disk by then is only compared once more than needed, after a power cut. */
+async function settleStore(store: Store, log: Log): Promise<void> {
+  const synced = store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
+  await Promise.race([synced, delay(STOP_SYNC_TIMEOUT_MS, undefined, { ref: false })]);
+  await store.layers.flush();
 }
 
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {

@@ -72,7 +72,7 @@ export class FileMaker {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
     tried(() => mkdirSync(spill), "EEXIST");
-    const key = createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
+    const key = spillKey(name);
     for (let n = 0; ; ) {
       const further = `${spill}/${key}-${n}`;
       const linked = tried(() => linkSync(further, to), "ENOENT");
@@ -90,6 +90,10 @@ export class FileMaker {
     }
   }
 }
+
+/** What the further inodes of a file are called, before their number. */
+export const spillKey = (name: string): string =>
+  createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
 
 const CANNOT_CLONE: ReadonlySet<string> = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "ENOTTY"]);
 

@@ -63,6 +63,7 @@ export class ImageInstaller {
       signal.throwIfAborted();
       progress.enter("commit");
       const document = documentOf(request, diffIds, assembled);
+      await this.#keepDocuments(image);
       await this.#store.roots.commit(paths.root, document);
       const { linked, bytes, dropped } = assembled;
       progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
@@ -70,10 +71,13 @@ export class ImageInstaller {
     });
     progress.timing("linkMs", performance.now() - linkStart);
     this.rootsLinked += 1;
-    if (image.configBytes !== undefined)
-      await this.#store.keepDocument(image.manifest.config.digest, image.configBytes);
-    await this.#store.keepDocument(image.manifestDescriptor.digest, image.manifestBytes);
     return document;
+  }
+
+  /** Before the root stands: nothing that comes after that may fail the job. */
+  async #keepDocuments({ manifest, manifestDescriptor, manifestBytes, configBytes }: ResolvedImage): Promise<void> {
+    if (configBytes !== undefined) await this.#store.keepDocument(manifest.config.digest, configBytes);
+    await this.#store.keepDocument(manifestDescriptor.digest, manifestBytes);
   }
 
   /** Under policy c layers that are stored already tell their conflicts before anything is fetched. */

@@ -3,7 +3,7 @@
  * removes them (invariant 2); everything under staging/ that is not of this process is a predecessor's and is swept at start.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rmdir } from "node:fs/promises";
+import { mkdir, readdir, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
@@ -39,8 +39,12 @@ export class Staging {
 
   /** Removes what other processes left; under the store's lock there is no other live one. */
   async sweep(): Promise<number> {
-    const left = (await readdir(this.#layout.staging)).filter((name) => name !== this.#process);
-    for (const name of left) await this.#removeTree(join(this.#layout.staging, name));
+    const left = await readdir(this.#layout.staging, { withFileTypes: true });
+    for (const entry of left) {
+      const path = join(this.#layout.staging, entry.name);
+      if (entry.isDirectory()) await this.discard(path);
+      else await unlink(path).catch((error: unknown) => this.#log.warn("staging.left", { path, error }));
+    }
     return left.length;
   }
 

@@ -47,8 +47,12 @@ class StoreCheck {
     for (const algorithm of ["sha256", "sha512"])
       for (const hex of this.#names("layers", algorithm))
         this.#in(`layers/${algorithm}/${hex}`, (where) => this.#layer(where, `${algorithm}:${hex}`));
-    for (const file of this.#names("meta")) this.#in(`meta/${file}`, (where) => this.#meta(where, file));
     for (const rootId of this.#names("roots")) this.#in(`roots/${rootId}`, (where) => this.#root(where, rootId));
+    const hexes = new Set([...this.#layers.keys()].map((diffId) => diffId.slice(diffId.indexOf(":") + 1)));
+    for (const file of this.#names("meta"))
+      if (file !== "roots") this.#in(`meta/${file}`, (where) => this.#meta(where, (hex) => hexes.has(hex)));
+    for (const file of this.#names("meta", "roots"))
+      this.#in(`meta/roots/${file}`, (where) => this.#meta(where, (rootId) => this.#roots.has(rootId)));
     for (const algorithm of ["sha256", "sha512"])
       for (const hex of this.#names("blobs", algorithm))
         this.#in(`blobs/${algorithm}/${hex}`, (where) => this.#blob(where, algorithm, hex));
@@ -102,12 +106,11 @@ class StoreCheck {
     this.#layers.set(diffId, { tree, lines });
   }
 
-  #meta(where: string, file: string): void {
-    const hex = file.replace(/\.json$/, "");
+  /** What stands in meta/ about a layer, or in meta/roots/ about a root, which `has` knows by its hash. */
+  #meta(where: string, has: (hex: string) => boolean): void {
     const document = this.#json(where);
-    if (document.schema !== 1 || typeof document.durable !== "boolean") this.#say(where, "no document of a layer");
-    if (![...this.#layers.keys()].some((diffId) => diffId.endsWith(`:${hex}`)))
-      this.#say(where, "there is no such layer");
+    if (document.schema !== 1 || typeof document.durable !== "boolean") this.#say(where, "no document of meta/");
+    if (!has(/([0-9a-f]+)\.json$/.exec(where)?.[1] ?? "")) this.#say(where, "is of nothing that stands");
   }
 
   #blob(where: string, algorithm: string, hex: string): void {
