@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { type Fault, Faults, pointOf } from "../support/faults.js";
-import { lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
+import { inScope, Sandbox, type Scope } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
 import { namesTold, type Scenario } from "./scenario.js";
 
@@ -60,15 +60,6 @@ export const countCalls = (doomed: Doomed): Promise<{ scenario: number; start: n
   });
 
 const NEVER: Fault = { at: 2 ** 31 - 1, what: "kill-before" };
-
-async function inScope<Value>(work: (scope: Scope) => Promise<Value>): Promise<Value> {
-  const cleanUps: (() => Promise<void>)[] = [];
-  try {
-    return await work(lastFirst({ after: (cleanUp) => cleanUps.push(cleanUp) }));
-  } finally {
-    for (const cleanUp of cleanUps) await cleanUp();
-  }
-}
 
 class DoomedStore {
   readonly #scope: Scope;

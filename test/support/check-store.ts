@@ -24,6 +24,8 @@ const TOP = new Set([
   "daemon.log",
 ]);
 const TEMPORARY = /^\.probe|\.new$/;
+/** A name may end so too; none begins with a dot. */
+const TEMPORARY_NAME = /^\..*\.new$/;
 
 /** Every problem, as `where: what`; empty where the store is sound. */
 export function checkStore(state: string, { swept = false }: CheckOptions = {}): string[] {
@@ -65,9 +67,10 @@ class StoreCheck {
   #names(...parts: readonly string[]): string[] {
     const directory = join(this.#state, ...parts);
     const names = existsSync(directory) ? readdirSync(directory) : [];
+    const temporary = parts.join("/") === "names" ? TEMPORARY_NAME : TEMPORARY;
     for (const name of names)
-      if (TEMPORARY.test(name) && this.#swept) this.#say(join(...parts, name), "a temporary left over");
-    return names.filter((name) => !TEMPORARY.test(name));
+      if (temporary.test(name) && this.#swept) this.#say(join(...parts, name), "a temporary left over");
+    return names.filter((name) => !temporary.test(name));
   }
 
   #say(where: string, what: string): void {
