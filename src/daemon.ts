@@ -25,6 +25,7 @@ import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -41,6 +42,7 @@ import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
+import { TaskProgress } from "./tasks.js";
 import { ownVersion } from "./version.js";
 
 export interface Daemon {
@@ -85,6 +87,10 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    checkTree: async (checked) => {
+      const progress = new TaskProgress();
+      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();
@@ -93,8 +99,17 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const assembler = new RootAssembler({ store, pool, limits: config.limits });
-  const images = new ImageInstaller({ store, roots: assembler, layers });
+  const space = new SpaceLedger({
+    measure: async () => {
+      const free = await freeSpace(config.stateDir);
+      return { free, reserve: reserveOf(free.total, config) };
+    },
+    makeRoom: async () => undefined,
+    stateDir: config.stateDir,
+  });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
+  const { maxLayers, maxLayerBytes } = config.limits;
+  const images = new ImageInstaller({ store, roots: assembler, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -106,7 +121,6 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const jobs = new Jobs(installer, policies, emit);

@@ -170,6 +170,7 @@ export class Installer {
                 image,
                 source,
                 from,
+                isFetched: job.spec.reference.transport === "docker",
                 overlap,
                 link,
                 placements,
