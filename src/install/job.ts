@@ -183,6 +183,12 @@ export class Job {
     this.#end("ready");
   }
 
+  /** A power cut takes nothing of its image any more. */
+  isOnDisk(): void {
+    this.#durable = true;
+    this.#changed();
+  }
+
   /** Its work failed, or was stopped. */
   failed(thrown: unknown): void {
     const stop = this.#stop;

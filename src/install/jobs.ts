@@ -255,7 +255,7 @@ export class Jobs {
         if (layer.state !== last.layers[index]?.state) emit("job.layer", { index, layer });
       }
       if (view.finishedAt !== undefined) {
-        this.#known.ended(view);
+        this.#known.ended(job, view);
         emit(`job.${view.state}` as DaemonEvent["type"], { job: view });
       }
       last = view;

@@ -61,10 +61,11 @@ export class KnownJobs {
   }
 
   /** What is kept of a job from its end on. */
-  ended(view: JobView): void {
-    const known = this.#jobs.get(view.jobId);
+  ended(job: Job, view: JobView): void {
+    const known = this.#jobs.get(job.jobId);
     if (known === undefined) return;
-    known.job = PastJob.of(view);
+    // Its image may come to the disk later, which the job then says.
+    known.job = new PastJob(view, () => job.view());
     this.#over += 1;
   }
 

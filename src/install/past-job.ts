@@ -16,9 +16,8 @@ export class PastJob {
   readonly reference: string;
   readonly finishedAtMs: number;
   readonly #read: () => JobView;
-  #view: JobView | undefined;
 
-  /** `read` gives the view when it is first asked for. */
+  /** `read` gives the view whenever it is asked for. */
   constructor(
     facts: Pick<JobView, "jobId" | "state" | "reference"> & { finishedAt?: string | undefined },
     read: () => JobView,
@@ -35,8 +34,7 @@ export class PastJob {
   }
 
   view(): JobView {
-    this.#view ??= this.#read();
-    return this.#view;
+    return this.#read();
   }
 }
 
@@ -48,7 +46,11 @@ export function recordedJob({ jobId, createdAt, request, record, endedAt }: Reme
     const error = new StrataError("STORE_CORRUPT", `Cannot show how the job ended: ${fact}`);
     return untakenJob({ ...request, reference }, { jobId, createdAt }, error);
   };
-  const view = () => JobSchema.safeParse({ ...record, jobId }).data ?? unreadable();
+  let known: JobView | undefined;
+  const view = () => {
+    known ??= JobSchema.safeParse({ ...record, jobId }).data ?? unreadable();
+    return known;
+  };
   return new PastJob({ jobId, reference, state: record?.state ?? "failed", finishedAt: endedAt }, view);
 }
 
