@@ -36,6 +36,7 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
+import { Collector } from "./store/collector.js";
 import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
@@ -52,6 +53,8 @@ export interface Daemon {
 const UMASK = 0o022;
 const IDLE_CHECKS = 4;
 const STATE_CHECK_MS = 2000;
+/** Behind every unpack, however small. */
+const COLLECT_WEIGHT = -1;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -105,7 +108,18 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
   const { maxLayers } = config.limits;
-  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
+  const collector = new Collector({
+    store,
+    removeTree: async (path, signal) => void (await pool.run("remove", { path }, { signal, weight: COLLECT_WEIGHT })),
+    keepGenerations: config.keepGenerations,
+    cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
+    collected: ({ removed }, cause) => emit({ type: "store.collected", data: { cause, removed } }),
+    rootRemoved: (rootId) => emit({ type: "root.removed", data: { rootId } }),
+    log,
+  });
+  life.onEnd("collector", () => collector.stop());
+  const ended = () => collector.consider();
+  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, ended, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const jobs = new Jobs(installer, policies, emit);
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
@@ -131,10 +145,15 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
         return catalog.roots().map((root) => catalog.root(root, usage));
       },
       remove: async (selector) => {
-        const { removed, rootIds } = await catalog.remove(selector);
+        const { removed, rootIds, stays } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
-        return removed;
+        // Layers that only this root needed are a cache from here on.
+        collector.consider();
+        return stays === undefined ? removed : { ...removed, stays };
       },
+      pin: (params) => catalog.pin(params),
+      hold: (params) => catalog.hold(params),
+      release: (holdId) => store.release(holdId),
       rollback: async ({ name, generation: wanted }) => {
         const { generation, flipped, ...roots } = await catalog.rollback(name, wanted);
         const { rootId } = roots.has;
@@ -145,7 +164,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
     },
-    store: { usage: () => catalog.usage() },
+    store: { usage: () => catalog.usage(), collect: (request, signal) => collector.collect(request, signal) },
     server: {
       status: () => ({
         version,

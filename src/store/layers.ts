@@ -3,7 +3,7 @@
  * adds to it. A layer is never changed after its commit; what changes about it stands in meta/, and so do the blobs that it was
  * unpacked from: who knows no diffID finds it by them.
  */
-import { readdir, rename, stat } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
@@ -22,6 +22,7 @@ import {
 } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
+import { KeyedMutex } from "./mutex.js";
 
 export interface StoredLayer {
   readonly document: LayerDocument;
@@ -36,6 +37,9 @@ export class Layers {
   readonly #byBlob = new Map<string, DiffId>();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
+  readonly #unreadable = new Set<string>();
+  /** A layer comes, goes and is written about one at a time: a commit beside a removal would take what is on its way out for its own. */
+  readonly #changes = new KeyedMutex<DiffId>();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
@@ -51,6 +55,7 @@ export class Layers {
         try {
           await this.#load(parseDiffId(`${algorithm}:${name}`));
         } catch (error) {
+          this.#unreadable.add(`${algorithm}:${name}`);
           this.#log.warn("layer.unreadable", { layer: `${algorithm}:${name}`, error });
         }
       });
@@ -61,8 +66,7 @@ export class Layers {
     const document = await readDocument(this.#layout.layerDocument(diffId), layerSchema);
     if (document === undefined || document.diffId !== diffId) throw new Error("no layer.json of this layer");
     const meta = await readDocument(this.#layout.layerMeta(diffId), layerMetaSchema).catch(() => undefined);
-    this.#index.set(diffId, { document, meta: meta ?? this.#newMeta(document.createdAt) });
-    for (const blob of meta?.blobs ?? []) this.#findBy(blob, diffId);
+    this.#remember({ document, meta: meta ?? this.#newMeta(document.createdAt) });
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
@@ -73,6 +77,11 @@ export class Layers {
   find({ descriptor, diffId }: LayerDescriptor): StoredLayer | undefined {
     const known = diffId ?? this.#byBlob.get(blobKey(blobOf(descriptor)));
     return known === undefined ? undefined : this.#index.get(known);
+  }
+
+  /** What the last scan left out. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   all(): readonly StoredLayer[] {
@@ -92,7 +101,11 @@ export class Layers {
    * The rename is the point of no return; where another commit of the same diffID came first, that one stands and `staged` is
    * left to its staging directory.
    */
-  async commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
+  commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
+    return this.#changes.run(document.diffId, () => this.#commit(staged, document, blob));
+  }
+
+  async #commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
     const { diffId } = document;
     const path = this.#layout.layer(diffId);
     try {
@@ -126,14 +139,42 @@ export class Layers {
     return [...this.#index].filter(([, { meta }]) => !meta.durable).map(([diffId]) => diffId);
   }
 
+  /**
+   * Takes a layer out of sight, into `staged`, by one rename; with it what stands about it in meta/, before another layer of the
+   * same diffID can come, and its spill, into `staged`-spill. The caller removes both. False where it is not here, or not to go:
+   * `mayGo` is asked in the same moment in which nobody finds the layer any more.
+   */
+  take(diffId: DiffId, staged: string, mayGo: (layer: StoredLayer) => boolean): Promise<boolean> {
+    return this.#changes.run(diffId, async () => {
+      const layer = this.#index.get(diffId);
+      if (layer === undefined || !mayGo(layer)) return false;
+      this.#forget(layer);
+      try {
+        await rename(this.#layout.layer(diffId), staged);
+      } catch (error) {
+        if (systemErrorCode(error) !== "ENOENT") {
+          this.#remember(layer);
+          throw error;
+        }
+      }
+      await rm(this.#layout.layerMeta(diffId), { force: true });
+      await rename(this.#layout.spill(diffId), `${staged}-spill`).catch((error: unknown) => {
+        if (systemErrorCode(error) !== "ENOENT") throw error;
+      });
+      return true;
+    });
+  }
+
   /** Writes the meta documents that changed. */
   async flush(): Promise<void> {
     const touched = [...this.#touched];
     this.#touched.clear();
-    await eachConcurrently(touched, async (diffId) => {
-      const layer = this.#index.get(diffId);
-      if (layer !== undefined) await writeDocument(this.#layout.layerMeta(diffId), layer.meta);
-    });
+    await eachConcurrently(touched, (diffId) =>
+      this.#changes.run(diffId, async () => {
+        const layer = this.#index.get(diffId);
+        if (layer !== undefined) await writeDocument(this.#layout.layerMeta(diffId), layer.meta);
+      }),
+    );
   }
 
   /** Whether the layer still stands where the index says. */
@@ -142,6 +183,18 @@ export class Layers {
       () => true,
       () => false,
     );
+  }
+
+  #remember(layer: StoredLayer): void {
+    const { diffId } = layer.document;
+    this.#index.set(diffId, layer);
+    for (const blob of layer.meta.blobs) this.#findBy(blob, diffId);
+  }
+
+  #forget({ document: { diffId }, meta }: StoredLayer): void {
+    this.#index.delete(diffId);
+    this.#touched.delete(diffId);
+    for (const blob of meta.blobs) if (this.#byBlob.get(blobKey(blob)) === diffId) this.#byBlob.delete(blobKey(blob));
   }
 
   /** Who claims no diffID gets one in sha256, whatever is stored. */

@@ -3,7 +3,7 @@
  * state directory.
  */
 import { join } from "node:path";
-import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
 
@@ -18,6 +18,8 @@ export interface StagingPaths {
   readonly root: string;
   readonly rootTree: string;
   readonly rootPlan: string;
+  /** Where things are moved that are removed with this directory. */
+  removed(count: number): string;
 }
 
 export class StoreLayout {
@@ -32,6 +34,10 @@ export class StoreLayout {
   }
   get lock(): string {
     return join(this.state, "lock");
+  }
+  /** Pins, and the leases that clients hold. */
+  get holds(): string {
+    return join(this.state, "holds.json");
   }
   get layers(): string {
     return join(this.state, "layers");
@@ -118,8 +124,11 @@ export class StoreLayout {
     return join(this.nameDocuments, `${name}.json`);
   }
 
+  documentsOf(algorithm: DigestAlgorithm): string {
+    return join(this.documents, algorithm);
+  }
   document(digest: Digest): string {
-    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+    return join(this.documentsOf(digestAlgorithm(digest)), digestHex(digest));
   }
 
   stagingPaths(process: string, count: number): StagingPaths {
@@ -132,6 +141,7 @@ export class StoreLayout {
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),
+      removed: (count) => join(directory, String(count)),
     };
   }
 }

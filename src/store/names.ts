@@ -46,6 +46,7 @@ export class Names {
   readonly #index = new Map<string, NameDocument>();
   /** By root, the names whose current generation it is. */
   readonly #byRoot = new Map<string, Set<string>>();
+  readonly #unreadable = new Set<string>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -63,6 +64,7 @@ export class Names {
         if (document?.name !== file.slice(0, -DOCUMENT.length)) throw new Error("no document of this name");
         await this.#adopt(document, standing);
       } catch (error) {
+        this.#unreadable.add(file);
         this.#log.warn("name.unreadable", { file, error });
       }
     });
@@ -100,6 +102,11 @@ export class Names {
       if (current === undefined || document.current === undefined) return document;
       return { ...document, generations: [...document.generations.filter((other) => other !== current), current] };
     });
+  }
+
+  /** Files of documents that the last scan left out: which roots these names have is not known. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   get size(): number {

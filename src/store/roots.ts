@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { readdir, rename, stat } from "node:fs/promises";
+import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
@@ -12,6 +13,7 @@ import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument 
 import { eachConcurrently } from "./each-concurrently.js";
 import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
+import { KeyedMutex } from "./mutex.js";
 
 /** What decides the content of a root. */
 export interface RootIdentity {
@@ -42,6 +44,9 @@ export class Roots {
   readonly #index = new Map<string, RootDocument>();
   /** Roots with files of their own that no sync has brought to the disk yet. */
   readonly #unsynced = new Set<string>();
+  readonly #unreadable = new Set<string>();
+  /** A root comes and goes one at a time: a commit beside a removal would take what is on its way out for its own. */
+  readonly #changes = new KeyedMutex<string>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -55,6 +60,7 @@ export class Roots {
         if (document?.rootId !== rootId) throw new Error("no root.json of this root");
         this.#index.set(rootId, document);
       } catch (error) {
+        this.#unreadable.add(rootId);
         this.#log.warn("root.unreadable", { rootId, error });
       }
     });
@@ -62,6 +68,11 @@ export class Roots {
 
   get(rootId: string): RootDocument | undefined {
     return this.#index.get(rootId);
+  }
+
+  /** What the last scan left out. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   all(): readonly RootDocument[] {
@@ -86,7 +97,11 @@ export class Roots {
   }
 
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
-  async commit(staged: string, document: RootDocument): Promise<void> {
+  commit(staged: string, document: RootDocument): Promise<void> {
+    return this.#changes.run(document.rootId, () => this.#commit(staged, document));
+  }
+
+  async #commit(staged: string, document: RootDocument): Promise<void> {
     const path = this.#layout.root(document.rootId);
     await writeDocument(`${staged}/root.json`, document);
     try {
@@ -113,11 +128,32 @@ export class Roots {
     for (const rootId of rootIds) this.#unsynced.delete(rootId);
   }
 
-  /** Takes a root out of sight, into `staged`, by one rename; the caller removes it from there. */
-  async take(rootId: string, staged: string): Promise<void> {
-    await rename(this.#layout.root(rootId), staged);
-    this.#index.delete(rootId);
-    this.#unsynced.delete(rootId);
-    await syncParent(this.#layout.root(rootId));
+  /**
+   * Takes a root out of sight, into `staged`, by one rename; the caller removes it from there, and syncs the directory that it
+   * stood in before anything goes that it needs. False where it is not here, or not to go: `mayGo` is asked in the same moment
+   * in which nobody finds the root any more.
+   */
+  take(rootId: string, staged: string, mayGo: () => boolean = () => true): Promise<boolean> {
+    return this.#changes.run(rootId, async () => {
+      const document = this.#index.get(rootId);
+      if (document === undefined || !mayGo()) return false;
+      const isUnsynced = this.#unsynced.delete(rootId);
+      this.#index.delete(rootId);
+      try {
+        await rename(this.#layout.root(rootId), staged);
+      } catch (error) {
+        if (systemErrorCode(error) !== "ENOENT") {
+          this.#index.set(rootId, document);
+          if (isUnsynced) this.#unsynced.add(rootId);
+          throw error;
+        }
+      }
+      return true;
+    });
+  }
+
+  /** Makes what was taken stay away after a power cut. */
+  async sync(): Promise<void> {
+    await syncParent(this.#layout.root("any"));
   }
 }

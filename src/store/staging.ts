@@ -40,14 +40,14 @@ export class Staging {
   }
 
   /** Runs `work` with a new directory (0700) and removes what is left of it afterwards, however it ends. */
-  async with<Value>(work: (paths: StagingPaths) => Promise<Value>): Promise<Value> {
+  async with<Value>(work: (paths: StagingPaths) => Promise<Value>, removeTree = this.#removeTree): Promise<Value> {
     this.#active += 1;
     try {
       const paths = await this.#create();
       try {
         return await work(paths);
       } finally {
-        await this.discard(paths.directory);
+        await this.discard(paths.directory, removeTree);
       }
     } finally {
       this.#active -= 1;
@@ -56,9 +56,9 @@ export class Staging {
   }
 
   /** Something was renamed into staging to be removed: never fails, because nothing depends on it any more. */
-  async discard(path: string): Promise<void> {
+  async discard(path: string, removeTree = this.#removeTree): Promise<void> {
     try {
-      await this.#removeTree(path);
+      await removeTree(path);
     } catch (error) {
       this.#log.warn("staging.left", { path, error });
     }
