@@ -26,10 +26,10 @@ export function collectionLines(collection: Collection, { quiet }: { readonly qu
   ];
 }
 
-/** `removed 1 root, 2 layers, 2 documents: 1.2 MB, 312 inodes`, or `would remove …`. */
+/** `removed 1 root, 2 layers, 2 blobs: 1.2 MB, 312 inodes`, or `would remove …`. */
 export function collectionSummary({ plan, removed }: Collection): string {
   const { roots, layers, blobs, bytes, inodes } = removed;
-  const things = [plural(roots, "root"), plural(layers, "layer"), plural(blobs, "document")].join(", ");
+  const things = [plural(roots, "root"), plural(layers, "layer"), plural(blobs, "blob")].join(", ");
   return `${plan ? "would remove" : "removed"} ${things}: ${formatSize(bytes)}, ${plural(inodes, "inode")}`;
 }
 
