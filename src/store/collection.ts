@@ -31,6 +31,8 @@ export interface CollectionPolicy {
 export interface Snapshot {
   readonly roots: readonly RootDocument[];
   readonly layers: readonly StoredLayer[];
+  /** One of them. */
+  readonly find: FindLayer;
   readonly names: readonly NameDocument[];
   /** What stands on the disk and could not be read. */
   readonly unreadable: { readonly roots: readonly string[]; readonly names: readonly string[] };
@@ -67,27 +69,18 @@ export interface CollectionPlan {
 export const STRIDE = 256;
 
 export function* planCollection(snapshot: Snapshot, policy: CollectionPolicy): Steps<CollectionPlan> {
-  const roots = yield* judgeRoots(snapshot, policy, yield* layersById(snapshot));
+  const roots = yield* judgeRoots(snapshot, policy);
   const layers = yield* judgeLayers(snapshot, policy, roots);
   return { roots, layers };
 }
 
-function* layersById({ layers }: Snapshot): Steps<LayersById> {
-  const byId = new Map<DiffId, StoredLayer>();
-  for (const [index, layer] of layers.entries()) {
-    byId.set(layer.document.diffId, layer);
-    if (index % STRIDE === 0) yield;
-  }
-  return byId;
-}
-
-function* judgeRoots(snapshot: Snapshot, policy: CollectionPolicy, layers: LayersById): Steps<Verdict<RootDocument>[]> {
+function* judgeRoots(snapshot: Snapshot, policy: CollectionPolicy): Steps<Verdict<RootDocument>[]> {
   const named = yield* namedRoots(snapshot, policy);
   const verdicts: Verdict<RootDocument>[] = [];
   for (const thing of snapshot.roots) {
     const reason = reasonOf(thing.rootId, named.get(thing.rootId), snapshot);
     const goes = reason.why === "unnamed" || reason.why === "superseded";
-    verdicts.push({ thing, reason, goes, amount: rootAmount(thing, layers) });
+    verdicts.push({ thing, reason, goes, amount: rootAmount(thing, snapshot.find) });
     yield;
   }
   return verdicts;
@@ -160,7 +153,7 @@ function* judgeLayers(
   return verdicts.concat(kept);
 }
 
-type LayersById = ReadonlyMap<DiffId, StoredLayer>;
+type FindLayer = (diffId: DiffId) => StoredLayer | undefined;
 
 interface Used {
   readonly thing: StoredLayer;
@@ -216,11 +209,11 @@ function layerAmount({ document: { bytes, entries, whiteouts } }: StoredLayer): 
 }
 
 /** What removing a root gives back while its layers stay: copies, or the directories and symlinks that a tree has for itself. */
-function rootAmount({ link, layers, entries, copiedBytes = 0 }: RootDocument, stored: LayersById): Amount {
+function rootAmount({ link, layers, entries, copiedBytes = 0 }: RootDocument, find: FindLayer): Amount {
   if (isWritable(link)) return { bytes: copiedBytes, inodes: entries + ROOT_INODES };
   let own = 0;
   for (const diffId of new Set(layers)) {
-    const document = stored.get(diffId)?.document;
+    const document = find(diffId)?.document;
     if (document === undefined) continue;
     own += link === "symlink" ? document.topLevel.length : Math.max(0, document.entries - document.files);
   }

@@ -9,6 +9,7 @@ import { toStrataError } from "../errors.js";
 import { MAX_REMOVED_AT_ONCE } from "../limits.js";
 import type { Log } from "../log.js";
 import type { Collection } from "../messages.js";
+import type { DiffId } from "../oci/digest.js";
 import { Slots } from "../slots.js";
 import {
   type Amount,
@@ -166,6 +167,7 @@ export class Collector {
     const snapshot = {
       roots: roots.all(),
       layers: layers.all(),
+      find: (diffId: DiffId) => layers.get(diffId),
       names: names.all(),
       unreadable: { roots: roots.unreadable(), names: names.unreadable() },
       holds,

@@ -57,6 +57,7 @@ function snapshotOf(parts: Parts): Snapshot {
   return {
     roots,
     layers,
+    find: (diffId) => layers.find(({ document }) => document.diffId === diffId),
     names,
     unreadable: { roots: [], names: [], ...parts.unreadable },
     holds: {
