@@ -22,7 +22,7 @@ import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
-import { RootAssembler } from "./install/root-assembler.js";
+import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Life } from "./life.js";
 import type { Log } from "./log.js";
@@ -110,7 +110,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const { maxLayers } = config.limits;
   const collector = new Collector({
     store,
-    removeTree: async (path, signal) => void (await pool.run("remove", { path }, { signal, weight: COLLECT_WEIGHT })),
+    removeTree: async (path, { urgent, signal }) =>
+      void (await pool.run("remove", { path }, { signal, weight: urgent ? LINK_WEIGHT : COLLECT_WEIGHT })),
     keepGenerations: config.keepGenerations,
     cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
     collected: ({ removed }, cause) => emit({ type: "store.collected", data: { cause, removed } }),

@@ -31,8 +31,11 @@ import type { Store } from "./store.js";
 
 export interface CollectorOptions {
   readonly store: Store;
-  /** Off the main thread, behind everything else that waits for a thread there; at once on `signal`, with the rest left. */
-  readonly removeTree: (path: string, signal: AbortSignal) => Promise<void>;
+  /**
+   * Off the main thread: before everything else that waits for a thread where an install waits for the room, else behind it. Ends at
+   * once on `signal`, with the rest left.
+   */
+  readonly removeTree: (path: string, options: { urgent: boolean; signal: AbortSignal }) => Promise<void>;
   readonly keepGenerations: number;
   /** What layers that no root needs may take before the oldest go by themselves. */
   readonly cache: Amount;
@@ -59,6 +62,13 @@ interface Order {
   /** Documents are looked at although no root goes. */
   readonly thorough: boolean;
   readonly signal: AbortSignal;
+}
+
+/** What is asked about again when something is taken, and how it is removed. */
+interface Taking {
+  readonly leased: LeasedSince;
+  readonly signal: AbortSignal;
+  readonly urgent: boolean;
 }
 
 /** Who asks is served before what nobody waits for. */
@@ -148,8 +158,9 @@ export class Collector {
 
   async #carryOutWith(leased: LeasedSince, { policy, cause, thorough, signal }: Order): Promise<Collection> {
     const judged = await this.#judge(policy, leased, signal);
-    const roots = await this.#takeRoots(judged.roots, leased, signal);
-    const layers = await this.#takeLayers(judged.layers, { roots, leased, signal });
+    const taking: Taking = { leased, signal, urgent: cause === "room" };
+    const roots = await this.#takeRoots(judged.roots, taking);
+    const layers = await this.#takeLayers(judged.layers, roots, taking);
     const looksAtDocuments = (thorough || roots.some(({ goes }) => goes)) && !signal.aborted;
     const documents = looksAtDocuments ? await this.#removeDocuments(roots, leased, signal) : [];
     // What was removed is told, also when somebody gave up in between.
@@ -178,13 +189,11 @@ export class Collector {
 
   async #takeRoots(
     verdicts: readonly Verdict<RootDocument>[],
-    leased: LeasedSince,
-    signal: AbortSignal,
+    taking: Taking,
   ): Promise<readonly Verdict<RootDocument>[]> {
     const { store, rootRemoved } = this.#options;
-    const mayGo = (rootId: string) => !leased.hasRoot(rootId);
-    const taken = await this.#takeInBatches(verdicts, {
-      signal,
+    const mayGo = (rootId: string) => !taking.leased.hasRoot(rootId);
+    const taken = await this.#takeInBatches(verdicts, taking, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
       // Before any layer goes that they need: no power cut may bring back one without the other.
       settle: () => store.roots.sync(),
@@ -195,13 +204,13 @@ export class Collector {
 
   async #takeLayers(
     verdicts: readonly Verdict<StoredLayer>[],
-    { roots, leased, signal }: { roots: readonly Verdict<RootDocument>[]; leased: LeasedSince; signal: AbortSignal },
+    roots: readonly Verdict<RootDocument>[],
+    taking: Taking,
   ): Promise<readonly Verdict<StoredLayer>[]> {
     // A root that was to go and stayed needs its layers.
     const needed = new Set(roots.flatMap(({ reason, thing }) => (reason === SPARED ? thing.layers : [])));
-    const mayGo = (layer: StoredLayer) => !leased.hasLayer(layer) && !needed.has(layer.document.diffId);
-    const taken = await this.#takeInBatches(verdicts, {
-      signal,
+    const mayGo = (layer: StoredLayer) => !taking.leased.hasLayer(layer) && !needed.has(layer.document.diffId);
+    const taken = await this.#takeInBatches(verdicts, taking, {
       take: ({ document }, to) => this.#options.store.layers.take(document.diffId, to, mayGo),
     });
     return carriedOut(verdicts, taken);
@@ -210,26 +219,23 @@ export class Collector {
   /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. */
   async #takeInBatches<Thing>(
     verdicts: readonly Verdict<Thing>[],
-    options: {
-      readonly signal: AbortSignal;
-      readonly take: (thing: Thing, to: string) => Promise<boolean>;
-      readonly settle?: () => Promise<void>;
-    },
+    { signal, urgent }: Taking,
+    { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle?: () => Promise<void> },
   ): Promise<ReadonlySet<Thing>> {
     const { store, log } = this.#options;
-    const removeTree = (path: string) => this.#options.removeTree(path, this.#stopping.signal);
+    const removeTree = (path: string) => this.#options.removeTree(path, { urgent, signal: this.#stopping.signal });
     const taken = new Set<Thing>();
     for (const batch of batches(verdicts)) {
-      if (options.signal.aborted) break;
+      if (signal.aborted) break;
       await store.staging.with(async (paths) => {
         await eachConcurrently(batch.entries(), async ([index, thing]) => {
           try {
-            if (await options.take(thing, paths.removed(index))) taken.add(thing);
+            if (await take(thing, paths.removed(index))) taken.add(thing);
           } catch (error) {
             log.warn("collection.left", { error: toStrataError(error, "Cannot take what nothing needs") });
           }
         });
-        await options.settle?.();
+        await settle?.();
       }, removeTree);
     }
     return taken;

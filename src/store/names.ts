@@ -217,6 +217,7 @@ export class Names {
 
   #remember(document: NameDocument): void {
     this.#forget(document.name);
+    this.#unreadable.delete(`${document.name}${DOCUMENT}`);
     this.#index.set(document.name, document);
     const rootId = currentOf(document)?.rootId ?? "";
     const names = this.#byRoot.get(rootId) ?? new Set();

@@ -29,7 +29,7 @@ async function measure(count: number): Promise<void> {
     const { store } = await openStore(state);
     const collector = new Collector({
       store,
-      removeTree: async (path, signal) => void (await pool.run("remove", { path }, { signal, weight: -1 })),
+      removeTree: async (path, { signal }) => void (await pool.run("remove", { path }, { signal, weight: -1 })),
       keepGenerations: 10,
       cache: everything,
       collected: () => undefined,
