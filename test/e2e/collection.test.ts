@@ -12,7 +12,7 @@ import { bulkyTar, tarOf, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
 import { Sandbox } from "../support/sandbox.js";
 import { differences, everythingBelow, readTree } from "../support/trees.js";
-import { type Json, Wire } from "../support/wire.js";
+import { type Json, type Notification, Wire } from "../support/wire.js";
 
 let images: Record<string, TestImage>;
 
@@ -46,6 +46,9 @@ function kept(stateDir: string): Record<string, number> {
   return found;
 }
 
+/** Bookmarks come too. */
+const isCollected = ({ params }: Notification): boolean => params.type === "store.collected";
+
 async function storeWith(t: { after(cleanUp: () => Promise<void>): unknown }, tags: readonly string[]) {
   const sandbox = await Sandbox.create(t);
   await writeLayout(sandbox.file("layout"), images);
@@ -60,7 +63,7 @@ test("rm and gc leave what another name shares untouched, and nothing else", asy
   const { sandbox, wire, tree } = await storeWith(t, ["a", "b"]);
   const alone = await storeWith(t, ["b"]);
   const before = tree("b");
-  const { seq, subscriptionId } = await wire.request("events/subscribe", { filter: { types: ["store.collected"] } });
+  const { seq } = await wire.request("events/subscribe", { filter: { types: ["store.collected"] } });
   const nothing = Collection.parse(await cliJson(sandbox, ["gc"]));
   assert.deepEqual(nothing.removed, { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 });
   assert.equal((await cli(sandbox, ["rm", "a"])).stdout, "a\n");
@@ -86,7 +89,7 @@ test("rm and gc leave what another name shares untouched, and nothing else", asy
   assert.match(stdout, /^removed 0 roots, 1 layer, 2 blobs: 12\d\.\d kB, 4\d inodes\n$/);
   assert.deepEqual(differences(tree("b"), before), []);
   assert.deepEqual(kept(sandbox.stateDir), kept(alone.sandbox.stateDir));
-  const { params } = await wire.notified("the collection", (one) => one.params.subscriptionId === subscriptionId);
+  const { params } = await wire.notified("the collection", isCollected);
   assert.deepEqual(
     [params.type, params.data.cause, params.data.removed],
     ["store.collected", "asked", planned.removed],
@@ -133,10 +136,10 @@ test("by itself: generations beyond keep_generations, and layers beyond cache_by
   const env = { STRATAD_KEEP_GENERATIONS: "1", STRATAD_CACHE_BYTES: "0" };
   const daemon = await serve(sandbox, { env });
   const wire = await Wire.connect(t, daemon.socket);
-  const { subscriptionId } = await wire.request("events/subscribe", { filter: { types: ["store.collected"] } });
+  await wire.request("events/subscribe", { filter: { types: ["store.collected"] } });
   await wire.ready(`oci:${sandbox.file("layout")}:a`, { name: "app" });
   await wire.ready(`oci:${sandbox.file("layout")}:b`, { name: "app" });
-  const { params } = await wire.notified("the collection", (one) => one.params.subscriptionId === subscriptionId);
+  const { params } = await wire.notified("the collection", isCollected);
   const { cause, removed } = params.data;
   assert.deepEqual([cause, removed.roots, removed.layers, removed.blobs], ["automatic", 1, 1, 2]);
   const { names } = await wire.request("root/get", { name: "app" });
