@@ -3,9 +3,10 @@
  *
  * Pure; escaped.
  */
+import { formatSize } from "../byte-size.js";
 import type { CollectedItem, Collection } from "../messages.js";
 import { formatTable } from "./tables.js";
-import { formatSize, plural, shortDigest, shown } from "./text.js";
+import { plural, shortDigest, shown } from "./text.js";
 
 export function collectionLines(collection: Collection, { quiet }: { readonly quiet: boolean }): string[] {
   const { gone, kept, removed, stays } = collection;

@@ -195,7 +195,7 @@ export class Collector {
     const mayGo = (rootId: string) => !taking.leased.hasRoot(rootId);
     const taken = await this.#takeInBatches(verdicts, taking, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
-      // Before any layer goes that they need: no power cut may bring back one without the other.
+      // Before any file goes, and before any layer that they need: no power cut may bring back one without the other.
       settle: () => store.roots.sync(),
     });
     for (const { rootId } of taken) rootRemoved(rootId);
@@ -210,8 +210,10 @@ export class Collector {
     // A root that was to go and stayed needs its layers.
     const needed = new Set(roots.flatMap(({ reason, thing }) => (reason === SPARED ? thing.layers : [])));
     const mayGo = (layer: StoredLayer) => !taking.leased.hasLayer(layer) && !needed.has(layer.document.diffId);
+    const { layers } = this.#options.store;
     const taken = await this.#takeInBatches(verdicts, taking, {
-      take: ({ document }, to) => this.#options.store.layers.take(document.diffId, to, mayGo),
+      take: ({ document }, to) => layers.take(document.diffId, to, mayGo),
+      settle: () => layers.sync(),
     });
     return carriedOut(verdicts, taken);
   }
@@ -220,7 +222,7 @@ export class Collector {
   async #takeInBatches<Thing>(
     verdicts: readonly Verdict<Thing>[],
     { signal, urgent }: Taking,
-    { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle?: () => Promise<void> },
+    { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle: () => Promise<void> },
   ): Promise<ReadonlySet<Thing>> {
     const { store, log } = this.#options;
     const removeTree = (path: string) => this.#options.removeTree(path, { urgent, signal: this.#stopping.signal });
@@ -235,7 +237,7 @@ export class Collector {
             log.warn("collection.left", { error: toStrataError(error, "Cannot take what nothing needs") });
           }
         });
-        await settle?.();
+        await settle();
       }, removeTree);
     }
     return taken;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
+export const ALGORITHMS = ["sha256", "sha512"] as const;
 
 /** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
 export interface StagingPaths {
@@ -45,6 +46,9 @@ export class StoreLayout {
   get meta(): string {
     return join(this.state, "meta");
   }
+  get rootMetas(): string {
+    return join(this.meta, "roots");
+  }
   get roots(): string {
     return join(this.state, "roots");
   }
@@ -66,13 +70,16 @@ export class StoreLayout {
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, roots, names, nameDocuments, staging, spills } = this;
-    const algorithms = ["sha256", "sha512"];
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
-      ...algorithms.map((name) => join(dir, name)),
+      ...ALGORITHMS.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+  }
+  /** Directories of documents that are written beside their place first. */
+  get documentDirectories(): string[] {
+    return [this.state, ...ALGORITHMS.map((name) => join(this.documents, name)), this.meta, this.rootMetas];
   }
 
   layer(diffId: DiffId): string {
@@ -99,6 +106,9 @@ export class StoreLayout {
     return join(this.meta, `${digestHex(diffId)}.json`);
   }
 
+  rootMeta(rootId: string): string {
+    return join(this.rootMetas, `${rootId}.json`);
+  }
   root(rootId: string): string {
     return join(this.roots, rootId);
   }
