@@ -15,10 +15,10 @@ export interface OpenedStore {
 }
 
 /** Opens what stands in `state`, as a daemon does at its start. */
-export async function openStore(state: string): Promise<OpenedStore> {
+export async function openStore(state: string, { bootId = "boot" } = {}): Promise<OpenedStore> {
   const logged: LogFields[] = [];
   const store = new Store(state, {
-    bootId: "boot",
+    bootId,
     removeTree: (path) => rm(path, { recursive: true, force: true }),
     syncFileSystem: async () => false,
     checkTree: async () => ({ findings: [], total: 0 }),
