@@ -82,7 +82,7 @@ export class FileMaker {
   #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
-    mkdirSync(spill, { recursive: true });
+    tried(() => mkdirSync(spill), "EEXIST");
     const key = spillKey(name);
     for (let n = 0; ; ) {
       const further = `${spill}/${key}-${n}`;

@@ -7,6 +7,7 @@ import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { StrataError, systemErrorCode } from "../errors.js";
+import type { Log } from "../log.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 import { codecs } from "../oci/media-types.js";
@@ -181,4 +182,9 @@ export async function syncParent(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** The same behind a point of no return: what the disk refuses is said, and nothing that stands is called failed for it. */
+export async function settleParent(path: string, log: Log): Promise<void> {
+  await syncParent(path).catch((error: unknown) => log.warn("sync.failed", { path: dirname(path), error }));
 }

@@ -126,7 +126,7 @@ export class Layers {
     const { blobs = [blob] } = this.#index.get(diffId)?.meta ?? {};
     const meta = { ...this.#newMeta(document.createdAt), blobs };
     await this.#forgetMeta(diffId);
-    await publish(staged, this.#layout.layer(diffId));
+    await publish(staged, this.#layout.layer(diffId), this.#log);
     this.#unreadable.delete(diffId);
     this.#remember({ document, meta });
     await this.#writeMeta(diffId, { sync: false });

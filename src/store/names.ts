@@ -12,6 +12,7 @@ import {
   type NameDocument,
   nameSchema,
   readDocument,
+  settleParent,
   syncParent,
   TEMPORARY,
   unlinkIfThere,
@@ -137,8 +138,16 @@ export class Names {
     return { had, has: to };
   }
 
+  /** One that cannot be removed as a whole is as it was. */
   async remove(name: string): Promise<void> {
-    await this.#unlink(name);
+    try {
+      await this.#unlink(name);
+    } catch (error) {
+      const document = this.#known(name);
+      const undo = this.#prepare(document).then((prepared) => this.#flip(document, prepared));
+      await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name, error: failure }));
+      throw error;
+    }
     this.#forget(name);
   }
 
@@ -172,13 +181,15 @@ export class Names {
     const before = this.#index.get(document.name);
     const prepared = await this.#prepare(document);
     const unprepare = () => prepared !== undefined && unlinkIfThere(prepared).catch(() => undefined);
+    const path = this.#layout.nameDocument(document.name);
     try {
-      await this.#write(document);
+      await writeDocument(path, document);
     } catch (error) {
       await unprepare();
       throw error;
     }
     try {
+      await syncParent(path);
       await this.#flip(document, prepared);
     } catch (error) {
       await unprepare();
@@ -199,7 +210,7 @@ export class Names {
   async #unwrite(name: string): Promise<void> {
     const path = this.#layout.nameDocument(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
   }
 
   /** A symlink to the current generation, beside the name; undefined where the name leads there. */
@@ -216,14 +227,14 @@ export class Names {
     if (prepared === undefined) return;
     const path = this.#layout.name(name);
     await rename(prepared, path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
   }
 
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */
   async #unlink(name: string): Promise<void> {
     const path = this.#layout.name(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
     await this.#unwrite(name);
   }
 

@@ -4,13 +4,14 @@
 import { rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { systemErrorCode } from "../errors.js";
-import { syncParent } from "./documents.js";
+import type { Log } from "../log.js";
+import { settleParent } from "./documents.js";
 
 /**
  * The caller knows that nothing of the store stands at `path`. What stands there all the same (a hand put it there, or took something
  * out of it) goes to staging, beside `staged`: else a thing that nobody checked would be taken for what is published here.
  */
-export async function publish(staged: string, path: string): Promise<void> {
+export async function publish(staged: string, path: string, log: Log): Promise<void> {
   try {
     await rename(staged, path);
   } catch (error) {
@@ -18,7 +19,7 @@ export async function publish(staged: string, path: string): Promise<void> {
     await rename(path, join(dirname(staged), "aside"));
     await rename(staged, path);
   }
-  await syncParent(path);
+  await settleParent(path, log);
 }
 
 /** Out of sight, into `staged`, if it is there. The caller syncs, and removes it from there. */

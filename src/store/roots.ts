@@ -14,6 +14,7 @@ import {
   readDocument,
   rootMetaSchema,
   rootSchema,
+  settleParent,
   syncParent,
   unlinkIfThere,
   type WriteOptions,
@@ -116,7 +117,7 @@ export class Roots {
       if (await this.stands(rootId)) return;
       await writeDocument(`${staged}/root.json`, document);
       await this.#forgetMeta(rootId);
-      await publish(staged, this.#layout.root(rootId));
+      await publish(staged, this.#layout.root(rootId), this.#log);
       this.#unreadable.delete(rootId);
       this.#notDurable.set(rootId, this.#bootId);
       this.#index.set(rootId, document);
@@ -148,9 +149,9 @@ export class Roots {
     });
   }
 
-  /** Makes what was taken stay away after a power cut. */
+  /** Makes what was taken stay away after a power cut, as far as the disk lets it: it is gone in any case. */
   async sync(): Promise<void> {
-    await syncParent(this.#layout.root("any"));
+    await settleParent(this.#layout.root("any"), this.#log);
   }
 
   /** Its own names, directories and files; its layers tell of themselves. */

@@ -4,12 +4,13 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
+import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
@@ -56,7 +57,7 @@ export class Store {
 
   /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
-    for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
+    for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
     const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
