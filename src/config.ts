@@ -12,10 +12,14 @@ import { z } from "zod";
 import { StrataError, systemErrorCode } from "./errors.js";
 import { checkStateDir, type PathsInput, type StratadPaths, stratadPaths } from "./host/paths.js";
 import {
+  CACHE_BYTES,
+  CACHE_INODES,
   DRAIN_TIMEOUT_MS,
   type ImageLimits,
   imageLimits,
+  KEEP_GENERATIONS,
   type LimitName,
+  MAX_GENERATIONS,
   MAX_SOCKET_PATH_BYTES,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
@@ -47,8 +51,16 @@ export interface Config {
   readonly importDirs?: readonly string[];
   /** Absent: never. */
   readonly idleExitMs?: number;
+  /** Of each name, those whose roots stay; the current one always does. */
+  readonly keepGenerations: number;
+  /** What layers that no root needs may take. */
+  readonly cacheBytes: number;
+  readonly cacheInodes: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  /** What installs leave free; absent: a part of the file system. */
+  readonly reserveBytes?: number;
+  readonly reserveInodes?: number;
   readonly limits: ImageLimits;
   origin(name: SettingName): SettingOrigin;
 }
@@ -90,10 +102,12 @@ const absolute = z
 const path = { schema: absolute, fromText: asIs };
 const paths = { schema: z.array(absolute), fromText: splitBy(":") };
 const words = { schema: z.array(z.string().min(1)), fromText: splitBy(",") };
-const count = (max: number) => ({
-  schema: z.int().min(1).max(max),
+const count = (max: number, min = 1) => ({
+  schema: z.int().min(min).max(max),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
+/** 0 is none at all. */
+const most = count(Number.MAX_SAFE_INTEGER, 0);
 /** What a timer of Node takes. */
 const milliseconds = count(2 ** 31 - 1);
 
@@ -127,9 +141,14 @@ const plain = [
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
+  { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
+  { name: "cache_bytes", ...most, fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
+  { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
+  { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
+  { name: "reserve_inodes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
 ] as const satisfies readonly Setting[];
 
 /** `most` where raising the limit would only move the failure into the kernel. */
@@ -202,6 +221,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const value = <Name extends keyof PlainValues>(name: Name) => origin(name).value as PlainValues[Name];
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
+  const [reserveBytes, reserveInodes] = [optional("reserve_bytes"), optional("reserve_inodes")];
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
   return Object.freeze({
@@ -219,8 +239,13 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
     ...(idleExitMs && { idleExitMs }),
+    keepGenerations: value("keep_generations"),
+    cacheBytes: value("cache_bytes"),
+    cacheInodes: value("cache_inodes"),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
+    ...(reserveBytes === undefined ? {} : { reserveBytes }),
+    ...(reserveInodes === undefined ? {} : { reserveInodes }),
     limits: Object.freeze(Object.fromEntries(limits) as Record<LimitName, number>),
     origin,
   });

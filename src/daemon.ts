@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
@@ -18,12 +19,15 @@ import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
 import { Installer } from "./install/installer.js";
+import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { Planner } from "./install/planner.js";
-import { RootAssembler } from "./install/root-assembler.js";
+import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { Life } from "./life.js";
+import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
 import type { DiffId } from "./oci/digest.js";
@@ -36,8 +40,12 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
+import type { Amount } from "./store/collection.js";
+import { Collector } from "./store/collector.js";
+import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
+import { TaskProgress } from "./tasks.js";
 import { ownVersion } from "./version.js";
 
 export interface Daemon {
@@ -51,6 +59,8 @@ export interface Daemon {
 const UMASK = 0o022;
 const IDLE_CHECKS = 4;
 const STATE_CHECK_MS = 2000;
+/** Behind every unpack, however small. */
+const COLLECT_WEIGHT = -1;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -84,16 +94,53 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     scanLayers: (task) => pool.run("scan", task),
     readFiles: (task) => pool.run("read", task),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    checkTree: async (checked) => {
+      const progress = new TaskProgress();
+      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();
-  life.onEnd("store", () => store.layers.flush());
+  life.onEnd("store", () => settleStore(store, log));
+  const journal = new Journal(store.layout, { log });
+  await journal.open();
+  life.onEnd("journal", () => journal.close());
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const assembler = new RootAssembler({ store, pool, limits: config.limits });
-  const images = new ImageInstaller({ store, roots: assembler, layers });
+  const emit = events.publish.bind(events);
+  const measure = async () => {
+    const free = await freeSpace(config.stateDir);
+    return { free, reserve: reserveOf(free.total, config) };
+  };
+  const collector = new Collector({
+    store,
+    removeTree: async (path, { urgent, signal }) =>
+      void (await pool.run("remove", { path }, { signal, weight: urgent ? LINK_WEIGHT : COLLECT_WEIGHT })),
+    keepGenerations: config.keepGenerations,
+    cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
+    lacking: async () => {
+      const { free, reserve } = await measure();
+      const short = (unit: keyof Amount): number => Math.max(0, reserve[unit] - free[unit]);
+      return { bytes: short("bytes"), inodes: short("inodes") };
+    },
+    collected: ({ removed }, cause) => {
+      journal.append({ kind: "collection", at: new Date().toISOString(), because: cause, removed });
+      emit({ type: "store.collected", data: { cause, removed } });
+    },
+    rootRemoved: (rootId) => emit({ type: "root.removed", data: { rootId } }),
+    log,
+  });
+  life.onEnd("collector", () => collector.stop());
+  const space = new SpaceLedger({
+    measure,
+    makeRoom: async (wanted, signal) => void (await collector.makeRoom(wanted, signal)),
+    stateDir: config.stateDir,
+  });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
+  const { maxLayers, maxLayerBytes } = config.limits;
+  const images = new ImageInstaller({ store, roots: assembler, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -103,12 +150,13 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       gate: new FetchGate(),
     },
   };
-  const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const { maxLayers } = config.limits;
-  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
+  const ended = () => collector.consider();
+  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, ended, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
-  const jobs = new Jobs(installer, policies, emit);
+  const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
+  life.onEnd("jobs", () => interruptJobs(jobs));
+  await jobs.restore();
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
@@ -125,10 +173,15 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       get: (selector) => catalog.get(selector),
       all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
       remove: async (selector) => {
-        const { removed, rootIds } = await catalog.remove(selector);
+        const { removed, rootIds, stays } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
-        return removed;
+        // Layers that only this root needed are a cache from here on.
+        collector.consider();
+        return stays === undefined ? removed : { ...removed, stays };
       },
+      pin: (params) => catalog.pin(params),
+      hold: (params) => catalog.hold(params),
+      release: (holdId) => store.release(holdId),
       rollback: async ({ name, generation: wanted }) => {
         const { generation, flipped, ...roots } = await catalog.rollback(name, wanted);
         const { rootId } = roots.has;
@@ -139,7 +192,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
     },
-    store: { usage: () => catalog.usage() },
+    store: { usage: () => catalog.usage(), collect: (request, signal) => collector.collect(request, signal) },
     server: {
       status: () => ({
         version,
@@ -181,6 +234,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     log,
   });
   life.onEnd("server", () => server.close());
+  jobs.resume();
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
   const endpoints = endpointsOf(config, server, sockets, tokens?.files);
@@ -210,13 +264,26 @@ async function lockState(config: Config, log: Log): Promise<Lock> {
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
 }
 
+/** As much as a stop has time for: what is not on the disk by then is only compared once more than needed, after a power cut. */
+async function settleStore(store: Store, log: Log): Promise<void> {
+  const synced = store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
+  await Promise.race([synced, delay(STOP_SYNC_TIMEOUT_MS, undefined, { ref: false })]);
+  await store.layers.flush();
+}
+
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
   const timer = setTimeout(() => {
     log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
-    jobs.cancelAll();
+    jobs.interrupt();
   }, timeoutMs);
   await jobs.drain();
   clearTimeout(timer);
+}
+
+/** Before the pool ends under them: the next daemon goes on with what is left. */
+async function interruptJobs(jobs: Jobs): Promise<void> {
+  jobs.interrupt();
+  await jobs.drain();
 }
 
 function listenersOf(config: Config, sockets: readonly ActivatedSocket[], tokens: Tokens | undefined): Listener[] {

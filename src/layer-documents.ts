@@ -1,6 +1,5 @@
 /**
- * What layer.json and its meta document look like: the scan of a store checks them on the workers, and who looks at one checks it on
- * the main thread.
+ * What layer.json and its meta document look like: the workers check them where they scan a store.
  */
 import { z } from "zod";
 import { StrataError } from "./errors.js";
@@ -36,21 +35,20 @@ const layerBlobSchema = z.object({ digest, size: count, codec: z.enum(codecs) })
 /** Bytes that were compared with their digest and gave the layer when they were read in this codec. */
 export type LayerBlob = z.output<typeof layerBlobSchema>;
 
+/**
+ * Whether a power cut can take anything of it. `durable` is only ever written after a sync: where no document says so, it is not. Until
+ * then `bootId` is the boot that wrote it, or that compared it last with what it was made of.
+ */
+export const durability = { durable: z.boolean(), bootId: z.string() };
+
 /** meta/<diffID>.json: what changes about a layer that never changes. */
 export const layerMetaSchema = z.object({
   schema: z.literal(1),
   blobs: z.array(layerBlobSchema).default([]),
-  durable: z.boolean(),
-  bootId: z.string(),
+  ...durability,
   lastUsedAt: z.string(),
 });
 export type LayerMeta = z.output<typeof layerMetaSchema>;
-
-/**
- * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
- * other, with two contents under one digest.
- */
-export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");
 
 /** STORE_CORRUPT where the text, which stands at `path`, is not what this release writes. */
 export function parseDocument<Schema extends z.ZodType>(path: string, text: string, schema: Schema): z.output<Schema> {

@@ -6,6 +6,8 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { StrataError, toStrataError, type WireError } from "./errors.js";
+import type { VerifyResult, VerifyTask } from "./findings.js";
+import type { LayerMeta } from "./layer-documents.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
@@ -228,17 +230,11 @@ export interface ScanTask {
   readonly meta: readonly [string, string];
 }
 
-/** A layer whose documents were checked: their texts, and what the index is made of. */
+/** A layer whose documents were checked. */
 export interface ScannedLayer {
-  readonly diffId: DiffId;
-  readonly document: string;
+  readonly document: LayerDocument;
   /** Absent where there is none that could be read. */
-  readonly meta?: string;
-  readonly bytes: number;
-  readonly createdAt: string;
-  readonly durable: boolean;
-  /** Of the blobs that it was unpacked from. */
-  readonly blobKeys: readonly string[];
+  readonly meta?: LayerMeta;
 }
 
 export interface ScanResult {
@@ -270,6 +266,7 @@ export interface Tasks {
   readonly scan: { readonly task: ScanTask; readonly result: ScanResult };
   readonly read: { readonly task: ReadTask; readonly result: ReadResult };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
+  readonly verify: { readonly task: VerifyTask; readonly result: VerifyResult };
 }
 
 export type WorkerName = keyof Tasks;

@@ -10,3 +10,4 @@ export { default as scan } from "./scan.js";
 export { default as settle } from "./settle.js";
 export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";
+export { default as verify } from "./verify.js";

@@ -1,9 +1,8 @@
 /**
- * Worker entry: what a start wants to know of stored layers, from their documents. They are read and checked here, by threads that may
- * wait; the main thread gets their texts and what its index is made of.
+ * Worker entry: what a start wants to know of stored layers: their documents, read and checked here, by threads that may wait.
  */
 import { StrataError, toStrataError } from "../src/errors.js";
-import { blobKey, type LayerMeta, layerMetaSchema, layerSchema, parseDocument } from "../src/layer-documents.js";
+import { type LayerMeta, layerMetaSchema, layerSchema, parseDocument } from "../src/layer-documents.js";
 import { READ_RESULT_BYTES } from "../src/limits.js";
 import { parseDiffId } from "../src/oci/digest.js";
 import { type Outcome, outcomeOf, type ScannedLayer, type ScanResult, type ScanTask } from "../src/tasks.js";
@@ -17,9 +16,9 @@ function scan(task: ScanTask): ScanResult {
   let length = 0;
   for (const hex of task.hexes) {
     try {
-      const layer = scanLayer(hex, task);
+      const { layer, read } = scanLayer(hex, task);
       layers.push(layer);
-      length += layer.document.length + (layer.meta?.length ?? 0);
+      length += read;
     } catch (error) {
       layers.push({ unreadable: toStrataError(error, `Cannot read layer ${hex}`).toWire() });
     }
@@ -28,33 +27,21 @@ function scan(task: ScanTask): ScanResult {
   return { layers };
 }
 
-function scanLayer(hex: string, task: ScanTask): ScannedLayer {
+function scanLayer(hex: string, task: ScanTask): { readonly layer: ScannedLayer; readonly read: number } {
   const diffId = parseDiffId(`${task.algorithm}:${hex}`);
-  const [path, metaPath] = [task.document, task.meta].map(([before, behind]) => fromHere(before + hex + behind)) as [
-    string,
-    string,
-  ];
+  const path = fromHere(task.document.join(hex));
   const text = readText(path);
   const document = parseDocument(path, text, layerSchema);
   if (document.diffId !== diffId)
     throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is the document of ${document.diffId}`);
-  const meta = readMeta(metaPath);
-  return {
-    diffId,
-    document: text,
-    bytes: document.bytes,
-    createdAt: document.createdAt,
-    ...(meta === undefined ? {} : { meta: meta.text }),
-    durable: meta?.document.durable ?? false,
-    blobKeys: meta?.document.blobs.map(blobKey) ?? [],
-  };
+  const meta = readMeta(fromHere(task.meta.join(hex)));
+  return { layer: { document, ...(meta === undefined ? {} : { meta }) }, read: text.length };
 }
 
-/** Without one that can be read, the layer is as one that was committed just now. */
-function readMeta(path: string): { text: string; document: LayerMeta } | undefined {
+/** Undefined where there is none that can be read. */
+function readMeta(path: string): LayerMeta | undefined {
   try {
-    const text = readText(path);
-    return { text, document: parseDocument(path, text, layerMetaSchema) };
+    return parseDocument(path, readText(path), layerMetaSchema);
   } catch {
     return undefined;
   }

@@ -20,11 +20,17 @@ export interface Watcher<Item> {
   readonly removed: (item: Item) => void;
 }
 
-export class ByAge<Key extends string, Item extends { readonly createdAt: string }> {
+export class ByAge<Key extends string, Item> {
   readonly #items = new Map<Key, Item>();
   /** Keys, oldest first. Undefined until somebody asks: sorting once is much quicker than inserting a whole store. */
   #order: Key[] | undefined;
   readonly #watchers: Watcher<Item>[] = [];
+  readonly #createdAt: (item: Item) => string;
+
+  /** An item says always the same; one of a key says what the one before said. */
+  constructor(createdAt: (item: Item) => string) {
+    this.#createdAt = createdAt;
+  }
 
   get size(): number {
     return this.#items.size;
@@ -78,7 +84,7 @@ export class ByAge<Key extends string, Item extends { readonly createdAt: string
   /** The keys in order; a tenth of a second for a hundred thousand, the first time. */
   sort(): readonly Key[] {
     this.#order ??= [...this.#items]
-      .map(([key, { createdAt }]) => ({ key, createdAt }))
+      .map(([key, item]) => ({ key, createdAt: this.#createdAt(item) }))
       .sort((a, b) => older(a, b))
       .map(({ key }) => key);
     return this.#order;
@@ -87,15 +93,20 @@ export class ByAge<Key extends string, Item extends { readonly createdAt: string
   /** Where the key, whose item is there, stands in the order or would. */
   #placeOf(key: Key): number {
     const order = this.#order ?? [];
-    const wanted = { key, createdAt: this.#items.get(key)?.createdAt ?? "" };
+    const wanted = this.#aged(key);
     let [low, high] = [0, order.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
       const other = order[middle] as Key;
-      if (older({ key: other, createdAt: this.#items.get(other)?.createdAt ?? "" }, wanted) < 0) low = middle + 1;
+      if (older(this.#aged(other), wanted) < 0) low = middle + 1;
       else high = middle;
     }
     return low;
+  }
+
+  #aged(key: Key): Aged {
+    const item = this.#items.get(key);
+    return { key, createdAt: item === undefined ? "" : this.#createdAt(item) };
   }
 }
 

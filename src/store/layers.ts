@@ -3,106 +3,78 @@
  * adds to it. A layer is never changed after its commit; what changes about it stands in meta/, and so do the blobs that it was
  * unpacked from: who knows no diffID finds it by them.
  */
-import { readdir, rename, stat } from "node:fs/promises";
-import { systemErrorCode } from "../errors.js";
-import {
-  blobKey,
-  type LayerBlob,
-  type LayerMeta,
-  layerMetaSchema,
-  layerSchema,
-  parseDocument,
-} from "../layer-documents.js";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { WireError } from "../errors.js";
 import { MAX_SCANNED_LAYERS } from "../limits.js";
 import type { Log } from "../log.js";
 import { type DiffId, digestAlgorithm } from "../oci/digest.js";
 import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
-import type { LayerDocument, ScannedLayer, ScanResult, ScanTask } from "../tasks.js";
+import type { LayerDocument, ScanResult, ScanTask } from "../tasks.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
-import { syncParent, writeDocument } from "./documents.js";
+import {
+  type LayerBlob,
+  type LayerMeta,
+  syncParent,
+  unlinkIfThere,
+  type WriteOptions,
+  writeDocument,
+} from "./documents.js";
 import { batchesOf, eachConcurrently } from "./each-concurrently.js";
-import type { StoreLayout } from "./layout.js";
+import { ALGORITHMS, type StoreLayout } from "./layout.js";
+import { KeyedMutex } from "./mutex.js";
+import { publish, withdraw } from "./publish.js";
 
 /** One task, on a worker. */
 export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
 
-type LayerFacts = Pick<LayerDocument, "diffId" | "bytes" | "createdAt">;
-
-/**
- * A layer as it stands. What a scan found is kept as text, an eighth of the memory that it takes as objects, and read by who looks:
- * it was checked by the scan, and is again.
- */
-export class StoredLayer {
-  readonly diffId: DiffId;
-  readonly #document: LayerDocument | string;
-  readonly #meta: LayerMeta | string;
-  readonly bytes: number;
-  readonly createdAt: string;
-
-  constructor(document: LayerDocument | string, meta: LayerMeta | string, facts: LayerFacts) {
-    this.diffId = facts.diffId;
-    this.#document = document;
-    this.#meta = meta;
-    this.bytes = facts.bytes;
-    this.createdAt = facts.createdAt;
-  }
-
-  get document(): LayerDocument {
-    return typeof this.#document === "string"
-      ? parseDocument("layer.json", this.#document, layerSchema)
-      : this.#document;
-  }
-
-  get meta(): LayerMeta {
-    return typeof this.#meta === "string"
-      ? parseDocument("its meta document", this.#meta, layerMetaSchema)
-      : this.#meta;
-  }
-
-  /** The same layer with this meta. */
-  with(meta: LayerMeta): StoredLayer {
-    return new StoredLayer(this.#document, meta, this);
-  }
+export interface StoredLayer {
+  /** The same object as long as the layer stands, whatever its meta comes to say. */
+  readonly document: LayerDocument;
+  readonly meta: LayerMeta;
 }
 
 export class Layers {
   readonly #layout: StoreLayout;
   readonly #bootId: string;
   readonly #log: Log;
-  readonly #index = new ByAge<DiffId, StoredLayer>();
+  readonly #index = new ByAge<DiffId, StoredLayer>(({ document }) => document.createdAt);
   #bytes = 0;
   readonly #byBlob = new Map<string, DiffId>();
-  readonly #notDurable = new Set<DiffId>();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
+  readonly #notDurable = new Set<DiffId>();
+  readonly #unreadable = new Set<string>();
+  /** What a layer and its meta say of each other holds because they change together, one change at a time. */
+  readonly #changes = new KeyedMutex<DiffId>();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
     this.#bootId = options.bootId;
     this.#log = options.log;
-    this.#index.watch({
-      added: ({ bytes }) => {
-        this.#bytes += bytes;
+    this.watch({
+      added: ({ document }) => {
+        this.#bytes += document.bytes;
       },
-      removed: ({ bytes }) => {
-        this.#bytes -= bytes;
+      removed: ({ document }) => {
+        this.#bytes -= document.bytes;
       },
     });
   }
 
   /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
   async scan(scanLayers: ScanLayers): Promise<void> {
-    for (const algorithm of ["sha256", "sha512"] as const) {
+    for (const algorithm of ALGORITHMS) {
       const document = this.#layout.layerDocuments(algorithm);
       const hexes = await readdir(document[0]);
       await eachConcurrently(batchesOf(hexes, MAX_SCANNED_LAYERS), async (batch) => {
         for (let left = batch; left.length > 0; ) {
           const { layers } = await scanLayers({ algorithm, hexes: left, document, meta: this.#layout.layerMetas });
           for (const [index, layer] of layers.entries())
-            if ("unreadable" in layer)
-              this.#log.warn("layer.unreadable", { layer: `${algorithm}:${left[index]}`, error: layer.unreadable });
-            else this.#adopt(layer);
+            if ("unreadable" in layer) this.#leaveOut(`${algorithm}:${left[index]}`, layer.unreadable);
+            // Without its meta nothing says when it came: then no boot is the one that wrote it.
+            else this.#remember({ meta: { ...this.#newMeta(layer.document.createdAt), bootId: "" }, ...layer });
           left = left.slice(layers.length);
         }
       });
@@ -110,10 +82,9 @@ export class Layers {
     this.#index.sort();
   }
 
-  #adopt({ diffId, document, meta, bytes, createdAt, durable, blobKeys }: ScannedLayer): void {
-    this.#index.set(diffId, new StoredLayer(document, meta ?? this.#newMeta(createdAt), { diffId, bytes, createdAt }));
-    if (!durable) this.#notDurable.add(diffId);
-    for (const key of blobKeys) this.#findBy(key, diffId);
+  #leaveOut(layer: string, error: WireError): void {
+    this.#unreadable.add(layer);
+    this.#log.warn("layer.unreadable", { layer, error });
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
@@ -124,6 +95,11 @@ export class Layers {
   find({ descriptor, diffId }: LayerDescriptor): StoredLayer | undefined {
     const known = diffId ?? this.#byBlob.get(blobKey(blobOf(descriptor)));
     return known === undefined ? undefined : this.#index.get(known);
+  }
+
+  /** What the last scan left out. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   all(): readonly StoredLayer[] {
@@ -150,25 +126,63 @@ export class Layers {
   }
 
   /**
-   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID; `blob` is what it was unpacked from.
-   * The rename is the point of no return; where another commit of the same diffID came first, that one stands and `staged` is
-   * left to its staging directory.
+   * Publishes `staged` (tree, changeset, layer.json) as the layer of its diffID; `blob` is what it was unpacked from. The rename is
+   * the point of no return; where another commit of the same diffID came first, that one stands and `staged` is left to its staging
+   * directory.
    */
-  async commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
+  commit(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
     const { diffId } = document;
-    const path = this.#layout.layer(diffId);
-    try {
-      await rename(staged, path);
-      await syncParent(path);
-    } catch (error) {
-      if (!isTaken(error)) throw error;
-    }
-    if (!this.#index.has(diffId))
-      this.#put(diffId, new StoredLayer(document, this.#newMeta(document.createdAt), document));
-    const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
-    if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
-    this.#findBy(blobKey(blob), diffId);
-    this.used(diffId);
+    return this.#changes.run(diffId, async () => {
+      if (!this.#index.has(diffId) || !(await this.exists(diffId))) await this.#publish(staged, document, blob);
+      const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
+      if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
+      this.#findBy(blob, diffId);
+      this.used(diffId);
+    });
+  }
+
+  /**
+   * The meta of a layer that stood here before may say that it is on the disk. It must not say so of this one, not even after a power
+   * cut in the next moment: so it is gone first. What it says next is good to know and no more, until a sync.
+   */
+  async #publish(staged: string, document: LayerDocument, blob: LayerBlob): Promise<void> {
+    const { diffId } = document;
+    const { blobs = [blob] } = this.#index.get(diffId)?.meta ?? {};
+    const meta = { ...this.#newMeta(document.createdAt), blobs };
+    await this.#forgetMeta(diffId);
+    await publish(staged, this.#layout.layer(diffId), this.#log);
+    this.#unreadable.delete(diffId);
+    const lost = this.#index.get(diffId);
+    if (lost !== undefined) this.#forget(lost);
+    this.#remember({ document, meta });
+    await this.#writeMeta(diffId, { sync: false });
+  }
+
+  /**
+   * Takes a layer out of sight, into `staged`, by one rename; with it what stands about it in meta/, before another layer of the
+   * same diffID can come, and its spill, into `staged`-spill. The caller syncs, then removes both. False where it is not here, or not
+   * to go: `mayGo` is asked in the same moment in which nobody finds the layer any more.
+   */
+  take(diffId: DiffId, staged: string, mayGo: (layer: StoredLayer) => boolean = () => true): Promise<boolean> {
+    return this.#changes.run(diffId, async () => {
+      const layer = this.#index.get(diffId);
+      if (layer === undefined || !mayGo(layer)) return false;
+      this.#forget(layer);
+      try {
+        await withdraw(this.#layout.layer(diffId), staged);
+      } catch (error) {
+        this.#remember(layer);
+        throw error;
+      }
+      await unlinkIfThere(this.#layout.layerMeta(diffId));
+      await withdraw(this.#layout.spill(diffId), `${staged}-spill`);
+      return true;
+    });
+  }
+
+  /** Makes what was taken stay away after a power cut: before its files go, or a layer without them might come back. */
+  async sync(): Promise<void> {
+    for (const algorithm of ALGORITHMS) await syncParent(join(this.#layout.layers, algorithm, "any"));
   }
 
   /**
@@ -179,24 +193,28 @@ export class Layers {
     this.#touch(diffId, { lastUsedAt: new Date().toISOString() });
   }
 
-  /** Everything committed before a sync of the whole file system is on the disk. */
-  markDurable(diffIds: readonly DiffId[]): void {
-    for (const diffId of diffIds)
-      if (this.#index.get(diffId)?.meta.durable === false) this.#touch(diffId, { durable: true });
+  /** Everything committed before a sync of the whole file system is on the disk. Written by `flush`. */
+  markDurable(layers: readonly LayerDocument[]): void {
+    for (const document of layers) if (this.#isStill(document)) this.#touch(document.diffId, { durable: true });
   }
 
-  notDurable(): DiffId[] {
-    return [...this.#notDurable];
+  notDurable(): LayerDocument[] {
+    return [...this.#notDurable].map((diffId) => (this.#index.get(diffId) as StoredLayer).document);
   }
 
-  /** Writes the meta documents that changed. */
+  /** Those that a power cut may have taken something of: not on the disk when another boot wrote them, as far as is known. */
+  suspect(): LayerDocument[] {
+    return this.notDurable().filter(({ diffId }) => this.#index.get(diffId)?.meta.bootId !== this.#bootId);
+  }
+
+  /** They were compared with their changesets, and are all right. Written by `flush`. */
+  clear(layers: readonly LayerDocument[]): void {
+    for (const document of layers) if (this.#isStill(document)) this.#touch(document.diffId, { bootId: this.#bootId });
+  }
+
+  /** Writes the meta documents that changed. One that cannot be written is said, and is written with the next. */
   async flush(): Promise<void> {
-    const touched = [...this.#touched];
-    this.#touched.clear();
-    await eachConcurrently(touched, async (diffId) => {
-      const layer = this.#index.get(diffId);
-      if (layer !== undefined) await writeDocument(this.#layout.layerMeta(diffId), layer.meta);
-    });
+    await eachConcurrently([...this.#touched], (diffId) => this.#changes.run(diffId, () => this.#writeMeta(diffId)));
   }
 
   /** Whether the layer still stands where the index says. */
@@ -207,22 +225,53 @@ export class Layers {
     );
   }
 
-  /** Who claims no diffID gets one in sha256, whatever is stored. */
-  #findBy(key: string, diffId: DiffId): void {
-    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(key, diffId);
+  /** Not another that came in its place meanwhile. */
+  #isStill(document: LayerDocument): boolean {
+    return this.#index.get(document.diffId)?.document === document;
   }
 
-  #put(diffId: DiffId, layer: StoredLayer): void {
+  #remember(layer: StoredLayer): void {
+    const { diffId } = layer.document;
     this.#index.set(diffId, layer);
     if (layer.meta.durable) this.#notDurable.delete(diffId);
     else this.#notDurable.add(diffId);
+    for (const blob of layer.meta.blobs) this.#findBy(blob, diffId);
+  }
+
+  #forget({ document: { diffId }, meta }: StoredLayer): void {
+    this.#index.delete(diffId);
+    this.#notDurable.delete(diffId);
+    this.#touched.delete(diffId);
+    for (const blob of meta.blobs) if (this.#byBlob.get(blobKey(blob)) === diffId) this.#byBlob.delete(blobKey(blob));
+  }
+
+  /** Who claims no diffID gets one in sha256, whatever is stored. */
+  #findBy(blob: LayerBlob, diffId: DiffId): void {
+    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
   }
 
   #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
     const layer = this.#index.get(diffId);
     if (layer === undefined) return;
-    this.#put(diffId, layer.with({ ...layer.meta, ...change }));
+    this.#remember({ document: layer.document, meta: { ...layer.meta, ...change } });
     this.#touched.add(diffId);
+  }
+
+  async #writeMeta(diffId: DiffId, options: WriteOptions = {}): Promise<void> {
+    const layer = this.#index.get(diffId);
+    this.#touched.delete(diffId);
+    if (layer === undefined) return;
+    try {
+      await writeDocument(this.#layout.layerMeta(diffId), layer.meta, options);
+    } catch (error) {
+      this.#touched.add(diffId);
+      this.#log.warn("meta.unwritten", { diffId, error });
+    }
+  }
+
+  async #forgetMeta(diffId: DiffId): Promise<void> {
+    const path = this.#layout.layerMeta(diffId);
+    if (await unlinkIfThere(path)) await syncParent(path);
   }
 
   #newMeta(at: string): LayerMeta {
@@ -237,8 +286,8 @@ export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
   codec: layerCodec(mediaType),
 });
 
-/** The name of a rename's target is taken by a directory that is not empty: a commit came first. */
-export function isTaken(error: unknown): boolean {
-  const errno = systemErrorCode(error);
-  return errno === "EEXIST" || errno === "ENOTEMPTY";
-}
+/**
+ * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
+ * other, with two contents under one digest.
+ */
+export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");

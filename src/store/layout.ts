@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
+export const ALGORITHMS = ["sha256", "sha512"] as const;
 
 /** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
 export interface StagingPaths {
@@ -18,6 +19,8 @@ export interface StagingPaths {
   readonly root: string;
   readonly rootTree: string;
   readonly rootPlan: string;
+  /** Where things are moved that are removed with this directory. */
+  removed(count: number): string;
 }
 
 export class StoreLayout {
@@ -33,11 +36,18 @@ export class StoreLayout {
   get lock(): string {
     return join(this.state, "lock");
   }
+  /** Pins, and the leases that clients hold. */
+  get holds(): string {
+    return join(this.state, "holds.json");
+  }
   get layers(): string {
     return join(this.state, "layers");
   }
   get meta(): string {
     return join(this.state, "meta");
+  }
+  get rootMetas(): string {
+    return join(this.meta, "roots");
   }
   get roots(): string {
     return join(this.state, "roots");
@@ -54,19 +64,25 @@ export class StoreLayout {
   get documents(): string {
     return join(this.state, "blobs");
   }
+  get journal(): string {
+    return join(this.state, "journal");
+  }
   get staging(): string {
     return join(this.state, "staging");
   }
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, roots, names, nameDocuments, staging, spills } = this;
-    const algorithms = ["sha256", "sha512"];
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
-      ...algorithms.map((name) => join(dir, name)),
+      ...ALGORITHMS.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
+  }
+  /** Directories of documents that are written beside their place first. */
+  get documentDirectories(): string[] {
+    return [this.state, ...ALGORITHMS.map((name) => join(this.documents, name)), this.meta, this.rootMetas];
   }
 
   layer(diffId: DiffId): string {
@@ -100,6 +116,9 @@ export class StoreLayout {
     return [`${this.meta}/`, ".json"];
   }
 
+  rootMeta(rootId: string): string {
+    return join(this.rootMetas, `${rootId}.json`);
+  }
   root(rootId: string): string {
     return join(this.roots, rootId);
   }
@@ -125,8 +144,21 @@ export class StoreLayout {
     return join(this.nameDocuments, `${name}.json`);
   }
 
+  /** Numbers count from 1, and so many digits that names sort as they do. */
+  journalSegment(number: number): string {
+    return join(this.journal, `${String(number).padStart(8, "0")}.ndjson`);
+  }
+  /** The number in the name of a file of the journal; undefined where it is none of its segments. */
+  journalSegmentNumber(file: string): number | undefined {
+    const digits = /^(\d{8,12})\.ndjson$/.exec(file)?.[1];
+    return digits === undefined ? undefined : Number(digits);
+  }
+
+  documentsOf(algorithm: DigestAlgorithm): string {
+    return join(this.documents, algorithm);
+  }
   document(digest: Digest): string {
-    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+    return join(this.documentsOf(digestAlgorithm(digest)), digestHex(digest));
   }
 
   stagingPaths(process: string, count: number): StagingPaths {
@@ -139,6 +171,7 @@ export class StoreLayout {
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),
+      removed: (count) => join(directory, String(count)),
     };
   }
 }

@@ -4,10 +4,19 @@
  * What a history may look like stands in generations.ts.
  */
 import { readdir, readlink, rename, symlink, unlink } from "node:fs/promises";
-import { StrataError, systemErrorCode } from "../errors.js";
+import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";
 import { printable } from "../printable.js";
-import { type Generation, type NameDocument, nameSchema, syncParent, writeDocument } from "./documents.js";
+import {
+  type Generation,
+  type NameDocument,
+  nameSchema,
+  settleParent,
+  syncParent,
+  TEMPORARY,
+  unlinkIfThere,
+  writeDocument,
+} from "./documents.js";
 import {
   currentOf,
   type NewGeneration,
@@ -16,8 +25,8 @@ import {
   withInstalled,
   withStandingCurrent,
 } from "./generations.js";
-import { KeyedSets } from "./keyed-sets.js";
 import type { StoreLayout } from "./layout.js";
+import { type Folds, NameIndex } from "./name-index.js";
 import type { StoredFiles } from "./stored-files.js";
 
 export interface Named {
@@ -35,61 +44,51 @@ export interface RolledBack {
 }
 
 export interface NameScan {
+  /** Whether a root is there: a name never points at one that is not. */
   readonly standing: (rootId: string) => boolean;
-  readonly folds: (name: string) => string;
+  readonly folds: Folds;
 }
 
 export class Names {
   readonly #layout: StoreLayout;
   readonly #log: Log;
-  readonly #index = new Map<string, NameDocument>();
-  /** By root, the names whose current generation it is. */
-  readonly #byRoot = new KeyedSets<string>();
-  /** By root, the names any of whose generations it is. */
-  readonly #holders = new KeyedSets<string>();
-  /** By reference, the names whose current generation was installed from it. */
-  readonly #byReference = new KeyedSets<string>();
-  /** By what the file system takes it for. */
-  readonly #byFolded = new KeyedSets<string>();
-
-  /** What the file system makes of a name: the same of those that it takes for one another. */
-  #folds: (name: string) => string = (name) => name;
+  #index = new NameIndex();
+  readonly #unreadable = new Set<string>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
     this.#log = log;
   }
 
-  /** `standing` tells whether a root is there: a name never points at one that is not. */
   async scan(files: StoredFiles, { standing, folds }: NameScan): Promise<void> {
-    this.#folds = folds;
+    this.#index = new NameIndex(folds);
     const entries = await readdir(this.#layout.nameDocuments);
     for (const file of entries.filter((entry) => entry.endsWith(TEMPORARY)))
       await unlink(`${this.#layout.nameDocuments}/${file}`);
-    const known = entries.filter((entry) => entry.endsWith(DOCUMENT)).map((entry) => entry.slice(0, -DOCUMENT.length));
     const documents: NameDocument[] = [];
-    const unreadable = (name: string, error: unknown): void =>
-      this.#log.warn("name.unreadable", { file: `${name}${DOCUMENT}`, error });
-    await files.documents(known, {
+    await files.documents(entries.filter((entry) => entry.endsWith(DOCUMENT)).map(nameOf), {
       pathOf: (name) => this.#layout.nameDocument(name),
       schema: nameSchema,
       found: (name, document) => {
         if (document?.name !== name) throw new Error("no document of this name");
         documents.push(document);
       },
-      unreadable,
+      unreadable: (name, error) => this.#say(name, error),
     });
     const targets = await files.targets(documents.map(({ name }) => this.#layout.name(name)));
-    for (const document of documents) {
-      try {
-        await this.#adopt(document, { standing, target: targets.get(this.#layout.name(document.name)) });
-      } catch (error) {
-        unreadable(document.name, error);
-      }
-    }
+    for (const document of documents)
+      await this.#adopt(document, { standing, target: targets.get(this.#layout.name(document.name)) });
     for (const entry of await readdir(this.#layout.names)) {
       if (isTemporary(entry)) await unlink(this.#layout.name(entry));
     }
+  }
+
+  /** One that was read is known all the same: on a full disk it is made good by the next start. */
+  #say(name: string, error: unknown): void {
+    const file = `${name}${DOCUMENT}`;
+    const isKnown = this.#index.get(name) !== undefined;
+    if (!isKnown) this.#unreadable.add(file);
+    this.#log.warn(isKnown ? "name.unsettled" : "name.unreadable", { file, error });
   }
 
   /** `target` is what the symlink says. */
@@ -99,19 +98,23 @@ export class Names {
   ): Promise<void> {
     const { name } = document;
     const adopted = withStandingCurrent(document, standing);
-    if (adopted === undefined) {
-      this.#log.warn("name.lost", { name });
-      await this.#unlink(name);
-      return;
+    try {
+      if (adopted === undefined) {
+        this.#log.warn("name.lost", { name });
+        await this.#unlink(name);
+        return;
+      }
+      const lost = currentOf(document)?.generation;
+      const generation = currentOf(adopted)?.generation;
+      this.#remember(adopted);
+      if (lost !== generation) {
+        this.#log.warn("generation.lost", { name, lost, generation });
+        await this.#write(adopted);
+      }
+      if (target !== this.#targetOf(adopted)) await this.#flip(adopted, await this.#prepare(adopted));
+    } catch (error) {
+      this.#say(name, error);
     }
-    const lost = currentOf(document)?.generation;
-    const generation = currentOf(adopted)?.generation;
-    if (lost !== generation) {
-      this.#log.warn("generation.lost", { name, lost, generation });
-      await this.#write(adopted);
-    }
-    if (target !== this.#targetOf(adopted)) await this.#point(adopted);
-    this.#remember(adopted);
   }
 
   get(name: string): NameDocument | undefined {
@@ -120,11 +123,12 @@ export class Names {
 
   /** Every name with all its generations, the current one last, whatever its number. */
   all(): readonly NameDocument[] {
-    return [...this.#index.values()].map((document) => {
-      const current = currentOf(document);
-      if (current === undefined || document.current === undefined) return document;
-      return { ...document, generations: [...document.generations.filter((other) => other !== current), current] };
-    });
+    return this.#index.all();
+  }
+
+  /** Files of documents that the last scan left out: which roots these names have is not known. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   get size(): number {
@@ -132,8 +136,7 @@ export class Names {
   }
 
   current(name: string): Generation | undefined {
-    const document = this.#index.get(name);
-    return document === undefined ? undefined : currentOf(document);
+    return this.#index.current(name);
   }
 
   /** Points the name at the root. No new generation where it points there already under the same reference. */
@@ -159,32 +162,37 @@ export class Names {
     return { had, has: to };
   }
 
+  /** One that cannot be removed as a whole is as it was. */
   async remove(name: string): Promise<void> {
-    await this.#unlink(name);
-    this.#forget(name);
+    try {
+      await this.#unlink(name);
+    } catch (error) {
+      const document = this.#known(name);
+      const undo = this.#prepare(document).then((prepared) => this.#flip(document, prepared));
+      await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name, error: failure }));
+      throw error;
+    }
+    this.#index.delete(name);
   }
 
   /** The names whose current generation is this root, by name. */
   of(rootId: string): { name: string; generation: number }[] {
-    return [...this.#byRoot.get(rootId)].sort().flatMap((name) => {
-      const current = this.current(name);
-      return current === undefined ? [] : [{ name, generation: current.generation }];
-    });
+    return this.#index.of(rootId);
   }
 
   /** Whether any generation of any name is this root. */
   holds(rootId: string): boolean {
-    return this.#holders.get(rootId).size > 0;
+    return this.#index.holds(rootId);
   }
 
   /** The current generations that were installed from this reference. */
   installedFrom(reference: string): Generation[] {
-    return [...this.#byReference.get(reference)].flatMap((name) => this.current(name) ?? []);
+    return this.#index.installedFrom(reference);
   }
 
   /** Another name that the file system takes for this one. */
   foldedLike(name: string): string | undefined {
-    return [...this.#byFolded.get(this.#folds(name))].find((known) => known !== name);
+    return this.#index.foldedLike(name);
   }
 
   #known(name: string): NameDocument {
@@ -194,13 +202,26 @@ export class Names {
     return document;
   }
 
-  /** The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. */
+  /**
+   * The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. The
+   * symlink is made before: where the disk is full, nothing was intended yet.
+   */
   async #change(document: NameDocument): Promise<void> {
     const before = this.#index.get(document.name);
-    await this.#write(document);
+    const prepared = await this.#prepare(document);
+    const unprepare = () => prepared !== undefined && unlinkIfThere(prepared).catch(() => undefined);
+    const path = this.#layout.nameDocument(document.name);
     try {
-      await this.#point(document);
+      await writeDocument(path, document);
     } catch (error) {
+      await unprepare();
+      throw error;
+    }
+    try {
+      await syncParent(path);
+      await this.#flip(document, prepared);
+    } catch (error) {
+      await unprepare();
       const undo = before === undefined ? this.#unwrite(document.name) : this.#write(before);
       await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name: document.name, error: failure }));
       throw error;
@@ -218,66 +239,46 @@ export class Names {
   async #unwrite(name: string): Promise<void> {
     const path = this.#layout.nameDocument(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
   }
 
-  /** Flips the symlink to the current generation, unless it leads there. */
-  async #point(document: NameDocument): Promise<void> {
+  /** A symlink to the current generation, beside the name; undefined where the name leads there. */
+  async #prepare(document: NameDocument): Promise<string | undefined> {
     const target = this.#targetOf(document);
-    const path = this.#layout.name(document.name);
-    if ((await readlink(path).catch(() => undefined)) === target) return;
+    if ((await readlink(this.#layout.name(document.name)).catch(() => undefined)) === target) return undefined;
     const temporary = this.#layout.name(`.${document.name}${TEMPORARY}`);
     await unlinkIfThere(temporary);
     await symlink(target, temporary);
-    await rename(temporary, path);
-    await syncParent(path);
+    return temporary;
   }
 
   #targetOf(document: NameDocument): string {
     return this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
   }
 
+  async #flip({ name }: NameDocument, prepared: string | undefined): Promise<void> {
+    if (prepared === undefined) return;
+    const path = this.#layout.name(name);
+    await rename(prepared, path);
+    await settleParent(path, this.#log);
+  }
+
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */
   async #unlink(name: string): Promise<void> {
     const path = this.#layout.name(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
     await this.#unwrite(name);
   }
 
   #remember(document: NameDocument): void {
-    const { name } = document;
-    this.#forget(name);
-    this.#index.set(name, document);
-    const current = currentOf(document);
-    this.#byRoot.add(current?.rootId ?? "", name);
-    this.#byReference.add(current?.reference ?? "", name);
-    this.#byFolded.add(this.#folds(name), name);
-    for (const { rootId } of document.generations) this.#holders.add(rootId, name);
-  }
-
-  #forget(name: string): void {
-    const document = this.#index.get(name);
-    if (document === undefined) return;
-    const current = currentOf(document);
-    this.#index.delete(name);
-    this.#byRoot.delete(current?.rootId ?? "", name);
-    this.#byReference.delete(current?.reference ?? "", name);
-    this.#byFolded.delete(this.#folds(name), name);
-    for (const { rootId } of document.generations) this.#holders.delete(rootId, name);
+    this.#unreadable.delete(`${document.name}${DOCUMENT}`);
+    this.#index.set(document);
   }
 }
 
 const DOCUMENT = ".json";
-const TEMPORARY = ".new";
+const nameOf = (file: string): string => file.slice(0, -DOCUMENT.length);
 
 /** A name may end in `.new`; none begins with a dot. */
 const isTemporary = (entry: string): boolean => entry.startsWith(".") && entry.endsWith(TEMPORARY);
-
-async function unlinkIfThere(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
-}

@@ -4,21 +4,27 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, stat, unlink } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
-import { type RootDocument, writeAtomically } from "./documents.js";
+import { printable } from "../printable.js";
+import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
+import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
+import { type Hold, Holds } from "./holds.js";
 import { Layers, type ScanLayers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
-import { Mutex } from "./mutex.js";
+import { Leases } from "./leases.js";
+import { KeyedMutex, Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
-import { probeFolding, probeReflink } from "./probes.js";
+import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
 import { type ReadFiles, StoredFiles } from "./stored-files.js";
+import { type CheckTree, judgeSuspects } from "./suspects.js";
+import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
 export interface StoreOptions {
   readonly bootId: string;
@@ -27,6 +33,7 @@ export interface StoreOptions {
   readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
+  readonly checkTree: CheckTree;
   readonly log: Log;
 }
 
@@ -36,6 +43,8 @@ export class Store {
   readonly roots: Roots;
   readonly names: Names;
   readonly staging: Staging;
+  readonly holds: Holds;
+  readonly leases = new Leases();
   /** What the file system makes no difference of; undefined where it keeps all names apart. */
   folding: Folding | undefined;
   /** Whether its file system lets two files share blocks. */
@@ -43,40 +52,43 @@ export class Store {
   readonly #options: StoreOptions;
   /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
   readonly #changes = new Mutex();
+  /** A manifest or config that is there is not written again: it must not be on its way out then. */
+  readonly #documents = new KeyedMutex<Digest>();
   #sync: Promise<boolean> | undefined;
 
   constructor(state: string, options: StoreOptions) {
     this.layout = new StoreLayout(state);
     this.layers = new Layers(this.layout, options);
-    this.roots = new Roots(this.layout, options.log);
+    this.roots = new Roots(this.layout, options);
     this.names = new Names(this.layout, options.log);
     this.staging = new Staging(this.layout, options);
+    this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
   }
 
-  /** Makes what is missing, sweeps, scans. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
+  /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
-    for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
+    for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
     await this.#checkVersion();
-    await this.#probeLink();
-    this.folding = await probeFolding(this.layout.staging);
-    this.canReflink = await probeReflink(this.layout.staging);
-    const swept = await this.staging.sweep();
+    // Before anything is written: a disk that is full may be full of this.
+    const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
+    await this.#probe();
+    await this.holds.read();
     const files = new StoredFiles(this.#options.readFiles);
-    const names = {
-      standing: (rootId: string) => this.roots.get(rootId) !== undefined,
-      folds: this.folding === undefined ? (name: string) => name : foldName(this.folding),
-    };
-    const rootsAndNames = async (): Promise<void> => {
-      await this.roots.scan(files);
-      await this.names.scan(files, names);
-    };
-    await Promise.all([this.layers.scan(this.#options.scanLayers), rootsAndNames()]);
+    await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
+    const orphans = await sweepOrphans(this.layout, this.staging);
+    const judged = await judgeSuspects(this, this.#options);
+    await this.names.scan(files, {
+      standing: (rootId) => this.roots.get(rootId) !== undefined,
+      folds: this.folding === undefined ? (name) => name : foldName(this.folding),
+    });
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
       swept,
+      orphans,
+      ...judged,
     });
   }
 
@@ -110,7 +122,7 @@ export class Store {
     });
   }
 
-  /** Removes a name with its generations, and every root that no other name holds. */
+  /** Removes a name with its generations, and every root that nothing else keeps. */
   removeName(name: string): Promise<RootDocument[]> {
     return this.#changes.run(async () => {
       const rootIds = new Set(this.names.get(name)?.generations.map(({ rootId }) => rootId));
@@ -119,7 +131,7 @@ export class Store {
     });
   }
 
-  /** Removes a root and every name whose current generation it is. */
+  /** Removes a root, unless it is pinned, held or leased, and every name whose current generation it is. */
   removeRoot(rootId: string): Promise<RootDocument[]> {
     return this.#changes.run(async () => {
       const rootIds = new Set([rootId]);
@@ -131,14 +143,58 @@ export class Store {
     });
   }
 
+  /**
+   * Takes a root that nothing needs into `staged`, as `Roots.take`; not where a name leads to it, or a client or running work holds it,
+   * whatever was known when it was chosen.
+   */
+  takeRoot(rootId: string, staged: string, mayGo: () => boolean): Promise<boolean> {
+    const isFree = () => mayGo() && !this.#isHeld(rootId) && this.names.of(rootId).length === 0;
+    return this.#changes.run(() => this.roots.take(rootId, staged, isFree));
+  }
+
+  /** Pins a root that stands, or takes that back. UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  pin(rootId: string, pinned: boolean): Promise<void> {
+    return this.#changes.run(async () => {
+      if (pinned) await this.#standing(rootId, "pin");
+      await this.holds.pin(rootId, pinned);
+    });
+  }
+
+  /** Holds a root that stands for a client. UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  hold(rootId: string, owner: string): Promise<Hold> {
+    return this.#changes.run(async () => {
+      await this.#standing(rootId, "hold");
+      return this.holds.hold(rootId, owner);
+    });
+  }
+
+  /** False where there is no such hold any more. STORE_CORRUPT. */
+  release(holdId: string): Promise<boolean> {
+    return this.#changes.run(() => this.holds.release(holdId));
+  }
+
   /** Keeps a manifest or config under its digest. */
-  async keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
+  keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
     const path = this.layout.document(digest);
-    const known = await stat(path).then(
-      () => true,
-      () => false,
-    );
-    if (!known) await writeAtomically(path, bytes);
+    return this.#documents.run(digest, async () => {
+      const known = await stat(path).then(
+        () => true,
+        () => false,
+      );
+      if (!known) await writeAtomically(path, bytes);
+    });
+  }
+
+  /** Removes a manifest or config; false where there is none, or it is not to go. */
+  removeDocument(digest: Digest, mayGo: () => boolean): Promise<boolean> {
+    const path = this.layout.document(digest);
+    return this.#documents.run(digest, async () => {
+      if (!mayGo()) return false;
+      return unlink(path).then(
+        () => true,
+        () => false,
+      );
+    });
   }
 
   /**
@@ -146,8 +202,9 @@ export class Store {
    * machine has no sync(1): nothing is marked, and `durable` stays false.
    */
   async makeDurable(): Promise<boolean> {
-    while (this.#sync !== undefined) await this.#sync;
-    if (this.layers.notDurable().length + this.roots.notSynced().length === 0) return true;
+    // One that fails has failed for those that asked for it.
+    while (this.#sync !== undefined) await this.#sync.catch(() => undefined);
+    if (this.layers.notDurable().length + this.roots.notDurable().length === 0) return true;
     this.#sync = this.#syncOnce().finally(() => {
       this.#sync = undefined;
     });
@@ -155,10 +212,10 @@ export class Store {
   }
 
   async #syncOnce(): Promise<boolean> {
-    const [layers, roots] = [this.layers.notDurable(), this.roots.notSynced()];
+    const [layers, roots] = [this.layers.notDurable(), this.roots.notDurable()];
     if (!(await this.#options.syncFileSystem())) return false;
     this.layers.markDurable(layers);
-    this.roots.markSynced(roots);
+    await this.roots.markDurable(roots);
     await this.layers.flush();
     return true;
   }
@@ -168,47 +225,65 @@ export class Store {
     for (const rootId of rootIds) {
       const document = this.roots.get(rootId);
       if (document === undefined || this.names.holds(rootId)) continue;
-      await this.staging.with((paths) => this.roots.take(rootId, paths.root));
-      removed.push(document);
+      await this.staging.with(async (paths) => {
+        if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
+        await this.roots.sync();
+        removed.push(document);
+      });
     }
     return removed;
   }
 
+  #isHeld(rootId: string): boolean {
+    return this.holds.keeps(rootId) || this.leases.hasRoot(rootId);
+  }
+
+  /** UNKNOWN_ROOT. */
+  async #standing(rootId: string, action: string): Promise<void> {
+    if (await this.roots.stands(rootId)) return;
+    throw new StrataError("UNKNOWN_ROOT", `Cannot ${action} root ${printable(rootId, 128)}: there is none`);
+  }
+
   async #checkVersion(): Promise<void> {
-    const { version } = this.layout;
-    try {
-      await writeFile(version, `${LAYOUT_VERSION}\n`, { flag: "wx" });
-    } catch (error) {
-      if (systemErrorCode(error) !== "EEXIST") throw error;
-      const found = (await readFile(version, "utf8")).trim();
-      if (found !== LAYOUT_VERSION) {
-        const what = JSON.stringify(found.slice(0, 32));
-        throw new StrataError(
-          "STORE_VERSION",
-          `Cannot open ${this.layout.state}: its layout version is ${what}, not ${LAYOUT_VERSION}`,
-        );
-      }
+    const { version, state } = this.layout;
+    const found = await readFile(version, "utf8").catch((error: unknown) => {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      return "";
+    });
+    // Empty where a power cut came before it was written.
+    if (found === "") {
+      await writeAtomically(version, `${LAYOUT_VERSION}\n`);
+      await syncParent(version);
+    } else if (found.trim() !== LAYOUT_VERSION) {
+      const what = JSON.stringify(found.trim().slice(0, 32));
+      throw new StrataError(
+        "STORE_VERSION",
+        `Cannot open ${state}: its layout version is ${what}, not ${LAYOUT_VERSION}`,
+      );
     }
   }
 
-  /** Two mounts inside the state directory would fail at the first link, halfway through a root: found here instead. */
-  async #probeLink(): Promise<void> {
-    for (const directory of [this.layout.layers, this.layout.roots, this.layout.spills]) {
-      const from = `${this.layout.staging}/probe-${process.pid}`;
-      const to = `${directory}/.probe-${process.pid}`;
-      try {
-        await writeFile(from, "");
-        await link(from, to);
-      } catch (error) {
-        if (systemErrorCode(error) !== "EXDEV") throw error;
-        throw new StrataError(
-          "STORE_SPLIT_MOUNT",
-          `Cannot open ${this.layout.state}: ${directory} is on another mount than staging`,
-        );
-      } finally {
-        await rm(to, { force: true });
-        await rm(from, { force: true });
+  /**
+   * What the file system cannot do is found here instead of halfway through a root. On one that is full nothing can be tried out, and a
+   * daemon is wanted all the more, to remove something: then as little is taken for granted as can be.
+   */
+  async #probe(): Promise<void> {
+    const { layers, roots, spills, staging, state } = this.layout;
+    try {
+      for (const directory of [layers, roots, spills]) {
+        if (await probeLink(staging, directory)) continue;
+        const fact = `${directory} is on another mount than staging`;
+        throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);
       }
+      this.folding = await probeFolding(staging);
+      this.canReflink = await probeReflink(staging);
+    } catch (error) {
+      if (!(error instanceof StrataError) || error.code !== "NO_SPACE") throw error;
+      this.folding = { case: true, unicode: true };
+      this.#options.log.warn("store.full", {
+        error,
+        instead: "names that differ by case or accents alone are refused",
+      });
     }
   }
 }

@@ -25,7 +25,7 @@ function walked(things: ByAge<string, Item>, limit: number): string[] {
 test("pages hold everything once, oldest first, whenever the order was first asked for", () => {
   fc.assert(
     fc.property(fc.array(change), fc.nat(20), fc.integer({ min: 1, max: 4 }), (changes, askedAt, limit) => {
-      const things = new ByAge<string, Item>();
+      const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
       const model = new Map<string, Item>();
       const told: string[] = [];
       things.watch({ added: (item) => told.push(item.key), removed: (item) => told.splice(told.indexOf(item.key), 1) });
@@ -48,7 +48,7 @@ test("pages hold everything once, oldest first, whenever the order was first ask
 });
 
 test("a cursor that names what is gone starts anew", () => {
-  const things = new ByAge<string, Item>();
+  const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
   for (const key of ["a", "b", "c"]) things.set(key, { key, createdAt: key });
   things.delete("b");
   assert.deepEqual(

@@ -7,8 +7,10 @@ import { StrataError } from "../../src/errors.js";
 import { createLog, type LogFields } from "../../src/log.js";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import type { RootDocument } from "../../src/store/documents.js";
-import { Store } from "../../src/store/store.js";
-import type { LayerDocument, Outcome, ReadTask } from "../../src/tasks.js";
+import type { ScanLayers } from "../../src/store/layers.js";
+import { Store, type StoreOptions } from "../../src/store/store.js";
+import type { ReadFiles } from "../../src/store/stored-files.js";
+import type { LayerDocument, Outcome } from "../../src/tasks.js";
 import read from "../../workers/read.js";
 import scan from "../../workers/scan.js";
 
@@ -17,29 +19,25 @@ export interface OpenedStore {
   readonly logged: LogFields[];
 }
 
-/** Opens what stands in `state`, as a daemon does at its start; `onTask` is told of each task that it would give to a worker. */
-export async function openStore(
-  state: string,
-  onTask: (kind: "scan" | ReadTask["kind"], files: number) => void = () => undefined,
-): Promise<OpenedStore> {
+/** Opens what stands in `state`, as a daemon does at its start; on a machine without sync(1), unless `options` say otherwise. */
+export async function openStore(state: string, options: Partial<StoreOptions> = {}): Promise<OpenedStore> {
   const logged: LogFields[] = [];
   const store = new Store(state, {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
-    scanLayers: (task) => {
-      onTask("scan", task.hexes.length);
-      return onThisThread(scan(task));
-    },
-    readFiles: (task) => {
-      onTask(task.kind, task.paths.length);
-      return onThisThread(read(task));
-    },
+    scanLayers,
+    readFiles,
     syncFileSystem: async () => false,
+    checkTree: async () => ({ findings: [], total: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
+    ...options,
   });
   await store.open();
   return { store, logged };
 }
+
+export const scanLayers: ScanLayers = (task) => onThisThread(scan(task));
+export const readFiles: ReadFiles = (task) => onThisThread(read(task));
 
 /** What a worker gave, as the pool hands it on. */
 async function onThisThread<Result>(working: Promise<Outcome<Result>>): Promise<Result> {

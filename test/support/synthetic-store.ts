@@ -9,7 +9,7 @@ import { linkSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from "nod
 import { dirname, join } from "node:path";
 import { type DiffId, parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import { type Changeset, encodeChangeset } from "../../src/overlap/changeset.js";
-import type { LayerMeta, NameDocument, RootDocument } from "../../src/store/documents.js";
+import type { LayerMeta, NameDocument, RootDocument, RootMeta } from "../../src/store/documents.js";
 import { LAYOUT_VERSION, StoreLayout } from "../../src/store/layout.js";
 import { rootIdOf } from "../../src/store/roots.js";
 import type { LayerDocument } from "../../src/tasks.js";
@@ -28,6 +28,7 @@ const LAYERS_PER_ROOT = 10;
 const BASES_PER_ROOT = 3;
 const FILE_BYTES = 100;
 const MTIME = 1_700_000_000;
+const BOOT_ID = "00000000-0000-4000-8000-000000000000";
 const START_MS = Date.parse("2026-01-01T00:00:00Z");
 
 /** Files of a layer by path, every second one's in a directory. */
@@ -88,7 +89,7 @@ function writeLayer(layout: StoreLayout, index: number, bare: boolean): LayerDoc
     schema: 1,
     blobs: [{ digest, size: 1000, codec: "gzip" }],
     durable: true,
-    bootId: "00000000-0000-4000-8000-000000000000",
+    bootId: BOOT_ID,
     lastUsedAt: at(index),
   };
   writeFileSync(layout.layerDocument(diffId), `${JSON.stringify(document)}\n`);
@@ -136,6 +137,8 @@ function writeRoot(
     createdAt: at(stored.length + index),
   };
   writeFileSync(layout.rootDocument(rootId), `${JSON.stringify(document)}\n`);
+  const meta: RootMeta = { schema: 1, durable: true, bootId: BOOT_ID };
+  writeFileSync(layout.rootMeta(rootId), `${JSON.stringify(meta)}\n`);
   return document;
 }
 
