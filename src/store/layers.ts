@@ -63,11 +63,13 @@ export class Layers {
     });
   }
 
-  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
-  async scan(scanLayers: ScanLayers): Promise<void> {
+  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. The names of all that stands here. */
+  async scan(scanLayers: ScanLayers): Promise<readonly string[]> {
+    const standing: string[][] = [];
     for (const algorithm of ALGORITHMS) {
       const document = this.#layout.layerDocuments(algorithm);
       const hexes = await readdir(document[0]);
+      standing.push(hexes);
       await eachConcurrently(batchesOf(hexes, MAX_SCANNED_LAYERS), async (batch) => {
         for (let left = batch; left.length > 0; ) {
           const { layers } = await scanLayers({ algorithm, hexes: left, document, meta: this.#layout.layerMetas });
@@ -80,6 +82,7 @@ export class Layers {
       });
     }
     this.#index.sort();
+    return standing.flat();
   }
 
   #leaveOut(layer: string, error: WireError): void {

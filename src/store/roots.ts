@@ -65,8 +65,10 @@ export class Roots {
     this.#log = options.log;
   }
 
-  async scan(files: StoredFiles): Promise<void> {
-    await files.documents(await readdir(this.#layout.roots), {
+  /** As `Layers.scan`. */
+  async scan(files: StoredFiles): Promise<readonly string[]> {
+    const standing = await readdir(this.#layout.roots);
+    await files.documents(standing, {
       pathOf: (rootId) => this.#layout.rootDocument(rootId),
       schema: rootSchema,
       found: (rootId, document) => {
@@ -90,6 +92,7 @@ export class Roots {
       unreadable: () => undefined,
     });
     this.#index.sort();
+    return standing;
   }
 
   get(rootId: string): RootDocument | undefined {

@@ -71,12 +71,13 @@ export class Store {
     for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
-    const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
+    const staged = await this.staging.sweep();
+    const { swept, left: metas } = await sweepTemporaries(this.layout);
     await this.#probe();
     await this.holds.read();
     const files = new StoredFiles(this.#options.readFiles);
-    await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
-    const orphans = await sweepOrphans(this.layout, this.staging);
+    const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
+    const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
     const judged = await judgeSuspects(this, this.#options);
     await this.names.scan(files, {
       standing: (rootId) => this.roots.get(rootId) !== undefined,
@@ -86,7 +87,7 @@ export class Store {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
-      swept,
+      swept: staged + swept,
       orphans,
       ...judged,
     });
