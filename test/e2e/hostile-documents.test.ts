@@ -29,6 +29,8 @@ for (const [section, rows] of Object.entries(documentSections)) {
   });
 }
 
+test("an honest image is installed after all of them", async (t) => stage.proveAlive(await stage.connect(t)));
+
 test("no document took more than its share of memory", () => {
   assert.ok(stage.peakBytes < MAX_PEAK_BYTES, `${stage.peakBytes} bytes`);
 });

@@ -45,6 +45,7 @@ for (const [configuration, rows] of stages) {
       const row = configuration.includes("javascript") ? leniently(strict) : strict;
       test(`${section}: ${row.title}`, { timeout: DEADLINE_MS }, (t) => judge(t, stage, { row, name: `row-${index}` }));
     }
+    test("an honest image is installed after all of them", async (t) => stage.proveAlive(await stage.connect(t)));
   });
 }
 
