@@ -49,7 +49,8 @@ export class Pool {
     this.#threads = new Slots(options.threads);
     this.#piscina = new Piscina({
       filename: new URL("../workers/entry.js", import.meta.url).href,
-      minThreads: options.threads,
+      // The others start when they are first wanted: on a machine of many processors they would be most of the daemon's start.
+      minThreads: 1,
       maxThreads: options.threads,
       idleTimeout: 2 ** 31 - 1,
       // The default wait would stop pending asynchronous work in the thread: inflating ahead.

@@ -1,5 +1,5 @@
 /**
- * What a pool thread loads when it starts: every worker under its name, so that no task waits for modules to load.
+ * What a pool thread loads when it starts: every worker under its name, so that a thread loads modules once and no later task waits.
  */
 export { default as compare } from "./compare.js";
 export { default as link } from "./link.js";
