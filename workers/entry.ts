@@ -8,3 +8,4 @@ export { default as remove } from "./remove.js";
 export { default as settle } from "./settle.js";
 export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";
+export { default as verify } from "./verify.js";
