@@ -3,7 +3,7 @@
  * state directory.
  */
 import { join } from "node:path";
-import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
 export const ALGORITHMS = ["sha256", "sha512"] as const;
@@ -36,6 +36,10 @@ export class StoreLayout {
   get lock(): string {
     return join(this.state, "lock");
   }
+  /** Pins, and the leases that clients hold. */
+  get holds(): string {
+    return join(this.state, "holds.json");
+  }
   get layers(): string {
     return join(this.state, "layers");
   }
@@ -60,18 +64,21 @@ export class StoreLayout {
   get documents(): string {
     return join(this.state, "blobs");
   }
+  get journal(): string {
+    return join(this.state, "journal");
+  }
   get staging(): string {
     return join(this.state, "staging");
   }
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
       ...ALGORITHMS.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
   }
   /** Directories of documents that are written beside their place first. */
   get documentDirectories(): string[] {
@@ -130,8 +137,21 @@ export class StoreLayout {
     return join(this.nameDocuments, `${name}.json`);
   }
 
+  /** Numbers count from 1, and so many digits that names sort as they do. */
+  journalSegment(number: number): string {
+    return join(this.journal, `${String(number).padStart(8, "0")}.ndjson`);
+  }
+  /** The number in the name of a file of the journal; undefined where it is none of its segments. */
+  journalSegmentNumber(file: string): number | undefined {
+    const digits = /^(\d{8,12})\.ndjson$/.exec(file)?.[1];
+    return digits === undefined ? undefined : Number(digits);
+  }
+
+  documentsOf(algorithm: DigestAlgorithm): string {
+    return join(this.documents, algorithm);
+  }
   document(digest: Digest): string {
-    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+    return join(this.documentsOf(digestAlgorithm(digest)), digestHex(digest));
   }
 
   stagingPaths(process: string, count: number): StagingPaths {

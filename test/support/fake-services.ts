@@ -4,11 +4,13 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { StrataError } from "../../src/errors.js";
-import type { InstallRequest, Job, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
+import type { InstallRequest, Job, JobLogLine, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
 import type { Services } from "../../src/protocol/services.js";
 
 const time = "2026-01-02T03:04:05.000Z";
 const digest = `sha256:${"a".repeat(64)}`;
+const holdId = "7b0cbb2c-54a5-4a4b-9d62-1b4d6c0f2e11";
+const noneCollected = { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 };
 
 export const fakeRoot: Root = {
   rootId: "root-1",
@@ -53,6 +55,8 @@ export function fakeJob(request: Partial<InstallRequest> = {}, changes: Partial<
     ...changes,
   };
 }
+
+export const fakeLogLine: JobLogLine = { at: time, event: "accepted", message: "accepted: oci:/images:app", data: {} };
 
 export function fakePlan(request: ParsedParams<"install/plan">): Plan {
   return {
@@ -142,7 +146,9 @@ export class FakeServices implements Services {
       });
     },
     list: () => ({ items: [...this.jobs.values()], nextCursor: "more" }),
-    cancel: (jobId) => this.finish(jobId, "cancelled"),
+    accepted: async (jobId) => this.installs.get(jobId),
+    cancel: async (jobId) => this.finish(jobId, "cancelled"),
+    log: async (jobId) => ({ jobId: this.installs.get(jobId).jobId, lines: [fakeLogLine], omitted: 0 }),
     orphan: (sessionId) => {
       this.orphaned.push(sessionId);
       this.asked.emit("orphan");
@@ -173,6 +179,9 @@ export class FakeServices implements Services {
     },
     remove: async () => fakeRoot,
     rollback: async () => ({ had: fakeRoot, has: fakeRoot }),
+    pin: async ({ pinned }) => ({ ...fakeRoot, pinned }),
+    hold: async ({ owner = "a client" }) => ({ holdId, rootId: fakeRoot.rootId, owner, at: time }),
+    release: async (released) => released === holdId,
     all: () => [fakeRoot],
   };
 
@@ -180,6 +189,7 @@ export class FakeServices implements Services {
 
   readonly store: Services["store"] = {
     usage: () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
+    collect: async ({ plan = false }) => ({ plan, removed: noneCollected, stays: noneCollected, gone: [], kept: [] }),
   };
 
   readonly server: Services["server"] = {
