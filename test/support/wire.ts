@@ -120,6 +120,16 @@ export class Wire {
     }
   }
 
+  /** Reads nothing any more. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Gone without a word, as a client that was killed. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
   async close(): Promise<void> {
     if (this.#socket.readyState === WebSocket.CLOSED) return;
     const closed = new Promise<void>((resolve) => this.#socket.once("close", () => resolve()));
