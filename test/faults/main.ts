@@ -1,9 +1,10 @@
 /**
- * `npm run faults [PART...] [-- --seed N --kills N --minutes N]`: the long forms, with their figures. Parts: errno, arrows, kills,
+ * `npm run faults [PART...] [-- --seed N --kills N --minutes N]`: the long forms, with their figures. Parts: errno, changes, arrows, kills,
  * model, soak; all but the soak where none is named. Ends with 1 where anything did not hold.
  */
 import { parseArgs } from "node:util";
 import { inScope, type Scope } from "../support/sandbox.js";
+import { SweptNames } from "./change-sweep.js";
 import { codeOf, SweptDaemon, type SweptErrno } from "./errno-sweep.js";
 import { type Arrow, arrows, Kills } from "./kills.js";
 import { runModel } from "./model-run.js";
@@ -40,6 +41,18 @@ const parts: Readonly<Record<string, Part>> = {
         problems.push(...swept.problems);
       }
     return [...problems, ...(await daemon.judge())];
+  },
+  changes: async (scope) => {
+    const { library, place } = await openWorkshop(scope);
+    const names = await SweptNames.start(scope, library, await place(kind));
+    const problems: string[] = [];
+    for (const change of ["rollback", "remove"] as const)
+      for (const errno of Object.keys(codeOf) as SweptErrno[]) {
+        const swept = await names.sweep(change, errno);
+        say(`${change}, ${errno}: ${swept.faults} calls`);
+        problems.push(...swept.problems);
+      }
+    return problems;
   },
   arrows: async (scope) => {
     const kills = await Kills.prepare(scope, kind);
