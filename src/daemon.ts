@@ -19,12 +19,14 @@ import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
 import { Installer } from "./install/installer.js";
+import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -39,8 +41,10 @@ import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
+import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
+import { TaskProgress } from "./tasks.js";
 import { ownVersion } from "./version.js";
 
 export interface Daemon {
@@ -85,16 +89,32 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    checkTree: async (checked) => {
+      const progress = new TaskProgress();
+      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  const journal = new Journal(store.layout, { log });
+  await journal.open();
+  life.onEnd("journal", () => journal.close());
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const assembler = new RootAssembler({ store, pool, limits: config.limits });
-  const images = new ImageInstaller({ store, roots: assembler, layers });
+  const space = new SpaceLedger({
+    measure: async () => {
+      const free = await freeSpace(config.stateDir);
+      return { free, reserve: reserveOf(free.total, config) };
+    },
+    makeRoom: async () => undefined,
+    stateDir: config.stateDir,
+  });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
+  const { maxLayers, maxLayerBytes } = config.limits;
+  const images = new ImageInstaller({ store, roots: assembler, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -106,10 +126,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
-  const jobs = new Jobs(installer, policies, emit);
+  const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
+  life.onEnd("jobs", () => interruptJobs(jobs));
+  await jobs.restore();
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
@@ -189,6 +210,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     log,
   });
   life.onEnd("server", () => server.close());
+  jobs.resume();
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
   const endpoints = endpointsOf(config, server, sockets, tokens?.files);
@@ -228,10 +250,16 @@ async function settleStore(store: Store, log: Log): Promise<void> {
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
   const timer = setTimeout(() => {
     log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
-    jobs.cancelAll();
+    jobs.interrupt();
   }, timeoutMs);
   await jobs.drain();
   clearTimeout(timer);
+}
+
+/** Before the pool ends under them: the next daemon goes on with what is left. */
+async function interruptJobs(jobs: Jobs): Promise<void> {
+  jobs.interrupt();
+  await jobs.drain();
 }
 
 function listenersOf(config: Config, sockets: readonly ActivatedSocket[], tokens: Tokens | undefined): Listener[] {

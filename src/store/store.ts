@@ -19,6 +19,7 @@ import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
+import { type CheckTree, judgeSuspects } from "./suspects.js";
 import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
 export interface StoreOptions {
@@ -26,6 +27,7 @@ export interface StoreOptions {
   readonly removeTree: RemoveTree;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
+  readonly checkTree: CheckTree;
   readonly log: Log;
 }
 
@@ -63,6 +65,7 @@ export class Store {
     await this.layers.scan();
     await this.roots.scan();
     const orphans = await sweepOrphans(this.layout, this.staging);
+    const judged = await judgeSuspects(this, this.#options);
     await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
@@ -70,6 +73,7 @@ export class Store {
       names: this.names.size,
       swept,
       orphans,
+      ...judged,
     });
   }
 

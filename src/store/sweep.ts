@@ -29,9 +29,10 @@ export async function sweepOrphans(layout: StoreLayout, staging: Staging): Promi
   const hexes = new Set(layers.flat());
   const rootIds = new Set(await readdir(layout.roots));
   const spills = (await readdir(layout.spills)).filter((hex) => !hexes.has(hex));
-  await staging.with(async (paths) => {
-    for (const [index, hex] of spills.entries()) await withdraw(join(layout.spills, hex), paths.removed(index));
-  });
+  if (spills.length > 0)
+    await staging.with(async (paths) => {
+      for (const [index, hex] of spills.entries()) await withdraw(join(layout.spills, hex), paths.removed(index));
+    });
   const metas = [
     ...(await documentsWithout(hexes, layout.meta)),
     ...(await documentsWithout(rootIds, layout.rootMetas)),
