@@ -8,7 +8,6 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
-import { until } from "../support/deadline.js";
 import { writeLayout } from "../support/images.js";
 import { buildImage, startRegistry, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
@@ -201,10 +200,7 @@ class Soaked {
   /** When nothing is under way any more. */
   async #sample(): Promise<Sample> {
     const wire = await Wire.connect(this.#scope, this.#daemon.socket);
-    await until("no job is under way", async () => {
-      const { jobs, workers } = await wire.request("server/status");
-      return jobs.queued + jobs.running + workers.busy === 0;
-    });
+    await wire.settled();
     await wire.close();
     const { pid } = this.#daemon;
     return {
