@@ -144,7 +144,10 @@ export class Roots {
         if (bootId !== undefined) this.#notDurable.set(rootId, bootId);
         throw error;
       }
-      await unlinkIfThere(this.#layout.rootMeta(rootId));
+      // It is gone; what stands about no root is swept at start.
+      await unlinkIfThere(this.#layout.rootMeta(rootId)).catch((error: unknown) =>
+        this.#log.warn("meta.left", { rootId, error }),
+      );
       return true;
     });
   }

@@ -134,7 +134,7 @@ export class Store {
         for (const generation of this.names.get(name)?.generations ?? []) rootIds.add(generation.rootId);
         await this.names.remove(name);
       }
-      return this.#removeUnheld(rootIds);
+      return this.#removeUnheld(rootIds, rootId);
     });
   }
 
@@ -215,16 +215,23 @@ export class Store {
     return true;
   }
 
-  async #removeUnheld(rootIds: ReadonlySet<string>): Promise<RootDocument[]> {
+  /** One that cannot be removed is said and left, unless it was asked for itself. */
+  async #removeUnheld(rootIds: ReadonlySet<string>, asked?: string): Promise<RootDocument[]> {
     const removed: RootDocument[] = [];
     for (const rootId of rootIds) {
       const document = this.roots.get(rootId);
       if (document === undefined || this.names.holds(rootId)) continue;
-      await this.staging.with(async (paths) => {
-        if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
-        await this.roots.sync();
-        removed.push(document);
-      });
+      try {
+        await this.staging.with(async (paths) => {
+          if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
+          await this.roots.sync();
+          removed.push(document);
+        });
+      } catch (error) {
+        // Its name is gone already: what asked for that has happened, and the root is what a collection is for.
+        if (rootId === asked) throw error;
+        this.#options.log.warn("root.left", { rootId, error });
+      }
     }
     return removed;
   }

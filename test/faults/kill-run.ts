@@ -110,9 +110,11 @@ class DoomedStore {
     const expect = (holds: boolean, what: string): void => void (holds || problems.push(what));
     this.faults.disarm();
     const daemon = await this.#serve();
+    const wire = await Wire.connect(this.#scope, daemon.socket);
+    for (const { jobId, state, error } of await wire.settled())
+      expect(state === "ready", `job ${jobId}, which was accepted, is ${state}: ${JSON.stringify(error)}`);
     const left = readdirSync(join(this.#sandbox.stateDir, "staging"));
     expect(left.length === 0, `staging holds ${left} after a start`);
-    const wire = await Wire.connect(this.#scope, daemon.socket);
     for (const { what, run } of this.#scenario.steps.slice(first))
       await run(wire).catch((error: unknown) => problems.push(`${what}: ${error}`));
     const names = await namesTold(wire);
