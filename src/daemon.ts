@@ -22,8 +22,11 @@ import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
+import { Repairer } from "./install/repairer.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { StoreVerification } from "./install/store-verification.js";
+import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
@@ -111,6 +114,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
+  const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
+  const verifier = new Verifier({ store, pool, guests });
+  const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
+  const verification = new StoreVerification({ store, verifier, repairer, onFindings: () => undefined, log });
+  life.onEnd("verification", () => verification.close());
 
   const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
   const services: Services = {
@@ -145,7 +153,10 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
     },
-    store: { usage: () => catalog.usage() },
+    store: {
+      usage: () => catalog.usage(),
+      verify: (params, signal) => verification.verify(params, signal),
+    },
     server: {
       status: () => ({
         version,

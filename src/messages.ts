@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { errorCodes } from "./errors.js";
+import { findingCodes } from "./findings.js";
 import { DEFAULT_PAGE, MAX_PAGE, MAX_WAIT_MS } from "./limits.js";
 
 export const PROTOCOL_VERSION = 1;
@@ -223,6 +224,33 @@ export const Plan = z.object({
 });
 export type Plan = z.infer<typeof Plan>;
 
+/** Something in the store that is not as it was made. */
+export const Finding = z.object({
+  code: z.enum(findingCodes),
+  layer: digest.optional(),
+  root: z.string().optional(),
+  /** Below the layer's or the root's tree, or one of its documents; without either, below the state directory. Escaped. */
+  path: z.string(),
+  detail: z.string(),
+  /** The roots that show a damaged file of a layer; `names` are those whose current generation it is. */
+  roots: z.array(z.object({ rootId: z.string(), names: z.array(z.string()) })).optional(),
+  /** Why it could not be repaired, where that was asked for. */
+  unrepaired: z.string().optional(),
+});
+export type Finding = z.infer<typeof Finding>;
+
+export const Verification = z.object({
+  /** What was looked at; bytes are contents that were read. */
+  checked: z.object({ layers: count, roots: count, documents: count, entries: count, bytes: count }),
+  /** What is left, the first of it, and how much there is. */
+  findings: z.array(Finding),
+  findingsTotal: count,
+  /** What was found and mended; only where that was asked for. */
+  repaired: z.array(Finding).optional(),
+  repairedTotal: count.optional(),
+});
+export type Verification = z.infer<typeof Verification>;
+
 const jobId = z.uuid();
 const name = text(128);
 const page = { limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE), cursor: text(512).optional() };
@@ -335,6 +363,18 @@ export const methods = {
     result: z.object({ layers: z.array(Layer), nextCursor }),
   },
   "store/usage": { scope: "read", params: z.strictObject({}), result: StoreUsage },
+  "store/verify": {
+    scope: "full",
+    params: z
+      .strictObject({
+        deep: z.boolean().optional(),
+        repair: z.boolean().optional(),
+        name: name.optional(),
+        digest: text(200).optional(),
+      })
+      .refine((params) => params.name === undefined || params.digest === undefined, "give either name or digest"),
+    result: Verification,
+  },
   "events/subscribe": {
     scope: "read",
     params: z.strictObject({ since: EventPosition.optional(), filter: EventFilter.optional() }),

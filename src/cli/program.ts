@@ -22,6 +22,7 @@ import { rollback } from "./verbs/rollback.js";
 import { roots } from "./verbs/roots.js";
 import { serve } from "./verbs/serve.js";
 import { status } from "./verbs/status.js";
+import { verify } from "./verbs/verify.js";
 import { version } from "./verbs/version.js";
 import { wait } from "./verbs/wait.js";
 
@@ -37,6 +38,7 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  verify,
   serve,
   endpoint,
   version,

@@ -39,6 +39,8 @@ export class ImageInstaller {
   readonly #store: Store;
   readonly #roots: RootAssembler;
   readonly #layers: LayerInstaller;
+  /** Roots that are being linked, or committed. */
+  readonly #linking = new Set<Promise<unknown>>();
   rootsLinked = 0;
 
   constructor(options: { readonly store: Store; readonly roots: RootAssembler; readonly layers: LayerInstaller }) {
@@ -56,7 +58,7 @@ export class ImageInstaller {
     progress.timing("unpackMs", performance.now() - unpackStart);
     progress.enter("link");
     const linkStart = performance.now();
-    const document = await this.#store.staging.with(async (paths) => {
+    const linking = this.#store.staging.with(async (paths) => {
       const assembly = this.#assembly(diffIds, request);
       const assembled = await this.#roots.assemble(paths, assembly);
       if (assembled.kind === "conflicts") throw await this.#overlap(assembly, { ...assembled, image });
@@ -68,12 +70,27 @@ export class ImageInstaller {
       progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
       return document;
     });
+    const document = await this.#whileLinking(linking);
     progress.timing("linkMs", performance.now() - linkStart);
     this.rootsLinked += 1;
     if (image.configBytes !== undefined)
       await this.#store.keepDocument(image.manifest.config.digest, image.configBytes);
     await this.#store.keepDocument(image.manifestDescriptor.digest, image.manifestBytes);
     return document;
+  }
+
+  /** When everything that was being linked is linked: whoever changed a layer knows then which roots have it as it was. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#linking]);
+  }
+
+  async #whileLinking<Value>(linking: Promise<Value>): Promise<Value> {
+    this.#linking.add(linking);
+    try {
+      return await linking;
+    } finally {
+      this.#linking.delete(linking);
+    }
   }
 
   /** Under policy c layers that are stored already tell their conflicts before anything is fetched. */

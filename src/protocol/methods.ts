@@ -88,6 +88,13 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { layers: [...items], nextCursor };
     },
     "store/usage": () => services.store.usage(),
+    "store/verify": async (params, { signal }) => {
+      try {
+        return await services.store.verify(params, signal);
+      } catch (error) {
+        throw signal.aborted ? requestCancelled("store/verify") : error;
+      }
+    },
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
       if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();

@@ -14,6 +14,7 @@ import type {
   Root,
   ServerStatus,
   StoreUsage,
+  Verification,
 } from "../messages.js";
 
 export interface Page {
@@ -68,7 +69,11 @@ export interface Services {
     all(): readonly Root[];
   };
   readonly layers: { list(page: Page): Paged<Layer> };
-  readonly store: { usage(): StoreUsage };
+  readonly store: {
+    usage(): StoreUsage;
+    /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
+    verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
+  };
   readonly server: {
     /** Everything but what the protocol itself knows. */
     status(): Omit<ServerStatus, "sessions" | "instanceId" | "epoch" | "protocol">;

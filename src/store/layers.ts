@@ -109,6 +109,36 @@ export class Layers {
   }
 
   /**
+   * A repair is about to write into the layer: on the disk it counts as not synced before the first byte is. The caller makes it durable
+   * afterwards.
+   */
+  async mending(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { durable: false, bootId: this.#bootId });
+    await this.flush();
+  }
+
+  /** A repair has brought the layer's documents, or all of it, to its place; `document` is what they say. */
+  async restored(document: LayerDocument): Promise<void> {
+    const { diffId } = document;
+    const meta = this.#index.get(diffId)?.meta ?? this.#newMeta(document.createdAt);
+    this.#index.set(diffId, { document, meta });
+    for (const blob of meta.blobs) this.#findBy(blob, diffId);
+    await syncParent(this.#layout.layer(diffId));
+    await this.mending(diffId);
+  }
+
+  /** From memory; so `rewriteMeta`. */
+  async rewriteDocument(diffId: DiffId): Promise<void> {
+    const layer = this.#index.get(diffId);
+    if (layer !== undefined) await writeDocument(this.#layout.layerDocument(diffId), layer.document);
+  }
+
+  async rewriteMeta(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, {});
+    await this.flush();
+  }
+
+  /**
    * The layer was used now. As the content of which blob is not kept: that the blob holds it is what a manifest and a config say,
    * and nobody looked. Written to the disk by `flush`.
    */
@@ -134,6 +164,14 @@ export class Layers {
       const layer = this.#index.get(diffId);
       if (layer !== undefined) await writeDocument(this.#layout.layerMeta(diffId), layer.meta);
     });
+  }
+
+  /** Whether anything stands where the layer belongs. */
+  async stands(diffId: DiffId): Promise<boolean> {
+    return stat(this.#layout.layer(diffId)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Whether the layer still stands where the index says. */

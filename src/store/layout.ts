@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
+const algorithms = ["sha256", "sha512"] as const;
 
 /** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
 export interface StagingPaths {
@@ -18,6 +19,12 @@ export interface StagingPaths {
   readonly root: string;
   readonly rootTree: string;
   readonly rootPlan: string;
+  /** What a repair takes out of its way. */
+  readonly aside: string;
+  /** Of the future layer. */
+  readonly layerTree: string;
+  readonly changeset: string;
+  readonly layerDocument: string;
 }
 
 export class StoreLayout {
@@ -61,12 +68,24 @@ export class StoreLayout {
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
     const { state, meta, roots, names, nameDocuments, staging, spills } = this;
-    const algorithms = ["sha256", "sha512"];
-    const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
-      dir,
-      ...algorithms.map((name) => join(dir, name)),
-    ]);
+    const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.documentDirectories];
     return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
+  }
+
+  /** By the digest's algorithm. */
+  get layerDirectories(): string[] {
+    return algorithms.map((name) => join(this.layers, name));
+  }
+  get documentDirectories(): string[] {
+    return algorithms.map((name) => join(this.documents, name));
+  }
+  /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
+  get parts(): string[] {
+    const { version, lock, layers, meta, roots, names, spills, documents, staging } = this;
+    const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
+    // What takes the lock writes beside it who has it.
+    const locks = [lock, `${lock}.pid`];
+    return [version, ...locks, layers, meta, roots, names, spills, documents, staging, ...others];
   }
 
   layer(diffId: DiffId): string {
@@ -125,10 +144,15 @@ export class StoreLayout {
   stagingPaths(process: string, count: number): StagingPaths {
     const directory = join(this.staging, process, String(count));
     const root = join(directory, "root");
+    const layer = join(directory, "layer");
     return {
       directory,
       blob: join(directory, "blob"),
-      layer: join(directory, "layer"),
+      aside: join(directory, "aside"),
+      layer,
+      layerTree: join(layer, "tree"),
+      changeset: join(layer, "changeset"),
+      layerDocument: join(layer, "layer.json"),
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),

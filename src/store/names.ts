@@ -134,6 +134,14 @@ export class Names {
     return { had, has: to };
   }
 
+  /** Writes the name's document and its symlink from memory. */
+  async rewrite(name: string): Promise<void> {
+    const document = this.#index.get(name);
+    if (document === undefined) return;
+    await this.#write(document);
+    await this.#point(document);
+  }
+
   async remove(name: string): Promise<void> {
     await this.#unlink(name);
     this.#forget(name);

@@ -85,6 +85,14 @@ export class Roots {
     }
   }
 
+  /** Whether anything stands where the root belongs; nothing is forgotten. */
+  async isThere(rootId: string): Promise<boolean> {
+    return stat(this.#layout.root(rootId)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
   async commit(staged: string, document: RootDocument): Promise<void> {
     const path = this.#layout.root(document.rootId);
@@ -97,6 +105,12 @@ export class Roots {
     }
     this.#index.set(document.rootId, document);
     if (document.copiedBytes !== undefined) this.#unsynced.add(document.rootId);
+  }
+
+  /** Writes the root's document from memory. */
+  async rewrite(rootId: string): Promise<void> {
+    const document = this.#index.get(rootId);
+    if (document !== undefined) await writeDocument(this.#layout.rootDocument(rootId), document);
   }
 
   /** What a root has beside its layers; these tell of themselves. */

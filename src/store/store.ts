@@ -122,6 +122,11 @@ export class Store {
     });
   }
 
+  /** Runs `look` while no name and no root changes. */
+  atRest<Value>(look: () => Promise<Value>): Promise<Value> {
+    return this.#changes.run(look);
+  }
+
   /** Keeps a manifest or config under its digest. */
   async keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
     const path = this.layout.document(digest);

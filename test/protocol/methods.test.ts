@@ -28,6 +28,7 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "root/rollback": () => ({ name: "app", generation: 1 }),
   "layer/list": () => ({}),
   "store/usage": () => ({}),
+  "store/verify": () => ({ deep: true, repair: true, name: "app" }),
   "events/subscribe": () => ({ filter: { types: ["job.ready"] } }),
   "server/status": () => ({}),
   "server/drain": () => ({}),

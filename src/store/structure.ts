@@ -1,0 +1,329 @@
+/**
+ * Whether the store is put together as it should be: every layer and root with its documents, names that lead where their documents
+ * say, kept documents that have their digest, and nothing else anywhere. Reads no tree.
+ *
+ * Beside running installs: whatever looks wrong is looked at again at the end, while no root and no name changes, and only then told.
+ */
+import { lstat, opendir, readFile, readlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { z } from "zod";
+import { StrataError, systemErrorCode } from "../errors.js";
+import type { FindingCode } from "../findings.js";
+import { MAX_DOCUMENT_BYTES, MAX_FINDINGS_TOLD } from "../limits.js";
+import { type DiffId, digestOf, parseDiffId, parseDigest } from "../oci/digest.js";
+import { layerMetaSchema, layerSchema, nameSchema, readDocument, rootSchema } from "./documents.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import { currentOf } from "./generations.js";
+import type { StoreLayout } from "./layout.js";
+import type { Store } from "./store.js";
+
+/** `path` is below the layer or the root, else below the state directory. */
+export interface StructureFinding {
+  readonly code: FindingCode;
+  readonly layer?: DiffId;
+  readonly root?: string;
+  readonly path: string;
+  readonly detail: string;
+}
+
+/** What the check is about; absent: everything, strangers too. */
+export interface Selection {
+  readonly layers: readonly DiffId[];
+  readonly roots: readonly string[];
+}
+
+/** Looks at one thing, as often as it is asked. */
+type Look = () => Promise<readonly StructureFinding[]>;
+
+export class Structure {
+  readonly #store: Store;
+  readonly #layout: StoreLayout;
+  /** Paths of others that may stand in the state directory. */
+  readonly #guests: ReadonlySet<string>;
+  /** Kept documents that were read. */
+  documents = 0;
+
+  constructor(store: Store, guests: readonly string[] = []) {
+    this.#store = store;
+    this.#layout = store.layout;
+    this.#guests = new Set(guests);
+  }
+
+  /** The first MAX_FINDINGS_TOLD findings. Rejects with the signal's reason. */
+  async findings(selection: Selection | undefined, signal: AbortSignal): Promise<StructureFinding[]> {
+    const suspicious: Look[] = [];
+    await eachConcurrently(selection === undefined ? this.#everything() : this.#selected(selection), async (look) => {
+      signal.throwIfAborted();
+      if (suspicious.length < MAX_FINDINGS_TOLD && (await look()).length > 0) suspicious.push(look);
+    });
+    const found: StructureFinding[] = [];
+    for (const look of suspicious) found.push(...(await this.#store.atRest(look)));
+    return found.slice(0, MAX_FINDINGS_TOLD);
+  }
+
+  *#selected({ layers, roots }: Selection): Generator<Look> {
+    for (const diffId of layers) yield () => this.#layer(diffId);
+    for (const rootId of roots) yield () => this.#root(rootId);
+  }
+
+  async *#everything(): AsyncGenerator<Look> {
+    const { state, parts } = this.#layout;
+    for await (const path of below(state))
+      if (!parts.includes(path) && !this.#guests.has(path)) yield stranger(path, state);
+    yield* this.#layers();
+    yield* this.#roots();
+    yield* this.#names();
+    yield* this.#documents();
+    yield* this.#beside();
+  }
+
+  async *#layers(): AsyncGenerator<Look> {
+    for (const directory of this.#layout.layerDirectories) {
+      const algorithm = basename(directory);
+      for await (const path of below(directory)) {
+        const diffId = parsed(() => parseDiffId(`${algorithm}:${basename(path)}`));
+        if (diffId === undefined) yield stranger(path, this.#layout.state);
+        else if (this.#store.layers.get(diffId) === undefined) yield () => this.#layer(diffId);
+      }
+    }
+    for await (const path of below(this.#layout.layers))
+      if (!this.#layout.layerDirectories.includes(path)) yield stranger(path, this.#layout.state);
+    for (const { document } of this.#store.layers.all()) yield () => this.#layer(document.diffId);
+  }
+
+  /** Of a layer that the index has, and of one that it could not read. */
+  async #layer(diffId: DiffId): Promise<readonly StructureFinding[]> {
+    const directory = this.#layout.layer(diffId);
+    const finding = (code: FindingCode, path: string, detail: string): StructureFinding => ({
+      code,
+      layer: diffId,
+      path,
+      detail,
+    });
+    if (!(await stands(directory))) {
+      const isKnown = this.#store.layers.get(diffId) !== undefined;
+      return isKnown ? [finding("MISSING", "", "the layer is not there")] : [];
+    }
+    const own = [this.#layout.layerTree(diffId), this.#layout.changeset(diffId), this.#layout.layerDocument(diffId)];
+    const found: StructureFinding[] = [];
+    for await (const path of below(directory))
+      if (!own.includes(path)) found.push(finding("STRANGER", basename(path), STRANGER));
+    for (const path of own.slice(0, 2))
+      if (!(await stands(path))) found.push(finding("MISSING", basename(path), "it is not there"));
+    const { document, fault } = await this.#document(this.#layout.layerDocument(diffId), layerSchema);
+    const known = this.#store.layers.get(diffId)?.document;
+    if (document === undefined) found.push(finding("DOCUMENT", "layer.json", fault));
+    else if (document.diffId !== diffId)
+      found.push(finding("DOCUMENT", "layer.json", `it is that of ${document.diffId}`));
+    else if (known !== undefined && !isSame(known, document))
+      found.push(finding("DOCUMENT", "layer.json", "it is not what the daemon read or wrote"));
+    return found;
+  }
+
+  async *#roots(): AsyncGenerator<Look> {
+    for await (const path of below(this.#layout.roots)) {
+      const rootId = basename(path);
+      if (!ROOT_ID.test(rootId)) yield stranger(path, this.#layout.state);
+      else if (this.#store.roots.get(rootId) === undefined) yield () => this.#root(rootId);
+    }
+    for (const { rootId } of this.#store.roots.all()) yield () => this.#root(rootId);
+  }
+
+  async #root(rootId: string): Promise<readonly StructureFinding[]> {
+    const directory = this.#layout.root(rootId);
+    const finding = (code: FindingCode, path: string, detail: string): StructureFinding => ({
+      code,
+      root: rootId,
+      path,
+      detail,
+    });
+    const known = this.#store.roots.get(rootId);
+    if (!(await stands(directory))) return known === undefined ? [] : [finding("MISSING", "", "the root is not there")];
+    const [tree, plan, json] = [
+      this.#layout.rootTree(rootId),
+      this.#layout.rootPlan(rootId),
+      this.#layout.rootDocument(rootId),
+    ];
+    const { document, fault } = await this.#document(json, rootSchema);
+    const isPlanned = (document ?? known)?.planSha256 !== undefined;
+    const found: StructureFinding[] = [];
+    for await (const path of below(directory))
+      if (path !== tree && path !== json && !(path === plan && (isPlanned || document === undefined)))
+        found.push(finding("STRANGER", basename(path), STRANGER));
+    if (!(await stands(tree))) found.push(finding("MISSING", "tree", "it is not there"));
+    if (isPlanned && !(await stands(plan))) found.push(finding("MISSING", "plan", "it is not there"));
+    if (document === undefined) found.push(finding("DOCUMENT", "root.json", fault));
+    else if (document.rootId !== rootId) found.push(finding("DOCUMENT", "root.json", "it is that of another root"));
+    else if (known !== undefined && !isSame(known, document))
+      found.push(finding("DOCUMENT", "root.json", "it is not what the daemon read or wrote"));
+    for (const diffId of new Set(document?.layers ?? known?.layers ?? []))
+      if (!(await stands(this.#layout.layer(diffId))))
+        found.push({ code: "MISSING", root: rootId, path: "", detail: `its layer ${diffId} is not there` });
+    return found;
+  }
+
+  async *#names(): AsyncGenerator<Look> {
+    const { state, nameDocuments } = this.#layout;
+    for await (const path of below(this.#layout.names)) {
+      if (path === nameDocuments) continue;
+      yield async () => {
+        const isKnown = this.#store.names.get(basename(path)) !== undefined;
+        return isKnown || !(await stands(path)) ? [] : [told("STRANGER", path, state, "no name has it")];
+      };
+    }
+    for await (const path of below(nameDocuments)) {
+      yield async () => {
+        const isKnown = this.#store.names.get(basename(path, ".json")) !== undefined && path.endsWith(".json");
+        return isKnown || !(await stands(path)) ? [] : [told("STRANGER", path, state, "no name has it")];
+      };
+    }
+    for (const { name } of this.#store.names.all()) yield () => this.#name(name);
+  }
+
+  async #name(name: string): Promise<readonly StructureFinding[]> {
+    const { state } = this.#layout;
+    const known = this.#store.names.get(name);
+    if (known === undefined) return [];
+    const found: StructureFinding[] = [];
+    const path = this.#layout.nameDocument(name);
+    const { document, fault } = await this.#document(path, nameSchema);
+    if (document === undefined) found.push(told("DOCUMENT", path, state, fault));
+    else if (!isSame(document, known)) found.push(told("DOCUMENT", path, state, "it is not what the daemon wrote"));
+    const link = this.#layout.name(name);
+    const target = this.#layout.nameTarget(currentOf(known)?.rootId ?? "");
+    const is = await readlink(link).catch((error: unknown) => systemErrorCode(error) ?? "EIO");
+    if (is === target) return found;
+    const detail = /^E[A-Z]+$/.test(is)
+      ? is === "ENOENT"
+        ? "it is not there"
+        : "it is no symlink"
+      : "it leads elsewhere";
+    return [...found, told(is === "ENOENT" ? "MISSING" : "LINK_TARGET", link, state, detail)];
+  }
+
+  /** Manifests and configs, under their digests. */
+  async *#documents(): AsyncGenerator<Look> {
+    const { state, documents, documentDirectories } = this.#layout;
+    for await (const path of below(documents)) if (!documentDirectories.includes(path)) yield stranger(path, state);
+    for (const directory of documentDirectories) {
+      const algorithm = basename(directory);
+      for await (const path of below(directory)) {
+        const digest = parsed(() => parseDigest(`${algorithm}:${basename(path)}`));
+        if (digest === undefined) {
+          yield stranger(path, state);
+          continue;
+        }
+        yield async () => {
+          this.documents += 1;
+          const fault = await documentFault(path, digest);
+          return fault === undefined ? [] : [told("DOCUMENT", path, state, fault)];
+        };
+      }
+    }
+  }
+
+  /** What stands beside the layers: what changes about them, and further inodes of their files. */
+  async *#beside(): AsyncGenerator<Look> {
+    const { state, meta, spills } = this.#layout;
+    for await (const path of below(meta)) {
+      yield async () => {
+        if (!(await this.#isOfLayer(basename(path, ".json")))) return stranger(path, state, OF_NO_LAYER)();
+        const { document, fault } = await this.#document(path, layerMetaSchema);
+        return document !== undefined || !(await stands(path)) ? [] : [told("DOCUMENT", path, state, fault)];
+      };
+    }
+    for await (const path of below(spills))
+      yield async () => ((await this.#isOfLayer(basename(path))) ? [] : stranger(path, state, OF_NO_LAYER)());
+  }
+
+  /** Also of one that the index could not read. */
+  async #isOfLayer(hex: string): Promise<boolean> {
+    for (const algorithm of ["sha256", "sha512"]) {
+      const diffId = parsed(() => parseDiffId(`${algorithm}:${hex}`));
+      if (diffId === undefined) continue;
+      if (this.#store.layers.get(diffId) !== undefined || (await stands(this.#layout.layer(diffId)))) return true;
+    }
+    return false;
+  }
+
+  async #document<Schema extends z.ZodType>(
+    path: string,
+    schema: Schema,
+  ): Promise<{ document: z.output<Schema> | undefined; fault: string }> {
+    try {
+      return { document: await readDocument(path, schema), fault: "it is not there" };
+    } catch (error) {
+      if (error instanceof StrataError) return { document: undefined, fault: "it is not a document of this store" };
+      const errno = systemErrorCode(error);
+      if (errno === undefined) throw error;
+      return { document: undefined, fault: `it cannot be read: ${errno}` };
+    }
+  }
+}
+
+const STRANGER = "it is nothing of the store's";
+const OF_NO_LAYER = "it is of no layer that is here";
+const ROOT_ID = /^[0-9a-f]{64}$/;
+
+const told = (code: FindingCode, path: string, state: string, detail: string): StructureFinding => ({
+  code,
+  path: path.slice(state.length + 1),
+  detail,
+});
+
+/** Gone at the second look: what somebody was writing. */
+const stranger =
+  (path: string, state: string, detail = STRANGER): Look =>
+  async () =>
+    (await stands(path)) ? [told("STRANGER", path, state, detail)] : [];
+
+/** Whatever is in a directory, some at a time; nothing where there is none. */
+async function* below(directory: string): AsyncGenerator<string> {
+  try {
+    for await (const { name } of await opendir(directory, { bufferSize: 256 })) yield join(directory, name);
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error;
+  }
+}
+
+async function stands(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function documentFault(path: string, digest: ReturnType<typeof parseDigest>): Promise<string | undefined> {
+  try {
+    const stat = await lstat(path);
+    if (!stat.isFile()) return "it is not a file";
+    if (stat.size > MAX_DOCUMENT_BYTES) return `it has ${stat.size} bytes, more than any document`;
+    const algorithm = basename(dirname(path)) as "sha256" | "sha512";
+    const is = digestOf(await readFile(path), algorithm);
+    return is === digest ? undefined : `its digest is ${is}`;
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno === undefined) throw error;
+    return errno === "ENOENT" ? undefined : `it cannot be read: ${errno}`;
+  }
+}
+
+function parsed<Value>(parse: () => Value): Value | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}
+
+/** What was read from the disk has the order of its schema; what was made here may have another. */
+function isSame(some: object, other: object): boolean {
+  return canonical(some) === canonical(other);
+}
+
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
