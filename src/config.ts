@@ -17,6 +17,7 @@ import {
   imageLimits,
   type LimitName,
   MAX_SOCKET_PATH_BYTES,
+  SCRUB_BYTES_PER_SECOND,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
@@ -47,6 +48,8 @@ export interface Config {
   readonly importDirs?: readonly string[];
   /** Absent: never. */
   readonly idleExitMs?: number;
+  /** Absent: no scrub. */
+  readonly scrubBytesPerSecond?: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
   readonly limits: ImageLimits;
@@ -128,6 +131,7 @@ const plain = [
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
+  { name: "scrub_bytes_per_second", ...count(Number.MAX_SAFE_INTEGER), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
 ] as const satisfies readonly Setting[];
@@ -202,6 +206,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const value = <Name extends keyof PlainValues>(name: Name) => origin(name).value as PlainValues[Name];
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
+  const scrubBytesPerSecond = optional("scrub_bytes_per_second");
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
   return Object.freeze({
@@ -219,6 +224,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
     ...(idleExitMs && { idleExitMs }),
+    ...(scrubBytesPerSecond && { scrubBytesPerSecond }),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
     limits: Object.freeze(Object.fromEntries(limits) as Record<LimitName, number>),

@@ -25,6 +25,7 @@ import { Planner } from "./install/planner.js";
 import { Repairer } from "./install/repairer.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { Scrubber } from "./install/scrubber.js";
 import { StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
@@ -117,10 +118,19 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
   const verifier = new Verifier({ store, pool, guests });
   const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
-  const verification = new StoreVerification({ store, verifier, repairer, onFindings: () => undefined, log });
+  const verification = new StoreVerification({ store, verifier, repairer, onFindings: () => undefined, emit, log });
   life.onEnd("verification", () => verification.close());
+  const { scrubBytesPerSecond: bytesPerSecond } = config;
+  const scrubber =
+    bytesPerSecond === undefined
+      ? undefined
+      : new Scrubber({ store, pool, verifier, verification, bytesPerSecond, log });
 
-  const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
+  const drain = (): void =>
+    life.drain(async () => {
+      await scrubber?.stop();
+      await drainJobs(jobs, config.drainTimeoutMs, log);
+    });
   const services: Services = {
     installs: jobs,
     images: {
@@ -174,6 +184,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           ...catalog.usageNow().total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
+        ...(verification.standing === undefined ? {} : { findings: verification.standing }),
       }),
       drain,
     },
@@ -218,6 +229,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     drain();
   };
   life.onEnd("state watch", await watchState(store.layout.lock, lost));
+  scrubber?.start();
+  life.onEnd("scrub", () => scrubber?.stop());
   await tellReady(readiness, log, { version, endpoints });
   return { stopped: life.stopped, drain };
 }

@@ -165,6 +165,10 @@ export const MAX_MENDING_PASSES = 160;
 export const MAX_FINDINGS_TOLD = 1000;
 /** Contents that one task of a verification reads, about: others get its thread in between, within a second on an ordinary disk. */
 export const VERIFY_SLICE_BYTES = 128 * MiB;
+/** A layer that was verified is not scrubbed again for a week: disks lose bits in months. */
+export const SCRUB_INTERVAL_MS = 7 * 24 * 60 * MINUTE;
+/** What the scrub of a system's daemon reads: 100 GB in seven hours, a fiftieth of what a slow disk gives. */
+export const SCRUB_BYTES_PER_SECOND = 4 * MiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */

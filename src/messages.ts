@@ -417,6 +417,8 @@ export const methods = {
         ...z.object(usage).partial().shape,
       }),
       counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
+      /** What verifications found that is not mended, as far as this daemon knows; absent: nothing. */
+      findings: z.object({ total: count, at: time }).optional(),
     }),
   },
   "server/drain": { scope: "full", params: z.strictObject({}), result: z.object({ draining: z.boolean() }) },
@@ -466,6 +468,7 @@ export const eventTypes = [
   "name.changed",
   "root.removed",
   "store.collected",
+  "store.findings",
   "server.draining",
   "bookmark",
 ] as const;

@@ -211,6 +211,10 @@ export class Repairer {
         await store.atRest(() => store.names.rewrite(name));
     for (const { document } of store.layers.all())
       if (paths.has(below(store.layout.layerMeta(document.diffId)))) await store.layers.rewriteMeta(document.diffId);
+    const kept = found.findings.filter(
+      ({ code, path }) => code === "DOCUMENT" && path.startsWith(`${below(store.layout.documents)}/`),
+    );
+    for (const { path } of kept) await store.dropDocument(path);
   }
 }
 

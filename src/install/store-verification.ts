@@ -4,7 +4,7 @@
  */
 import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";
-import type { Finding, ParsedParams, Verification } from "../messages.js";
+import type { DaemonEvent, Finding, ParsedParams, ServerStatus, Verification } from "../messages.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
 import type { RootDocument } from "../store/documents.js";
@@ -25,6 +25,7 @@ export interface StoreVerificationOptions {
   readonly repairer: Repairer;
   /** Called after each verification that found anything. */
   readonly onFindings: (findings: Findings) => void;
+  readonly emit: (event: DaemonEvent) => void;
   readonly log: Log;
 }
 
@@ -36,9 +37,15 @@ export class StoreVerification {
   readonly #turn = new Slots(1);
   readonly #closing = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
+  #standing: ServerStatus["findings"];
 
   constructor(options: StoreVerificationOptions) {
     this.#options = options;
+  }
+
+  /** What the last verification that found anything left; undefined once one of everything is clean. */
+  get standing(): ServerStatus["findings"] {
+    return this.#standing;
   }
 
   /** UNKNOWN_NAME, UNKNOWN_LAYER, DIGEST_FORMAT; CANCELLED on `signal` and when the daemon stops. */
@@ -47,13 +54,14 @@ export class StoreVerification {
       const { deep = false, repair = false } = params;
       const request = { deep, selection: this.#selection(params), signal: both };
       const found = await this.#options.verifier.verify(request);
+      const isOfAll = deep && request.selection === undefined;
       if (!repair || found.total === 0) {
-        this.#tell({ found: found.findings, repaired: [] });
+        this.#tell({ found: found.findings, repaired: [] }, { left: found.total, isOfAll });
         const none = repair ? { repaired: [], repairedTotal: 0 } : {};
         return { checked: found.checked, findings: [...found.findings], findingsTotal: found.total, ...none };
       }
       const { left, leftTotal, repaired, repairedTotal } = await this.#options.repairer.repair(found, request);
-      this.#tell({ found: [...repaired, ...left], repaired });
+      this.#tell({ found: [...repaired, ...left], repaired }, { left: leftTotal, isOfAll });
       return { checked: found.checked, findings: left, findingsTotal: leftTotal, repaired, repairedTotal };
     });
   }
@@ -74,11 +82,16 @@ export class StoreVerification {
     await this.#running;
   }
 
-  #tell(findings: Findings): void {
+  #tell(findings: Findings, { left, isOfAll }: { readonly left: number; readonly isOfAll: boolean }): void {
+    if (left > 0) this.#standing = { total: left, at: new Date().toISOString() };
+    else if (isOfAll) this.#standing = undefined;
     if (findings.found.length === 0) return;
+    const { length: repaired } = findings.repaired;
+    this.#options.emit({ type: "store.findings", data: { found: findings.found.slice(0, LOGGED), repaired, left } });
     this.#options.log.warn("store.findings", {
       found: findings.found.length,
-      repaired: findings.repaired.length,
+      repaired,
+      left,
       first: findings.found.slice(0, LOGGED),
     });
     this.#options.onFindings(findings);

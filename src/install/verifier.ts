@@ -12,8 +12,9 @@ import type { Pool } from "../pool.js";
 import { printable, printableName } from "../printable.js";
 import type { RootDocument } from "../store/documents.js";
 import { eachConcurrently } from "../store/each-concurrently.js";
+import type { StructureFinding } from "../store/looks.js";
 import type { Store } from "../store/store.js";
-import { type Selection, Structure, type StructureFinding } from "../store/structure.js";
+import { type Selection, Structure } from "../store/structure.js";
 import { type LayerDocument, TaskProgress } from "../tasks.js";
 
 export interface VerifyRequest {
@@ -73,9 +74,12 @@ export class Verifier {
   /** One after the other, where it is large: names and attributes first, then contents in slices. */
   async layer(document: LayerDocument, deep: boolean, signal: AbortSignal): Promise<VerifyResult[]> {
     const results: VerifyResult[] = [];
-    for (const extent of extentsOf(document, deep))
-      results.push(await this.#run(this.layerTree(document), extent, { signal }));
+    for (const extent of extentsOf(document, deep)) results.push(await this.extent(document, extent, signal));
     return results;
+  }
+
+  extent(document: LayerDocument, extent: Extent, signal: AbortSignal): Promise<VerifyResult> {
+    return this.#run(this.layerTree(document), extent, { signal });
   }
 
   async root(

@@ -47,6 +47,8 @@ export const layerMetaSchema = z.object({
   durable: z.boolean(),
   bootId: z.string(),
   lastUsedAt: z.string(),
+  /** When the scrub last read all of it; absent: not since it was unpacked. */
+  verifiedAt: z.string().optional(),
 });
 export type LayerMeta = z.output<typeof layerMetaSchema>;
 

@@ -133,6 +133,12 @@ export class Layers {
     if (layer !== undefined) await writeDocument(this.#layout.layerDocument(diffId), layer.document);
   }
 
+  /** All of it was read now. */
+  async verified(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { verifiedAt: new Date().toISOString() });
+    await this.flush();
+  }
+
   async rewriteMeta(diffId: DiffId): Promise<void> {
     this.#touch(diffId, {});
     await this.flush();

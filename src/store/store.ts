@@ -4,7 +4,8 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
@@ -135,6 +136,11 @@ export class Store {
       () => false,
     );
     if (!known) await writeAtomically(path, bytes);
+  }
+
+  /** Takes what stands at `path` (below the state directory) among the kept documents away: it is not what its name says. */
+  async dropDocument(path: string): Promise<void> {
+    await this.staging.with(async ({ aside }) => rename(join(this.layout.state, path), aside));
   }
 
   /**

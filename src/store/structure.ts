@@ -4,36 +4,38 @@
  *
  * Beside running installs: whatever looks wrong is looked at again at the end, while no root and no name changes, and only then told.
  */
-import { lstat, opendir, readFile, readlink } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import type { z } from "zod";
-import { StrataError, systemErrorCode } from "../errors.js";
+import { readlink } from "node:fs/promises";
+import { basename } from "node:path";
+import { systemErrorCode } from "../errors.js";
 import type { FindingCode } from "../findings.js";
-import { MAX_DOCUMENT_BYTES, MAX_FINDINGS_TOLD } from "../limits.js";
-import { type DiffId, digestOf, parseDiffId, parseDigest } from "../oci/digest.js";
-import { layerMetaSchema, layerSchema, nameSchema, readDocument, rootSchema } from "./documents.js";
+import { MAX_FINDINGS_TOLD } from "../limits.js";
+import { type DiffId, parseDiffId, parseDigest } from "../oci/digest.js";
+import { layerMetaSchema, layerSchema, nameSchema, rootSchema } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import { currentOf } from "./generations.js";
 import type { StoreLayout } from "./layout.js";
+import {
+  below,
+  documentAt,
+  documentFault,
+  isSame,
+  type Look,
+  OF_NO_LAYER,
+  parsed,
+  ROOT_ID,
+  STRANGER,
+  type StructureFinding,
+  stands,
+  stranger,
+  told,
+} from "./looks.js";
 import type { Store } from "./store.js";
-
-/** `path` is below the layer or the root, else below the state directory. */
-export interface StructureFinding {
-  readonly code: FindingCode;
-  readonly layer?: DiffId;
-  readonly root?: string;
-  readonly path: string;
-  readonly detail: string;
-}
 
 /** What the check is about; absent: everything, strangers too. */
 export interface Selection {
   readonly layers: readonly DiffId[];
   readonly roots: readonly string[];
 }
-
-/** Looks at one thing, as often as it is asked. */
-type Look = () => Promise<readonly StructureFinding[]>;
 
 export class Structure {
   readonly #store: Store;
@@ -110,7 +112,7 @@ export class Structure {
       if (!own.includes(path)) found.push(finding("STRANGER", basename(path), STRANGER));
     for (const path of own.slice(0, 2))
       if (!(await stands(path))) found.push(finding("MISSING", basename(path), "it is not there"));
-    const { document, fault } = await this.#document(this.#layout.layerDocument(diffId), layerSchema);
+    const { document, fault } = await documentAt(this.#layout.layerDocument(diffId), layerSchema);
     const known = this.#store.layers.get(diffId)?.document;
     if (document === undefined) found.push(finding("DOCUMENT", "layer.json", fault));
     else if (document.diffId !== diffId)
@@ -144,7 +146,7 @@ export class Structure {
       this.#layout.rootPlan(rootId),
       this.#layout.rootDocument(rootId),
     ];
-    const { document, fault } = await this.#document(json, rootSchema);
+    const { document, fault } = await documentAt(json, rootSchema);
     const isPlanned = (document ?? known)?.planSha256 !== undefined;
     const found: StructureFinding[] = [];
     for await (const path of below(directory))
@@ -186,7 +188,7 @@ export class Structure {
     if (known === undefined) return [];
     const found: StructureFinding[] = [];
     const path = this.#layout.nameDocument(name);
-    const { document, fault } = await this.#document(path, nameSchema);
+    const { document, fault } = await documentAt(path, nameSchema);
     if (document === undefined) found.push(told("DOCUMENT", path, state, fault));
     else if (!isSame(document, known)) found.push(told("DOCUMENT", path, state, "it is not what the daemon wrote"));
     const link = this.#layout.name(name);
@@ -228,7 +230,7 @@ export class Structure {
     for await (const path of below(meta)) {
       yield async () => {
         if (!(await this.#isOfLayer(basename(path, ".json")))) return stranger(path, state, OF_NO_LAYER)();
-        const { document, fault } = await this.#document(path, layerMetaSchema);
+        const { document, fault } = await documentAt(path, layerMetaSchema);
         return document !== undefined || !(await stands(path)) ? [] : [told("DOCUMENT", path, state, fault)];
       };
     }
@@ -245,85 +247,4 @@ export class Structure {
     }
     return false;
   }
-
-  async #document<Schema extends z.ZodType>(
-    path: string,
-    schema: Schema,
-  ): Promise<{ document: z.output<Schema> | undefined; fault: string }> {
-    try {
-      return { document: await readDocument(path, schema), fault: "it is not there" };
-    } catch (error) {
-      if (error instanceof StrataError) return { document: undefined, fault: "it is not a document of this store" };
-      const errno = systemErrorCode(error);
-      if (errno === undefined) throw error;
-      return { document: undefined, fault: `it cannot be read: ${errno}` };
-    }
-  }
 }
-
-const STRANGER = "it is nothing of the store's";
-const OF_NO_LAYER = "it is of no layer that is here";
-const ROOT_ID = /^[0-9a-f]{64}$/;
-
-const told = (code: FindingCode, path: string, state: string, detail: string): StructureFinding => ({
-  code,
-  path: path.slice(state.length + 1),
-  detail,
-});
-
-/** Gone at the second look: what somebody was writing. */
-const stranger =
-  (path: string, state: string, detail = STRANGER): Look =>
-  async () =>
-    (await stands(path)) ? [told("STRANGER", path, state, detail)] : [];
-
-/** Whatever is in a directory, some at a time; nothing where there is none. */
-async function* below(directory: string): AsyncGenerator<string> {
-  try {
-    for await (const { name } of await opendir(directory, { bufferSize: 256 })) yield join(directory, name);
-  } catch (error) {
-    if (systemErrorCode(error) === undefined) throw error;
-  }
-}
-
-async function stands(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function documentFault(path: string, digest: ReturnType<typeof parseDigest>): Promise<string | undefined> {
-  try {
-    const stat = await lstat(path);
-    if (!stat.isFile()) return "it is not a file";
-    if (stat.size > MAX_DOCUMENT_BYTES) return `it has ${stat.size} bytes, more than any document`;
-    const algorithm = basename(dirname(path)) as "sha256" | "sha512";
-    const is = digestOf(await readFile(path), algorithm);
-    return is === digest ? undefined : `its digest is ${is}`;
-  } catch (error) {
-    const errno = systemErrorCode(error);
-    if (errno === undefined) throw error;
-    return errno === "ENOENT" ? undefined : `it cannot be read: ${errno}`;
-  }
-}
-
-function parsed<Value>(parse: () => Value): Value | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
-}
-
-/** What was read from the disk has the order of its schema; what was made here may have another. */
-function isSame(some: object, other: object): boolean {
-  return canonical(some) === canonical(other);
-}
-
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === "object" && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );

@@ -10,6 +10,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -18,9 +19,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { before, suite, test } from "node:test";
-import { type Daemon, serve } from "../support/daemon.js";
+import { cli, type Daemon, serve } from "../support/daemon.js";
+import { until } from "../support/deadline.js";
 import { layerDigests, tarOf, writeLayout } from "../support/images.js";
-import { buildImage, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
+import { buildImage, type Exchange, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
 import { fileScope, Sandbox } from "../support/sandbox.js";
 import { readTree } from "../support/trees.js";
 import { type Json, Wire } from "../support/wire.js";
@@ -31,6 +33,24 @@ let daemon: Daemon;
 let wire: Wire;
 let registry: TestRegistry;
 let image: TestImage;
+/** A blob that the registry does not answer for until it is released. */
+const held = {
+  digest: "nothing",
+  asked: (): void => undefined,
+  release: (): void => undefined,
+  released: Promise.resolve(),
+};
+
+function hold(digest: string): Promise<void> {
+  held.digest = digest;
+  held.released = new Promise((resolve) => {
+    held.release = resolve;
+  });
+  return new Promise((resolve) => {
+    held.asked = resolve;
+  });
+}
+
 /** The roots' trees, by name. */
 const trees: Record<string, string> = {};
 const rootIds: Record<string, string> = {};
@@ -52,7 +72,16 @@ before(async () => {
   const own = (name: string) => tarOf([{ name: `${name}/file`, content: `only ${name}` }]);
   image = buildImage([sharedTar, await own("app")]);
   const other = buildImage([sharedTar, await own("other")]);
-  registry = await startRegistry({ images: { "app:1": image, "other:1": other } });
+  registry = await startRegistry({
+    images: { "app:1": image, "other:1": other },
+    script: async ({ request }: Exchange) => {
+      if (request.path.endsWith(held.digest)) {
+        held.asked();
+        await held.released;
+      }
+      return false;
+    },
+  });
   scope.after(() => registry.close());
   await writeLayout(sandbox.file("layout"), {
     local: buildImage([await tarOf([{ name: "local", content: "local" }])]),
@@ -289,3 +318,215 @@ suite("a store that was edited by hand", () => {
 });
 
 const configOf = ({ bytes }: TestImage): string => JSON.parse(bytes.toString()).config.digest;
+
+const root = (name: string, ...below: string[]): string =>
+  join(sandbox.stateDir, "roots", rootIds[name] as string, ...below);
+const state = (...below: string[]): string => join(sandbox.stateDir, ...below);
+
+interface RootEdit {
+  readonly title: string;
+  readonly name: string;
+  readonly edit: () => void;
+  readonly finds: readonly string[];
+}
+
+const ofRoots: readonly RootEdit[] = [
+  {
+    title: "links deleted from a root",
+    name: "app",
+    edit: () => rmSync(shown("app", "shared/closed"), { recursive: true }),
+    finds: ["MISSING shared/closed", "MODE shared"],
+  },
+  {
+    title: "a link replaced by a file of its own",
+    name: "planned",
+    edit: () => {
+      rmSync(shown("planned", "shared/data"));
+      writeFileSync(shown("planned", "shared/data"), "own data");
+    },
+    finds: ["CONTENT shared/data", "MODE shared"],
+  },
+  {
+    title: "something written into an empty file",
+    name: "other",
+    edit: () => appendFileSync(shown("other", "shared/empty"), "x"),
+    finds: ["CONTENT shared/empty"],
+  },
+  {
+    title: "a file added at the top",
+    name: "other",
+    edit: () => writeFileSync(shown("other", "new"), ""),
+    finds: ["EXTRA new"],
+  },
+  {
+    title: "a symlink into a layer that leads elsewhere",
+    name: "symlinks",
+    edit: () => {
+      rmSync(shown("symlinks", "shared"));
+      symlinkSync("/etc", shown("symlinks", "shared"));
+    },
+    finds: ["LINK_TARGET shared"],
+  },
+  {
+    title: "a tree that is gone",
+    name: "app",
+    edit: () => rmSync(root("app", "tree"), { recursive: true }),
+    finds: ["MISSING tree"],
+  },
+  {
+    title: "a root.json that says other layers",
+    name: "app",
+    edit: () => {
+      const document = JSON.parse(readFileSync(root("app", "root.json"), "utf8"));
+      writeFileSync(root("app", "root.json"), JSON.stringify({ ...document, layers: [] }));
+    },
+    finds: ["DOCUMENT root.json"],
+  },
+];
+
+suite("a root that was edited by hand", () => {
+  for (const { title, name, edit, finds } of ofRoots)
+    test(`${title}: ${finds.join(", ")}, and repaired without fetching anything`, async () => {
+      const requests = registry.requests.length;
+      // A symlink into a layer has the time at which it was made.
+      const look = () =>
+        name === "symlinks" ? readlinkSync(shown(name, "shared")) : readTree(trees[name] as string).entries;
+      const facts = look();
+      edit();
+      const { findings } = await verify({ deep: true, name });
+      assert.deepEqual(told(findings), [...finds].sort());
+      assert.ok(findings.every((finding: Json) => finding.root === rootIds[name]));
+      assert.deepEqual((await verify({ deep: true, repair: true, name })).findings, []);
+      assert.deepEqual((await verify({ deep: true })).findings, []);
+      assert.deepEqual(look(), facts);
+      assert.equal(registry.requests.length, requests);
+    });
+
+  test("what is written into a root of copies is its owner's, and no finding", async () => {
+    writeFileSync(shown("copies", "shared/data"), "mine");
+    writeFileSync(shown("copies", "new"), "");
+    assert.deepEqual((await verify({ deep: true })).findings, []);
+  });
+
+  test("a plan that is another is left, with what to do about it", async () => {
+    const plan = root("planned", "plan");
+    const text = readFileSync(plan);
+    appendFileSync(plan, "0\t=\ti\tmore\n");
+    const { findings } = await verify({ repair: true });
+    assert.deepEqual(told(findings), ["DOCUMENT plan"]);
+    assert.match(findings[0].unrepaired, /install the image again/);
+    writeFileSync(plan, text);
+    assert.deepEqual((await verify()).findings, []);
+  });
+});
+
+suite("the store around them", () => {
+  test("documents that are not what the daemon wrote are written again", async () => {
+    const names = (...below: string[]): string => state("names", ...below);
+    rmSync(names("app"));
+    symlinkSync("/etc", names("app"));
+    rmSync(names("other"));
+    writeFileSync(names(".meta/local.json"), "{}");
+    writeFileSync(state("meta", `${shared.slice(7)}.json`), "[]");
+    const [kept = ""] = readdirSync(state("blobs/sha256"));
+    appendFileSync(state("blobs/sha256", kept), " ");
+    const finds = [
+      `DOCUMENT blobs/sha256/${kept}`,
+      `DOCUMENT meta/${shared.slice(7)}.json`,
+      "DOCUMENT names/.meta/local.json",
+      "LINK_TARGET names/app",
+      "MISSING names/other",
+    ];
+    assert.deepEqual(told((await verify()).findings), finds.sort());
+    const { findings, repaired } = await verify({ repair: true });
+    assert.deepEqual([findings, told(repaired)], [[], finds]);
+    assert.ok(lstatSync(join(names("app"), "app/file")).isFile());
+    assert.deepEqual((await verify({ deep: true })).findings, []);
+  });
+
+  test("whatever else stands anywhere in the store is a stranger, named and left alone", async () => {
+    const places = [
+      "file",
+      "layers/file",
+      "layers/sha256/file",
+      "roots/file",
+      "names/file",
+      "names/.meta/file",
+      "meta/file",
+      "spill/file",
+      "blobs/file",
+      "blobs/sha256/file",
+    ];
+    for (const place of places) writeFileSync(state(place), "");
+    writeFileSync(layer("file"), "");
+    writeFileSync(root("app", "file"), "");
+    mkdirSync(state("spill", "f".repeat(64)));
+    const { findings } = await verify({ repair: true });
+    const expected = [...places, "file", "file", `spill/${"f".repeat(64)}`].map((place) => `STRANGER ${place}`);
+    assert.deepEqual(told(findings), expected.sort());
+    assert.ok(findings.every(({ unrepaired }: Json) => /remove it by hand/.test(unrepaired)));
+    for (const place of places) rmSync(state(place));
+    rmSync(layer("file"));
+    rmSync(root("app", "file"));
+    rmSync(state("spill", "f".repeat(64)), { recursive: true });
+    assert.deepEqual((await verify({ deep: true })).findings, []);
+  });
+});
+
+suite("where the image comes from", () => {
+  test("without it a finding is left, with why; with it the layer is mended from the layout", async () => {
+    const layout = sandbox.file("layout");
+    renameSync(layout, `${layout}.away`);
+    overwrite(shown("local", "local"), "LOCAL");
+    const { exitCode, stdout, stderr } = await cli(sandbox, ["verify", "local", "--deep", "--repair"]);
+    assert.equal(exitCode, 65, stderr);
+    assert.match(stdout, /^CONTENT {2}layer [0-9a-f]{12} {2}local: the SHA-256 of its content is /);
+    assert.match(stdout, /\n {2}shown by local\n {2}not repaired: .*it does not exist \[LAYOUT_INVALID\]\n$/);
+    assert.match(stderr, /^checked 1 layer, 1 root, 2 entries, 5 B read: 0 findings repaired, 1 left\n$/m);
+    assert.match((await cli(sandbox, ["status"])).stdout, /\ndamage {3}1 finding .*stratad verify --deep --repair\n/);
+    renameSync(`${layout}.away`, layout);
+    const mended = await cli(sandbox, ["verify", "local", "--deep", "--repair"]);
+    assert.deepEqual([mended.exitCode, mended.stdout.split("\n")[0]?.slice(0, 17)], [0, "repaired  CONTENT"]);
+    assert.equal(readFileSync(shown("local", "local"), "utf8"), "local");
+    assert.deepEqual((await verify({ deep: true })).findings, []);
+    assert.doesNotMatch((await cli(sandbox, ["status"])).stdout, /\ndamage/);
+  });
+
+  test("a layer or a manifest is verified by its digest; what nothing has is UNKNOWN_LAYER, a name UNKNOWN_NAME", async () => {
+    const [digest = ""] = layerDigests(image);
+    assert.deepEqual((await verify({ digest })).checked.layers, 1);
+    assert.deepEqual((await verify({ digest: shared })).checked.roots, 5);
+    assert.deepEqual((await verify({ digest: image.descriptor.digest })).checked.layers, 2);
+    const nothing = `sha256:${"0".repeat(64)}`;
+    assert.equal((await wire.refused("store/verify", { digest: nothing })).data.code, "UNKNOWN_LAYER");
+    assert.equal((await wire.refused("store/verify", { name: "nobody" })).data.code, "UNKNOWN_NAME");
+  });
+
+  test("a repair that is killed while it fetches is finished by the next", async () => {
+    overwrite(shown("app", "shared/data"), "the dato");
+    chmodSync(shown("app", "shared/tool"), 0o777);
+    const asked = hold(layerDigests(image)[0] as string);
+    const repairing = verify({ deep: true, repair: true }).catch(() => undefined);
+    await asked;
+    daemon.kill("SIGKILL");
+    await repairing;
+    await daemon.ended;
+    held.release();
+    held.digest = "nothing";
+    // The scrub comes first to a layer that nobody has verified for long.
+    const document = JSON.parse(readFileSync(layer("layer.json"), "utf8"));
+    chmodSync(layer("layer.json"), 0o644);
+    writeFileSync(layer("layer.json"), JSON.stringify({ ...document, createdAt: "2020-01-01T00:00:00.000Z" }));
+    daemon = await serve(sandbox, { env: { STRATAD_SCRUB_BYTES_PER_SECOND: "1000000" } });
+    await until("the scrub tells what it found", () => daemon.log().includes('"store.findings"'));
+    wire = await Wire.connect(scope, daemon.socket);
+    assert.deepEqual(readdirSync(state("staging")), []);
+    assert.equal((await wire.request("server/status")).findings.total, 1);
+    assert.deepEqual((await verify({ deep: true, repair: true })).findings, []);
+    assert.deepEqual((await verify({ deep: true })).findings, []);
+    assert.equal(readFileSync(shown("other", "shared/data"), "utf8"), "the data");
+    assert.equal((await wire.request("server/status")).findings, undefined);
+    const { verifiedAt } = JSON.parse(readFileSync(state("meta", `${shared.slice(7)}.json`), "utf8"));
+    assert.ok(Date.now() - Date.parse(verifiedAt) < 3_600_000);
+  });
+});
