@@ -32,7 +32,7 @@ function mend(task: MendTask): MendResult {
     mended: mended.slice(0, MAX_FINDINGS_OF_TREE),
     mendedTotal: mended.length + uncounted,
     left: { ...left, findings: left.findings.slice(0, MAX_FINDINGS_OF_TREE) },
-    ...(mender.because === undefined ? {} : { because: mender.because }),
+    ...(left.total === 0 || mender.because === undefined ? {} : { because: mender.because }),
   };
 }
 

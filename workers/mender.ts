@@ -33,6 +33,7 @@ export class Mender {
   readonly #task: MendTask;
   readonly #aside: string;
   #count = 0;
+  /** The errno of the first thing that the last pass could not do. */
   because: string | undefined;
 
   constructor(task: MendTask) {
@@ -42,6 +43,7 @@ export class Mender {
 
   /** What cannot be mended stays as it is. */
   apply(findings: readonly TreeFinding[]): void {
+    this.because = undefined;
     this.#mendTop(findings);
     this.#trying(() => {
       const tree = openDirectory(fromHere(this.#task.checked.tree));

@@ -306,12 +306,12 @@ test("whatever is done to a layer or to what a root has for itself, exactly that
         const { layers, policy } = dealtOut(all, dealt);
         await withLinked(layers, policy === undefined ? {} : { policy }, async (linked) => {
           assert.equal(linked.error, undefined);
+          const own = hurtAll(linked.root, true, ofRoot);
+          assert.deepEqual(codes((await verified(rootOf(linked))).findings), own);
           for (const [index, tree] of linked.trees.entries()) {
             const done = hurtAll(tree, false, ofLayer);
             assert.deepEqual(codes((await verified(layerOf(linked, index))).findings), done);
           }
-          const done = hurtAll(linked.root, true, ofRoot);
-          assert.deepEqual(codes((await verified(rootOf(linked))).findings), done);
         });
       },
     ),
