@@ -52,6 +52,9 @@ export interface Config {
   readonly scrubBytesPerSecond?: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  /** What installs leave free; absent: a part of the file system. */
+  readonly reserveBytes?: number;
+  readonly reserveInodes?: number;
   readonly limits: ImageLimits;
   origin(name: SettingName): SettingOrigin;
 }
@@ -93,8 +96,8 @@ const absolute = z
 const path = { schema: absolute, fromText: asIs };
 const paths = { schema: z.array(absolute), fromText: splitBy(":") };
 const words = { schema: z.array(z.string().min(1)), fromText: splitBy(",") };
-const count = (max: number) => ({
-  schema: z.int().min(1).max(max),
+const count = (max: number, min = 1) => ({
+  schema: z.int().min(min).max(max),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
 /** What a timer of Node takes. */
@@ -134,6 +137,8 @@ const plain = [
   { name: "scrub_bytes_per_second", ...count(Number.MAX_SAFE_INTEGER), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
+  { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
+  { name: "reserve_inodes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
 ] as const satisfies readonly Setting[];
 
 /** `most` where raising the limit would only move the failure into the kernel. */
@@ -207,6 +212,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
   const scrubBytesPerSecond = optional("scrub_bytes_per_second");
+  const [reserveBytes, reserveInodes] = [optional("reserve_bytes"), optional("reserve_inodes")];
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
   return Object.freeze({
@@ -227,6 +233,8 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     ...(scrubBytesPerSecond && { scrubBytesPerSecond }),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
+    ...(reserveBytes === undefined ? {} : { reserveBytes }),
+    ...(reserveInodes === undefined ? {} : { reserveInodes }),
     limits: Object.freeze(Object.fromEntries(limits) as Record<LimitName, number>),
     origin,
   });

@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
@@ -26,9 +27,11 @@ import { Repairer } from "./install/repairer.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Scrubber } from "./install/scrubber.js";
+import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
+import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
 import { Pool } from "./pool.js";
@@ -43,6 +46,7 @@ import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
+import { TaskProgress } from "./tasks.js";
 import { ownVersion } from "./version.js";
 
 export interface Daemon {
@@ -87,16 +91,29 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    checkTree: async (checked) => {
+      const progress = new TaskProgress();
+      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();
-  life.onEnd("store", () => store.layers.flush());
+  life.onEnd("store", () => settleStore(store, log));
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const assembler = new RootAssembler({ store, pool, limits: config.limits });
-  const images = new ImageInstaller({ store, roots: assembler, layers });
+  const space = new SpaceLedger({
+    measure: async () => {
+      const free = await freeSpace(config.stateDir);
+      return { free, reserve: reserveOf(free.total, config) };
+    },
+    makeRoom: async () => undefined,
+    stateDir: config.stateDir,
+  });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
+  const { maxLayers, maxLayerBytes } = config.limits;
+  const images = new ImageInstaller({ store, roots: assembler, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -108,7 +125,6 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const jobs = new Jobs(installer, policies, emit);
@@ -238,6 +254,13 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
+}
+
+/** As much as a stop has time for: what is not on the disk by then is only compared once more than needed, after a power cut. */
+async function settleStore(store: Store, log: Log): Promise<void> {
+  const synced = store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
+  await Promise.race([synced, delay(STOP_SYNC_TIMEOUT_MS, undefined, { ref: false })]);
+  await store.layers.flush();
 }
 
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * Paths are bytes (latin1) here; whoever tells them escapes them.
  */
-import type { EntriesFile, LinkedLayer } from "./tasks.js";
+import type { EntriesFile, FileMode, LinkedLayer } from "./tasks.js";
 
 /**
  * MISSING: not there. EXTRA: nothing that was unpacked or linked here. CONTENT: other bytes, or another type. MODE: other permissions
@@ -42,7 +42,8 @@ export type CheckedTree =
   | { readonly kind: "layer"; readonly tree: string; readonly spill: string; readonly changeset: EntriesFile }
   | {
       readonly kind: "root";
-      readonly link: "hardlink" | "symlink";
+      /** One that is writable may have been changed by whom it belongs to. */
+      readonly link: FileMode | "symlink";
       readonly tree: string;
       /** Its plan, or the changesets of its layers where they stand in it as they are. */
       readonly lists: readonly RootList[];

@@ -31,6 +31,7 @@ const floors: Readonly<Record<string, number>> = {
   "limits.ts": 0,
   "log.ts": 0,
   "growth.ts": 0,
+  "byte-size.ts": 0,
   "life.ts": 1,
   "slots.ts": 1,
   "turn.ts": 0,

@@ -1,5 +1,5 @@
 /**
- * A root of links against its plan, or against the changesets of its layers where they stand in it as they are.
+ * A root against its plan, or against the changesets of its layers where they stand in it as they are.
  *
  * A file that is its layer's inode, or one of its spill, is judged there: here only which damaged ones the root has. What was put in
  * their place is judged by the entry. A root of symlinks is its symlinks: what they lead to is the layers'.
@@ -100,7 +100,8 @@ export class RootCheck {
   }
 
   #judge(path: string, stat: BigIntStats, { mode, mtime, size, sha256 }: FileEntry): void {
-    const attributes = attributeFaults(stat, storedFileMode(mode), mtime);
+    const isCopy = this.#root.link !== "hardlink";
+    const attributes = attributeFaults(stat, isCopy ? mode : storedFileMode(mode), mtime);
     const content =
       stat.size !== BigInt(size)
         ? [`it has ${stat.size} bytes, not ${size}`]

@@ -3,9 +3,10 @@
  *
  * Pure; escaped.
  */
+import { formatSize } from "../byte-size.js";
 import type { Finding, Verification } from "../messages.js";
 import { printable } from "../printable.js";
-import { formatSize, plural, shortDigest, shown } from "./text.js";
+import { plural, shortDigest, shown } from "./text.js";
 
 export function findingLines({ findings, findingsTotal, repaired = [], repairedTotal = 0 }: Verification): string[] {
   return [

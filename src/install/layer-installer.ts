@@ -109,10 +109,9 @@ export class LayerInstaller {
     paths: StagingPaths,
     source: ImageSource,
     { layer, signal }: { readonly layer: Required<LayerDescriptor>; readonly signal: AbortSignal },
-  ): Promise<LayerDocument> {
+  ): Promise<{ document: LayerDocument; blob: LayerBlob }> {
     const wanted = { layer, signal, unlessQuick: NEVER, progress: () => undefined };
-    const { document } = await this.#unpackTo(paths, source, wanted, new RunningUnpack(""));
-    return document;
+    return this.#unpackTo(paths, source, wanted, new RunningUnpack(""));
   }
 
   async #unpack(key: string, request: LayerRequest, signal: AbortSignal): Promise<DiffId> {

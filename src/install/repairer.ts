@@ -119,8 +119,10 @@ export class Repairer {
       try {
         return await withLayerSource(origin, { diffId, sources, maxLayers, signal }, (source, layer) =>
           store.staging.with(async (paths) => {
-            const fresh = await layers.unpackAnew(paths, source, { layer, signal });
-            return this.#heal(paths, { fresh, known }, signal);
+            const { document: fresh, blob } = await layers.unpackAnew(paths, source, { layer, signal });
+            if (await store.layers.stands(diffId)) return this.#heal(paths, { fresh, known }, signal);
+            await store.layers.commit(paths.layer, fresh, blob);
+            return undefined;
           }),
         );
       } catch (thrown) {
@@ -141,11 +143,6 @@ export class Repairer {
     const { store, verifier } = this.#options;
     const { layers, layout } = store;
     const { diffId } = fresh;
-    if (!(await layers.stands(diffId))) {
-      await rename(paths.layer, layout.layer(diffId));
-      await layers.restored(fresh);
-      return undefined;
-    }
     const isOther = (await verifier.layer(fresh, false, signal)).some(({ total }) => total > 0);
     const isSame = known?.changesetSha256 === fresh.changesetSha256;
     if (isOther && known !== undefined && !isSame)

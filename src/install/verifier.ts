@@ -10,6 +10,7 @@ import type { Finding, Verification } from "../messages.js";
 import type { DiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import { printable, printableName } from "../printable.js";
+import { checkedLayer, checkedRoot } from "../store/checked-trees.js";
 import type { RootDocument } from "../store/documents.js";
 import { eachConcurrently } from "../store/each-concurrently.js";
 import type { StructureFinding } from "../store/looks.js";
@@ -98,33 +99,13 @@ export class Verifier {
     return this.#run(checked, deep && !isOwned ? "contents" : "documents", { watched, signal });
   }
 
-  layerTree({ diffId, changesetSha256: sha256 }: LayerDocument): CheckedTree {
-    const { layout } = this.#store;
-    const changeset = { kind: "changeset", path: layout.changeset(diffId), sha256 } as const;
-    return { kind: "layer", tree: layout.layerTree(diffId), spill: layout.spill(diffId), changeset };
+  layerTree(document: LayerDocument): CheckedTree {
+    return checkedLayer(this.#store.layout, document);
   }
 
-  /** Undefined where a layer of it is not in the store: that is told, and without its changeset nobody knows what the root holds. */
-  rootTree({ rootId, link, layers, planSha256 }: RootDocument): CheckedTree | undefined {
-    const { layout } = this.#store;
-    const sources = layers.map((diffId) => ({
-      tree: layout.layerTree(diffId),
-      spill: layout.spill(diffId),
-      target: layout.layerFromRoot(diffId),
-    }));
-    const tree = layout.rootTree(rootId);
-    const shown = link === "symlink" ? "symlink" : "hardlink";
-    if (planSha256 !== undefined) {
-      const entries = { kind: "plan", path: layout.rootPlan(rootId), sha256: planSha256 } as const;
-      return { kind: "root", link: shown, tree, lists: [{ entries, layers: sources }] };
-    }
-    const documents = layers.map((diffId) => this.#store.layers.get(diffId)?.document);
-    if (documents.some((document) => document === undefined)) return undefined;
-    const lists = (documents as LayerDocument[]).map(({ diffId, changesetSha256: sha256 }, index) => ({
-      entries: { kind: "changeset", path: layout.changeset(diffId), sha256 } as const,
-      layers: sources.slice(index, index + 1),
-    }));
-    return { kind: "root", link: shown, tree, lists };
+  /** Undefined where a layer of it is not in the store: that is told. */
+  rootTree(root: RootDocument): CheckedTree | undefined {
+    return checkedRoot(this.#store.layout, root, (diffId) => this.#store.layers.get(diffId)?.document);
   }
 
   #run(

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
-const algorithms = ["sha256", "sha512"] as const;
+export const ALGORITHMS = ["sha256", "sha512"] as const;
 
 /** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
 export interface StagingPaths {
@@ -25,6 +25,8 @@ export interface StagingPaths {
   readonly layerTree: string;
   readonly changeset: string;
   readonly layerDocument: string;
+  /** Where things are moved that are removed with this directory. */
+  removed(count: number): string;
 }
 
 export class StoreLayout {
@@ -45,6 +47,9 @@ export class StoreLayout {
   }
   get meta(): string {
     return join(this.state, "meta");
+  }
+  get rootMetas(): string {
+    return join(this.meta, "roots");
   }
   get roots(): string {
     return join(this.state, "roots");
@@ -67,17 +72,22 @@ export class StoreLayout {
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, roots, names, nameDocuments, staging, spills } = this;
-    const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.documentDirectories];
-    return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
+    const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.keptDirectories];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+  }
+  /** Directories of documents that are written beside their place first. */
+  get documentDirectories(): string[] {
+    return [this.state, ...this.keptDirectories, this.meta, this.rootMetas];
   }
 
   /** By the digest's algorithm. */
   get layerDirectories(): string[] {
-    return algorithms.map((name) => join(this.layers, name));
+    return ALGORITHMS.map((name) => join(this.layers, name));
   }
-  get documentDirectories(): string[] {
-    return algorithms.map((name) => join(this.documents, name));
+  /** Of manifests and configs. */
+  get keptDirectories(): string[] {
+    return ALGORITHMS.map((name) => join(this.documents, name));
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
@@ -112,6 +122,9 @@ export class StoreLayout {
     return join(this.meta, `${digestHex(diffId)}.json`);
   }
 
+  rootMeta(rootId: string): string {
+    return join(this.rootMetas, `${rootId}.json`);
+  }
   root(rootId: string): string {
     return join(this.roots, rootId);
   }
@@ -156,6 +169,7 @@ export class StoreLayout {
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),
+      removed: (count) => join(directory, String(count)),
     };
   }
 }

@@ -9,7 +9,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { FindingCode } from "../findings.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type DiffId, digestOf, type parseDigest } from "../oci/digest.js";
-import { readDocument } from "./documents.js";
+import { isBeingWritten, readDocument } from "./documents.js";
 
 /** `path` is below the layer or the root, else below the state directory. */
 export interface StructureFinding {
@@ -39,10 +39,11 @@ export const stranger =
   async () =>
     (await stands(path)) ? [told("STRANGER", path, state, detail)] : [];
 
-/** Whatever is in a directory, some at a time; nothing where there is none. */
+/** Whatever is in a directory, some at a time, but for what is being written; nothing where there is none. */
 export async function* below(directory: string): AsyncGenerator<string> {
   try {
-    for await (const { name } of await opendir(directory, { bufferSize: 256 })) yield join(directory, name);
+    for await (const { name } of await opendir(directory, { bufferSize: 256 }))
+      if (!isBeingWritten(name)) yield join(directory, name);
   } catch (error) {
     if (systemErrorCode(error) === undefined) throw error;
   }

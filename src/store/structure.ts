@@ -205,9 +205,9 @@ export class Structure {
 
   /** Manifests and configs, under their digests. */
   async *#documents(): AsyncGenerator<Look> {
-    const { state, documents, documentDirectories } = this.#layout;
-    for await (const path of below(documents)) if (!documentDirectories.includes(path)) yield stranger(path, state);
-    for (const directory of documentDirectories) {
+    const { state, documents, keptDirectories } = this.#layout;
+    for await (const path of below(documents)) if (!keptDirectories.includes(path)) yield stranger(path, state);
+    for (const directory of keptDirectories) {
       const algorithm = basename(directory);
       for await (const path of below(directory)) {
         const digest = parsed(() => parseDigest(`${algorithm}:${basename(path)}`));
@@ -226,8 +226,14 @@ export class Structure {
 
   /** What stands beside the layers: what changes about them, and further inodes of their files. */
   async *#beside(): AsyncGenerator<Look> {
-    const { state, meta, spills } = this.#layout;
+    const { state, meta, rootMetas, spills } = this.#layout;
+    for await (const path of below(rootMetas))
+      yield async () => {
+        const isKnown = this.#store.roots.get(basename(path, ".json")) !== undefined;
+        return isKnown || (await stands(this.#layout.root(basename(path, ".json")))) ? [] : stranger(path, state)();
+      };
     for await (const path of below(meta)) {
+      if (path === rootMetas) continue;
       yield async () => {
         if (!(await this.#isOfLayer(basename(path, ".json")))) return stranger(path, state, OF_NO_LAYER)();
         const { document, fault } = await documentAt(path, layerMetaSchema);

@@ -21,6 +21,7 @@ export async function openStore(state: string): Promise<OpenedStore> {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
     syncFileSystem: async () => false,
+    checkTree: async () => ({ findings: [], total: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
   });
   await store.open();
