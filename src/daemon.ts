@@ -19,6 +19,7 @@ import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
 import { Installer } from "./install/installer.js";
+import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
@@ -28,7 +29,7 @@ import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { Scrubber } from "./install/scrubber.js";
 import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
-import { StoreVerification } from "./install/store-verification.js";
+import { journalFindings, StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
@@ -44,6 +45,7 @@ import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
+import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
 import { TaskProgress } from "./tasks.js";
@@ -99,6 +101,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  const journal = new Journal(store.layout, { log });
+  await journal.open();
+  life.onEnd("journal", () => journal.close());
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
@@ -127,14 +132,23 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const comparer = new RootComparer({ store, pool, log });
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
-  const jobs = new Jobs(installer, policies, emit);
+  const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
+  life.onEnd("jobs", () => interruptJobs(jobs));
+  await jobs.restore();
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
   const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
   const verifier = new Verifier({ store, pool, guests });
   const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
-  const verification = new StoreVerification({ store, verifier, repairer, onFindings: () => undefined, emit, log });
+  const verification = new StoreVerification({
+    store,
+    verifier,
+    repairer,
+    onFindings: (findings) => journalFindings(journal, findings),
+    emit,
+    log,
+  });
   life.onEnd("verification", () => verification.close());
   const { scrubBytesPerSecond: bytesPerSecond } = config;
   const scrubber =
@@ -225,6 +239,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     log,
   });
   life.onEnd("server", () => server.close());
+  jobs.resume();
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
   const endpoints = endpointsOf(config, server, sockets, tokens?.files);
@@ -266,10 +281,16 @@ async function settleStore(store: Store, log: Log): Promise<void> {
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
   const timer = setTimeout(() => {
     log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
-    jobs.cancelAll();
+    jobs.interrupt();
   }, timeoutMs);
   await jobs.drain();
   clearTimeout(timer);
+}
+
+/** Before the pool ends under them: the next daemon goes on with what is left. */
+async function interruptJobs(jobs: Jobs): Promise<void> {
+  jobs.interrupt();
+  await jobs.drain();
 }
 
 function listenersOf(config: Config, sockets: readonly ActivatedSocket[], tokens: Tokens | undefined): Listener[] {

@@ -15,6 +15,7 @@ import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
+import { logs } from "./verbs/logs.js";
 import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
@@ -33,6 +34,7 @@ const verbs: readonly Verb[] = [
   ps,
   wait,
   cancel,
+  logs,
   roots,
   layers,
   du,

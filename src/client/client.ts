@@ -8,7 +8,7 @@
  *     for await (const job of client.install({ reference: "oci:/images:app" })) console.log(job.state, job.progress);
  *     await client.close();
  */
-import type { ImageStatus, MethodName, Params, Result } from "../messages.js";
+import type { ImageStatus, Job, MethodName, Params, Result } from "../messages.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
@@ -26,6 +26,8 @@ export type {
   ImageStatus,
   Job,
   JobLayer,
+  JobLog,
+  JobLogLine,
   JobState,
   Layer,
   LinkMode,
@@ -79,6 +81,14 @@ export class StratadClient {
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
     return this.#connections.request(method, params, options);
+  }
+
+  /** The job when it is over, or as it stands after `timeoutMs`; over lost connections and restarts of the daemon too. UNKNOWN_JOB. */
+  wait(
+    jobId: string,
+    { signal, timeoutMs }: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
+  ): Promise<Job> {
+    return this.#connections.repeat("install/wait", { jobId, timeoutMs }, { signal });
   }
 
   /** Starts an install and follows it, over lost connections too. */

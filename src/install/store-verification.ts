@@ -3,11 +3,13 @@
  * it. Ends when the daemon does.
  */
 import { StrataError } from "../errors.js";
+import { MAX_FINDINGS_JOURNALLED } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent, Finding, ParsedParams, ServerStatus, Verification } from "../messages.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
 import type { RootDocument } from "../store/documents.js";
+import type { Journal } from "../store/journal.js";
 import type { Store } from "../store/store.js";
 import type { Selection } from "../store/structure.js";
 import type { Repairer } from "./repairer.js";
@@ -118,6 +120,17 @@ export class StoreVerification {
     if (layer !== undefined) return { layers: [layer.document.diffId], roots: roots.map(({ rootId }) => rootId) };
     if (roots.length > 0) return selected(roots);
     throw new StrataError("UNKNOWN_LAYER", `Cannot verify ${printable(digest, 160)}: no layer and no manifest has it`);
+  }
+}
+
+/** Each finding as an entry, the first MAX_FINDINGS_JOURNALLED; the log and the event say how many there are. */
+export function journalFindings(journal: Pick<Journal, "append">, { found, repaired }: Findings): void {
+  const at = new Date().toISOString();
+  const mended = new Set(repaired);
+  for (const finding of found.slice(0, MAX_FINDINGS_JOURNALLED)) {
+    const { code, layer, root, path, detail } = finding;
+    const of = { ...(layer === undefined ? {} : { layer }), ...(root === undefined ? {} : { root }) };
+    journal.append({ kind: "finding", at, code, ...of, path, detail, repaired: mended.has(finding) });
   }
 }
 

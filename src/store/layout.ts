@@ -66,15 +66,18 @@ export class StoreLayout {
   get documents(): string {
     return join(this.state, "blobs");
   }
+  get journal(): string {
+    return join(this.state, "journal");
+  }
   get staging(): string {
     return join(this.state, "staging");
   }
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
     const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.keptDirectories];
-    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
   }
   /** Directories of documents that are written beside their place first. */
   get documentDirectories(): string[] {
@@ -91,11 +94,11 @@ export class StoreLayout {
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
-    const { version, lock, layers, meta, roots, names, spills, documents, staging } = this;
+    const { version, lock, layers, meta, roots, names, spills, documents, journal, staging } = this;
     const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
     // What takes the lock writes beside it who has it.
     const locks = [lock, `${lock}.pid`];
-    return [version, ...locks, layers, meta, roots, names, spills, documents, staging, ...others];
+    return [version, ...locks, layers, meta, roots, names, spills, documents, journal, staging, ...others];
   }
 
   layer(diffId: DiffId): string {
@@ -148,6 +151,16 @@ export class StoreLayout {
   }
   nameDocument(name: string): string {
     return join(this.nameDocuments, `${name}.json`);
+  }
+
+  /** Numbers count from 1, and so many digits that names sort as they do. */
+  journalSegment(number: number): string {
+    return join(this.journal, `${String(number).padStart(8, "0")}.ndjson`);
+  }
+  /** The number in the name of a file of the journal; undefined where it is none of its segments. */
+  journalSegmentNumber(file: string): number | undefined {
+    const digits = /^(\d{8,12})\.ndjson$/.exec(file)?.[1];
+    return digits === undefined ? undefined : Number(digits);
   }
 
   document(digest: Digest): string {

@@ -77,6 +77,8 @@ export class Structure {
     yield* this.#names();
     yield* this.#documents();
     yield* this.#beside();
+    for await (const path of below(this.#layout.journal))
+      if (this.#layout.journalSegmentNumber(basename(path)) === undefined) yield stranger(path, state);
   }
 
   async *#layers(): AsyncGenerator<Look> {

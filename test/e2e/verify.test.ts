@@ -444,6 +444,15 @@ suite("the store around them", () => {
     assert.deepEqual((await verify({ deep: true })).findings, []);
   });
 
+  test("findings are journalled, each with whether it was repaired", () => {
+    const lines = readdirSync(state("journal"))
+      .flatMap((name) => readFileSync(state("journal", name), "utf8").split("\n"))
+      .filter((line) => line.includes('"finding"'))
+      .map((line) => JSON.parse(line));
+    const told = lines.filter(({ layer: of, path }: Json) => of === shared && path === "shared/data");
+    assert.ok(told.some(({ repaired }: Json) => repaired) && told.some(({ repaired }: Json) => !repaired));
+  });
+
   test("whatever else stands anywhere in the store is a stranger, named and left alone", async () => {
     const places = [
       "file",
@@ -456,6 +465,7 @@ suite("the store around them", () => {
       "spill/file",
       "blobs/file",
       "blobs/sha256/file",
+      "journal/file",
     ];
     for (const place of places) writeFileSync(state(place), "");
     writeFileSync(layer("file"), "");
