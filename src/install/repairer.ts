@@ -14,6 +14,7 @@ import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import type { OpenOptions } from "../sources/open.js";
 import type { StagingPaths } from "../store/layout.js";
+import type { Lease } from "../store/leases.js";
 import { isWritable } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { type LayerDocument, TaskProgress } from "../tasks.js";
@@ -49,15 +50,27 @@ export class Repairer {
 
   /** CANCELLED on the request's signal; whatever else fails stands with the finding that is left. */
   async repair(found: Found, request: VerifyRequest): Promise<Repaired> {
+    const lease = this.#options.store.leases.open();
+    try {
+      return await this.#repair(found, request, lease);
+    } finally {
+      lease.drop();
+    }
+  }
+
+  /** What is being mended is not collected. */
+  async #repair(found: Found, request: VerifyRequest, lease: Lease): Promise<Repaired> {
     const { store, images, verifier } = this.#options;
     const { signal } = request;
     const why = new Map<string, string>();
     const layers = idsOf(found, "layer").map((text) => parseDiffId(text));
+    for (const diffId of layers) lease.stored(diffId);
     for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
     await images.settled();
     const roots = new Set(idsOf(found, "root"));
     for (const { rootId, layers: own } of store.roots.all())
       if (layers.some((diffId) => own.includes(diffId))) roots.add(rootId);
+    for (const rootId of roots) lease.root(rootId);
     for (const rootId of roots)
       await this.#noting(why, rootId, signal, () => this.#root(rootId, found, { why, signal }));
     await this.#documents(found);

@@ -3,7 +3,7 @@
  * state directory.
  */
 import { join } from "node:path";
-import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
 export const ALGORITHMS = ["sha256", "sha512"] as const;
@@ -41,6 +41,10 @@ export class StoreLayout {
   }
   get lock(): string {
     return join(this.state, "lock");
+  }
+  /** Pins, and the leases that clients hold. */
+  get holds(): string {
+    return join(this.state, "holds.json");
   }
   get layers(): string {
     return join(this.state, "layers");
@@ -94,11 +98,11 @@ export class StoreLayout {
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
-    const { version, lock, layers, meta, roots, names, spills, documents, journal, staging } = this;
+    const { version, lock, holds, layers, meta, roots, names, spills, documents, journal, staging } = this;
     const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
     // What takes the lock writes beside it who has it.
     const locks = [lock, `${lock}.pid`];
-    return [version, ...locks, layers, meta, roots, names, spills, documents, journal, staging, ...others];
+    return [version, ...locks, holds, layers, meta, roots, names, spills, documents, journal, staging, ...others];
   }
 
   layer(diffId: DiffId): string {
@@ -163,8 +167,11 @@ export class StoreLayout {
     return digits === undefined ? undefined : Number(digits);
   }
 
+  documentsOf(algorithm: DigestAlgorithm): string {
+    return join(this.documents, algorithm);
+  }
   document(digest: Digest): string {
-    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+    return join(this.documentsOf(digestAlgorithm(digest)), digestHex(digest));
   }
 
   stagingPaths(process: string, count: number): StagingPaths {
