@@ -21,6 +21,7 @@ import {
   type LimitName,
   MAX_GENERATIONS,
   MAX_SOCKET_PATH_BYTES,
+  SCRUB_BYTES_PER_SECOND,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
@@ -51,6 +52,8 @@ export interface Config {
   readonly importDirs?: readonly string[];
   /** Absent: never. */
   readonly idleExitMs?: number;
+  /** Absent: no scrub. */
+  readonly scrubBytesPerSecond?: number;
   /** Of each name, those whose roots stay; the current one always does. */
   readonly keepGenerations: number;
   /** What layers that no root needs may take. */
@@ -145,6 +148,7 @@ const plain = [
   { name: "cache_bytes", ...most, fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
   { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
+  { name: "scrub_bytes_per_second", ...count(Number.MAX_SAFE_INTEGER), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
   { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
@@ -221,6 +225,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const value = <Name extends keyof PlainValues>(name: Name) => origin(name).value as PlainValues[Name];
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
+  const scrubBytesPerSecond = optional("scrub_bytes_per_second");
   const [reserveBytes, reserveInodes] = [optional("reserve_bytes"), optional("reserve_inodes")];
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
@@ -239,6 +244,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
     ...(idleExitMs && { idleExitMs }),
+    ...(scrubBytesPerSecond && { scrubBytesPerSecond }),
     keepGenerations: value("keep_generations"),
     cacheBytes: value("cache_bytes"),
     cacheInodes: value("cache_inodes"),

@@ -24,9 +24,13 @@ import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
+import { Repairer } from "./install/repairer.js";
 import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { Scrubber } from "./install/scrubber.js";
 import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
+import { journalFindings, StoreVerification } from "./install/store-verification.js";
+import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -159,8 +163,29 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
+  const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
+  const verifier = new Verifier({ store, pool, guests });
+  const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
+  const verification = new StoreVerification({
+    store,
+    verifier,
+    repairer,
+    onFindings: (findings) => journalFindings(journal, findings),
+    emit,
+    log,
+  });
+  life.onEnd("verification", () => verification.close());
+  const { scrubBytesPerSecond: bytesPerSecond } = config;
+  const scrubber =
+    bytesPerSecond === undefined
+      ? undefined
+      : new Scrubber({ store, pool, verifier, verification, bytesPerSecond, log });
 
-  const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
+  const drain = (): void =>
+    life.drain(async () => {
+      await scrubber?.stop();
+      await drainJobs(jobs, config.drainTimeoutMs, log);
+    });
   const services: Services = {
     installs: jobs,
     images: {
@@ -198,7 +223,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
     },
-    store: { usage: () => catalog.usage(), collect: (request, signal) => collector.collect(request, signal) },
+    store: {
+      usage: () => catalog.usage(),
+      collect: (request, signal) => collector.collect(request, signal),
+      verify: (params, signal) => verification.verify(params, signal),
+    },
     server: {
       status: () => ({
         version,
@@ -216,6 +245,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           ...catalog.usageNow().total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
+        ...(verification.standing === undefined ? {} : { findings: verification.standing }),
       }),
       drain,
     },
@@ -261,6 +291,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     drain();
   };
   life.onEnd("state watch", await watchState(store.layout.lock, lost));
+  scrubber?.start();
+  life.onEnd("scrub", () => scrubber?.stop());
   await tellReady(readiness, log, { version, endpoints });
   return { stopped: life.stopped, drain };
 }

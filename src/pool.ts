@@ -5,6 +5,7 @@
  * memory, made no progress) becomes WORKER_CRASHED or WORKER_STALLED, and the pool goes on with a new thread. Knows nothing
  * of what the tasks mean.
  */
+import { EventEmitter, once } from "node:events";
 import { MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { StrataError } from "./errors.js";
@@ -43,6 +44,7 @@ export class Pool {
   readonly #threads: Slots;
   readonly #options: PoolOptions;
   #running = 0;
+  readonly #becameIdle = new EventEmitter();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -97,7 +99,14 @@ export class Pool {
     } finally {
       ending.over();
       this.#running -= 1;
+      if (this.#running === 0) this.#becameIdle.emit("idle");
     }
+  }
+
+  /** Resolves when no task runs or waits. Rejects with the signal's reason. */
+  async whenIdle(signal: AbortSignal): Promise<void> {
+    while (this.#running > 0) await once(this.#becameIdle, "idle", { signal });
+    signal.throwIfAborted();
   }
 
   async close(): Promise<void> {

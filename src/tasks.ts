@@ -6,7 +6,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { StrataError, toStrataError, type WireError } from "./errors.js";
-import type { VerifyResult, VerifyTask } from "./findings.js";
+import type { MendResult, MendTask, VerifyResult, VerifyTask } from "./findings.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
@@ -229,6 +229,7 @@ export interface Tasks {
   readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
   readonly verify: { readonly task: VerifyTask; readonly result: VerifyResult };
+  readonly mend: { readonly task: MendTask; readonly result: MendResult };
 }
 
 export type WorkerName = keyof Tasks;

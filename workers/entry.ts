@@ -3,6 +3,7 @@
  */
 export { default as compare } from "./compare.js";
 export { default as link } from "./link.js";
+export { default as mend } from "./mend.js";
 export { default as plan } from "./plan.js";
 export { default as remove } from "./remove.js";
 export { default as settle } from "./settle.js";

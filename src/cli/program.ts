@@ -25,6 +25,7 @@ import { rollback } from "./verbs/rollback.js";
 import { roots } from "./verbs/roots.js";
 import { serve } from "./verbs/serve.js";
 import { status } from "./verbs/status.js";
+import { verify } from "./verbs/verify.js";
 import { version } from "./verbs/version.js";
 import { wait } from "./verbs/wait.js";
 
@@ -41,6 +42,7 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  verify,
   pin,
   unpin,
   gc,

@@ -93,6 +93,8 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { layers: [...items], nextCursor };
     },
     "store/usage": () => services.store.usage(),
+    "store/verify": (params, { signal }) =>
+      unlessCancelled("store/verify", signal, services.store.verify(params, signal)),
     "store/gc": (request, { signal }) => unlessCancelled("store/gc", signal, services.store.collect(request, signal)),
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);

@@ -17,6 +17,7 @@ import type {
   Root,
   ServerStatus,
   StoreUsage,
+  Verification,
 } from "../messages.js";
 
 export interface Page {
@@ -84,6 +85,8 @@ export interface Services {
   readonly layers: { list(page: Page): Paged<Layer> };
   readonly store: {
     usage(): StoreUsage;
+    /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
+    verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
     collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;
   };

@@ -53,6 +53,8 @@ export const layerMetaSchema = z.object({
   blobs: z.array(layerBlobSchema).default([]),
   ...durability,
   lastUsedAt: z.string(),
+  /** When the scrub last read all of it; absent: not since it was unpacked. */
+  verifiedAt: z.string().optional(),
 });
 export type LayerMeta = z.output<typeof layerMetaSchema>;
 
@@ -129,6 +131,8 @@ let temporaries = 0;
 
 /** What writes that were cut short leave beside a document; swept at start. */
 export const TEMPORARY = ".new";
+/** Whether this process is writing what stands there, or was in this moment; what others left is swept at start. */
+export const isBeingWritten = (path: string): boolean => new RegExp(`\\.${process.pid}-\\d+\\${TEMPORARY}$`).test(path);
 
 export interface WriteOptions {
   /** Without it a power cut may leave the document empty, which reads as none: for what is only good to know. */

@@ -160,6 +160,42 @@ export class Layers {
   }
 
   /**
+   * A repair is about to write into the layer: on the disk it counts as not synced before the first byte is. The caller makes it durable
+   * afterwards.
+   */
+  async mending(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { durable: false, bootId: this.#bootId });
+    await this.flush();
+  }
+
+  /** A repair has brought the layer's documents to their place; `document` is what they say. */
+  async restored(document: LayerDocument): Promise<void> {
+    const { diffId } = document;
+    const meta = this.#index.get(diffId)?.meta ?? this.#newMeta(document.createdAt);
+    this.#remember({ document, meta });
+    this.#unreadable.delete(diffId);
+    await syncParent(this.#layout.layerDocument(diffId));
+    await this.mending(diffId);
+  }
+
+  /** From memory; so `rewriteMeta`. */
+  async rewriteDocument(diffId: DiffId): Promise<void> {
+    const layer = this.#index.get(diffId);
+    if (layer !== undefined) await writeDocument(this.#layout.layerDocument(diffId), layer.document);
+  }
+
+  /** All of it was read now. */
+  async verified(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { verifiedAt: new Date().toISOString() });
+    await this.flush();
+  }
+
+  async rewriteMeta(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, {});
+    await this.flush();
+  }
+
+  /**
    * The layer was used now. As the content of which blob is not kept: that the blob holds it is what a manifest and a config say,
    * and nobody looked. Written to the disk by `flush`.
    */
@@ -189,6 +225,14 @@ export class Layers {
   /** Writes the meta documents that changed. One that cannot be written is said, and is written with the next. */
   async flush(): Promise<void> {
     await eachConcurrently([...this.#touched], (diffId) => this.#changes.run(diffId, () => this.#writeMeta(diffId)));
+  }
+
+  /** Whether anything stands where the layer belongs. */
+  async stands(diffId: DiffId): Promise<boolean> {
+    return stat(this.#layout.layer(diffId)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Whether the layer still stands where the index says. */

@@ -110,6 +110,14 @@ export class Roots {
     }
   }
 
+  /** Whether anything stands where the root belongs; nothing is forgotten. */
+  async isThere(rootId: string): Promise<boolean> {
+    return stat(this.#layout.root(rootId)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
   commit(staged: string, document: RootDocument): Promise<void> {
     const { rootId } = document;
@@ -123,6 +131,12 @@ export class Roots {
       this.#index.set(rootId, document);
       await this.#writeMeta(rootId, { sync: false });
     });
+  }
+
+  /** Writes the root's document from memory. */
+  async rewrite(rootId: string): Promise<void> {
+    const document = this.#index.get(rootId);
+    if (document !== undefined) await writeDocument(this.#layout.rootDocument(rootId), document);
   }
 
   /**

@@ -4,7 +4,8 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { readFile, stat, unlink } from "node:fs/promises";
+import { readFile, rename, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
@@ -138,6 +139,11 @@ export class Store {
     });
   }
 
+  /** Runs `look` while no name and no root changes. */
+  atRest<Value>(look: () => Promise<Value>): Promise<Value> {
+    return this.#changes.run(look);
+  }
+
   /**
    * Takes a root that nothing needs into `staged`, as `Roots.take`; not where a name leads to it, or a client or running work holds it,
    * whatever was known when it was chosen.
@@ -190,6 +196,11 @@ export class Store {
         () => false,
       );
     });
+  }
+
+  /** Takes what stands at `path` (below the state directory) among the kept documents away: it is not what its name says. */
+  async dropDocument(path: string): Promise<void> {
+    await this.staging.with(async ({ aside }) => rename(join(this.layout.state, path), aside));
   }
 
   /**

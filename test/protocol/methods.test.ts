@@ -32,6 +32,7 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "root/release": () => ({ holdId: randomUUID() }),
   "layer/list": () => ({}),
   "store/usage": () => ({}),
+  "store/verify": () => ({ deep: true, repair: true, name: "app" }),
   "store/gc": () => ({ plan: true, keepBytes: 0, keepLast: 1 }),
   "events/subscribe": () => ({ filter: { types: ["job.ready"] } }),
   "server/status": () => ({}),
