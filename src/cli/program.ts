@@ -13,9 +13,11 @@ import type { Options, Verb } from "./verb.js";
 import { cancel } from "./verbs/cancel.js";
 import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
+import { gc } from "./verbs/gc.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { logs } from "./verbs/logs.js";
+import { pin, unpin } from "./verbs/pin.js";
 import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
@@ -39,6 +41,9 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  pin,
+  unpin,
+  gc,
   serve,
   endpoint,
   version,

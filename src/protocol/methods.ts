@@ -7,7 +7,7 @@
 import { StrataError } from "../errors.js";
 import * as limits from "../limits.js";
 import type { Log } from "../log.js";
-import { type InstallRequest, type Job, PROTOCOL_VERSION, type Result } from "../messages.js";
+import { type InstallRequest, type Job, type MethodName, PROTOCOL_VERSION, type Result } from "../messages.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
 import type { EventHub, Subscription } from "./events.js";
 import { WorkDoneProgress } from "./progress.js";
@@ -57,13 +57,8 @@ export function createHandlers(options: MethodsOptions): Handlers {
       };
     },
     "install/start": (params, call) => startInstall(params, call, { options, held: holdingsOf(call.session) }),
-    "install/plan": async (request, { session, signal }) => {
-      try {
-        return await services.images.plan(request, { sessionId: session.id, signal });
-      } catch (thrown) {
-        throw signal.aborted ? requestCancelled("install/plan") : thrown;
-      }
-    },
+    "install/plan": (request, { session, signal }) =>
+      unlessCancelled("install/plan", signal, services.images.plan(request, { sessionId: session.id, signal })),
     "install/get": ({ jobId }) => installs.get(jobId),
     "install/wait": async ({ jobId, timeoutMs }, { session, signal }) => {
       const job = await installs.wait(jobId, { sessionId: session.id, timeoutMs, signal });
@@ -90,11 +85,15 @@ export function createHandlers(options: MethodsOptions): Handlers {
     "root/get": (selector) => roots.get(selector),
     "root/remove": (selector) => roots.remove(selector),
     "root/rollback": (params) => roots.rollback(params),
+    "root/pin": (params) => roots.pin(params),
+    "root/hold": (params) => roots.hold(params),
+    "root/release": async ({ holdId }) => ({ released: await roots.release(holdId) }),
     "layer/list": (page) => {
       const { items, nextCursor } = services.layers.list(page);
       return { layers: [...items], nextCursor };
     },
     "store/usage": () => services.store.usage(),
+    "store/gc": (request, { signal }) => unlessCancelled("store/gc", signal, services.store.collect(request, signal)),
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
       if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();
@@ -131,6 +130,15 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { draining: true };
     },
   };
+}
+
+/** What ends with its request says so in its own words. */
+async function unlessCancelled<Value>(method: MethodName, signal: AbortSignal, answer: Promise<Value>): Promise<Value> {
+  try {
+    return await answer;
+  } catch (thrown) {
+    throw signal.aborted ? requestCancelled(method) : thrown;
+  }
 }
 
 /** What one session holds; created by its first need, and ended with it. */
