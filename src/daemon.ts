@@ -39,6 +39,7 @@ import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
+import { TaskProgress } from "./tasks.js";
 import { ownVersion } from "./version.js";
 
 export interface Daemon {
@@ -83,6 +84,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    dedup: config.dedup,
+    sweepFiles: (files) => {
+      const progress = new TaskProgress();
+      return pool.run("sweepFiles", { files, progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();

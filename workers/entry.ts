@@ -6,5 +6,6 @@ export { default as link } from "./link.js";
 export { default as plan } from "./plan.js";
 export { default as remove } from "./remove.js";
 export { default as settle } from "./settle.js";
+export { default as sweepFiles } from "./sweep-files.js";
 export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";

@@ -51,6 +51,10 @@ export class StoreLayout {
   get spills(): string {
     return join(this.state, "spill");
   }
+  /** One more link to each file that layers share, by content, mode and time; none where they do not share. */
+  get files(): string {
+    return join(this.state, "files");
+  }
   get documents(): string {
     return join(this.state, "blobs");
   }

@@ -9,6 +9,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
+import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
@@ -24,6 +25,9 @@ export interface StoreOptions {
   readonly removeTree: RemoveTree;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
+  /** Whether layers share files. */
+  readonly dedup: Dedup;
+  readonly sweepFiles: (files: string) => Promise<SweptFiles>;
   readonly log: Log;
 }
 
@@ -54,6 +58,7 @@ export class Store {
   /** Makes what is missing, sweeps, scans. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
     for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
+    if (this.files !== undefined) await mkdir(this.files, { recursive: true, mode: 0o755 });
     await this.#checkVersion();
     await this.#probeLink();
     this.folding = await probeFolding(this.layout.staging);
@@ -145,6 +150,24 @@ export class Store {
     return this.#sync;
   }
 
+  /** Where unpacks find files that layers share; undefined where they share none. */
+  get files(): string | undefined {
+    return this.#options.dedup === "files" ? this.layout.files : undefined;
+  }
+
+  /**
+   * Gives back the bytes of shared files that no layer has any more: to be called when layers were removed, whatever the setting is
+   * now. Safe beside unpacks, which trust no object that only they hold. Undefined where no files were ever shared.
+   */
+  async sweepFiles(): Promise<SweptFiles | undefined> {
+    const { files } = this.layout;
+    const isThere = await stat(files).then(
+      () => true,
+      () => false,
+    );
+    return isThere ? this.#options.sweepFiles(files) : undefined;
+  }
+
   async #syncOnce(): Promise<boolean> {
     const [layers, roots] = [this.layers.notDurable(), this.roots.notSynced()];
     if (!(await this.#options.syncFileSystem())) return false;
@@ -184,7 +207,8 @@ export class Store {
 
   /** Two mounts inside the state directory would fail at the first link, halfway through a root: found here instead. */
   async #probeLink(): Promise<void> {
-    for (const directory of [this.layout.layers, this.layout.roots, this.layout.spills]) {
+    const { layers, roots, spills } = this.layout;
+    for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
       const from = `${this.layout.staging}/probe-${process.pid}`;
       const to = `${directory}/.probe-${process.pid}`;
       try {

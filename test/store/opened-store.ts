@@ -21,6 +21,8 @@ export async function openStore(state: string): Promise<OpenedStore> {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
     syncFileSystem: async () => false,
+    dedup: "off",
+    sweepFiles: async () => ({ kept: 0, removed: 0, removedBytes: 0, strangers: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
   });
   await store.open();
@@ -52,6 +54,8 @@ export function layerDocument(name: string, bytes: number): LayerDocument {
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
     escapingSymlinks: 0,
     splitLinks: 0,
+    sharedFiles: 0,
+    sharedFileBytes: 0,
     decoder: "none",
     changesetSha256: hexOf("changeset"),
     createdAt: nextTime(),

@@ -1,0 +1,52 @@
+/**
+ * Files that layers share, in a daemon: layers that are unpacked at the same moment too, and only where the setting says so.
+ */
+import assert from "node:assert/strict";
+import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { serve } from "../support/daemon.js";
+import { noise, type TarFile, tarOf, writeLayout } from "../support/images.js";
+import { buildImage } from "../support/registry.js";
+import { lastFirst, Sandbox } from "../support/sandbox.js";
+import { everythingBelow, readTree } from "../support/trees.js";
+import { Wire } from "../support/wire.js";
+
+const contents = [...Array.from({ length: 600 }, () => noise(2000)), noise(700_000), noise(900_000)];
+const names = contents.map((_, i) => `file-${i}`);
+const layerOf = (directory: string): Promise<Buffer> =>
+  tarOf(contents.map((content, i): TarFile => ({ name: `${directory}/file-${i}`, content })));
+
+suite("files that layers share", () => {
+  test("layers unpacked at once have one inode for each content; a daemon without the setting shares no more", async (t) => {
+    const scope = lastFirst(t);
+    const sandbox = await Sandbox.create(scope);
+    const layers = await Promise.all(["a", "b", "c"].map(layerOf));
+    const [a, b, c] = layers as [Buffer, Buffer, Buffer];
+    await writeLayout(sandbox.file("layout"), { two: buildImage([a, b]), third: buildImage([c]) });
+    const reference = `oci:${sandbox.file("layout")}`;
+
+    const sharing = await serve(sandbox, { env: { STRATAD_WORKERS: "2", STRATAD_STORE_DEDUP: "files" } });
+    const wire = await Wire.connect(scope, sharing.socket);
+    const two = await wire.ready(`${reference}:two`);
+    const inode = (job: { root: { path: string } }, path: string): number => lstatSync(join(job.root.path, path)).ino;
+    for (const name of names) assert.equal(inode(two, `a/${name}`), inode(two, `b/${name}`), name);
+    const objects = everythingBelow(join(sandbox.stateDir, "files")).filter((path) => path.includes("/"));
+    assert.equal(objects.length, contents.length);
+    const documents = readdirSync(join(sandbox.stateDir, "layers/sha256")).map((hex) =>
+      JSON.parse(readFileSync(join(sandbox.stateDir, "layers/sha256", hex, "layer.json"), "utf8")),
+    );
+    assert.equal(documents[0].sharedFiles + documents[1].sharedFiles, contents.length);
+    sharing.kill("SIGTERM");
+    assert.equal((await sharing.ended).exitCode, 0);
+
+    const daemon = await serve(sandbox, { env: { STRATAD_STORE_DEDUP: "off" } });
+    const third = await (await Wire.connect(scope, daemon.socket)).ready(`${reference}:third`);
+    for (const name of names) assert.notEqual(inode(third, `c/${name}`), inode(two, `a/${name}`), name);
+    const [ofTwo, ofThird] = [readTree(two.root.path).entries, readTree(third.root.path).entries];
+    for (const name of names) {
+      const { names: _names, ...shared } = ofTwo.get(`a/${name}`) ?? {};
+      assert.deepEqual(shared, ofThird.get(`c/${name}`));
+    }
+  });
+});
