@@ -8,6 +8,7 @@ import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
+import { Exporter } from "./export/exporter.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
 import { removeEndpointFile, writeEndpointFile } from "./host/endpoint-file.js";
 import { ownIdentity, type ProcessIdentity } from "./host/identity.js";
@@ -17,6 +18,7 @@ import { createReadiness, type Readiness } from "./host/readiness.js";
 import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
+import { Importer } from "./install/importer.js";
 import { Installer } from "./install/installer.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
@@ -117,6 +119,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
+  const exporter = new Exporter({ store, catalog, pool, importDirs: sources.importDirs });
+  const importer = new Importer({ jobs, policies, sources });
 
   const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
   const services: Services = {
@@ -151,7 +155,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
     },
-    store: { usage: () => catalog.usage() },
+    store: {
+      usage: () => catalog.usage(),
+      export: (request, watch) => exporter.export(request, watch),
+      import: (request, sessionId) => importer.import(request, sessionId),
+    },
     server: {
       status: () => ({
         version,

@@ -243,6 +243,37 @@ export interface SweptFiles {
   readonly strangers: number;
 }
 
+/** The codecs that a layer may be exported in. */
+export type ExportCodec = "gzip" | "none";
+
+/** A stored layer as a blob, in a new file of staging. */
+export interface PackTask {
+  readonly changeset: EntriesFile;
+  readonly tree: string;
+  readonly codec: ExportCodec;
+  readonly file: string;
+  /** `bytesWritten` counts the tar's. */
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface PackResult {
+  readonly diffId: DiffId;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly tarBytes: number;
+}
+
+export type ArchiveMember =
+  | { readonly name: string; readonly path: string }
+  | { readonly name: string; readonly text: string };
+
+/** An outer tar of these members, into a file that is there and empty. */
+export interface ArchiveTask {
+  readonly file: string;
+  readonly members: readonly ArchiveMember[];
+  readonly progress: SharedArrayBuffer;
+}
+
 export interface Tasks {
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
   readonly plan: { readonly task: PlanTask; readonly result: PlanResult };
@@ -250,6 +281,8 @@ export interface Tasks {
   readonly symlinks: { readonly task: SymlinkTask; readonly result: { readonly symlinks: number } };
   readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
   readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
+  readonly pack: { readonly task: PackTask; readonly result: PackResult };
+  readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
   readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };
 }

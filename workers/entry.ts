@@ -1,8 +1,10 @@
 /**
  * What a pool thread loads when it starts: every worker under its name, so that no task waits for modules to load.
  */
+export { default as archive } from "./archive.js";
 export { default as compare } from "./compare.js";
 export { default as link } from "./link.js";
+export { default as pack } from "./pack.js";
 export { default as plan } from "./plan.js";
 export { default as remove } from "./remove.js";
 export { default as settle } from "./settle.js";

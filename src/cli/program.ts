@@ -13,6 +13,8 @@ import type { Options, Verb } from "./verb.js";
 import { cancel } from "./verbs/cancel.js";
 import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
+import { exportNames } from "./verbs/export.js";
+import { importArchive } from "./verbs/import.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { plan } from "./verbs/plan.js";
@@ -37,6 +39,8 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  exportNames,
+  importArchive,
   serve,
   endpoint,
   version,

@@ -8,7 +8,8 @@
  *     for await (const job of client.install({ reference: "oci:/images:app" })) console.log(job.state, job.progress);
  *     await client.close();
  */
-import type { ImageStatus, MethodName, Params, Result } from "../messages.js";
+import { randomUUID } from "node:crypto";
+import type { ImageStatus, MethodName, Params, ProgressParams, Result } from "../messages.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
@@ -79,6 +80,23 @@ export class StratadClient {
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
     return this.#connections.request(method, params, options);
+  }
+
+  /** One request that tells how far it is until it is answered. */
+  async follow<M extends "store/export">(
+    method: M,
+    params: Params<M>,
+    show: (value: ProgressParams["value"]) => void,
+    options: Pick<RequestOptions<M>, "signal"> = {},
+  ): Promise<Result<M>> {
+    const connection = await this.#connections.connection();
+    const token = randomUUID();
+    const stop = connection.onProgress(token, show);
+    try {
+      return await connection.request(method, { ...params, workDoneToken: token }, options);
+    } finally {
+      stop();
+    }
   }
 
   /** Starts an install and follows it, over lost connections too. */

@@ -7,7 +7,8 @@
 import { StrataError } from "../errors.js";
 import * as limits from "../limits.js";
 import type { Log } from "../log.js";
-import { type InstallRequest, type Job, PROTOCOL_VERSION, type Result } from "../messages.js";
+import { type InstallRequest, type Job, type ParsedParams, PROTOCOL_VERSION, type Result } from "../messages.js";
+import { BytesProgress } from "./bytes-progress.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
 import type { EventHub, Subscription } from "./events.js";
 import { WorkDoneProgress } from "./progress.js";
@@ -87,6 +88,10 @@ export function createHandlers(options: MethodsOptions): Handlers {
       const { items, nextCursor } = services.layers.list(page);
       return { layers: [...items], nextCursor };
     },
+    "store/export": (params, call) => exportNames(params, call, services),
+    "store/import": async (params, { session }) => ({
+      jobs: [...(await services.store.import(params, session.id))],
+    }),
     "store/usage": () => services.store.usage(),
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
@@ -160,6 +165,24 @@ class HoldingsBySession {
     });
     return held;
   };
+}
+
+async function exportNames(
+  { workDoneToken: token, ...request }: ParsedParams<"store/export">,
+  { session, signal }: Call,
+  { store }: Services,
+): Promise<Result<"store/export">> {
+  const told = token === undefined ? undefined : new BytesProgress(token, "Export", session);
+  let message = "failed";
+  try {
+    const answer = await store.export(request, { signal, progress: (done, total) => told?.update(done, total) });
+    message = "ready";
+    return answer;
+  } catch (thrown) {
+    throw signal.aborted ? requestCancelled("store/export") : thrown;
+  } finally {
+    told?.end(message);
+  }
 }
 
 function startInstall(

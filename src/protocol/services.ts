@@ -68,7 +68,16 @@ export interface Services {
     all(): readonly Root[];
   };
   readonly layers: { list(page: Page): Paged<Layer> };
-  readonly store: { usage(): StoreUsage };
+  readonly store: {
+    usage(): StoreUsage;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS, STORE_CORRUPT; ends on `signal`. `progress` comes a few times a second. */
+    export(
+      request: Omit<ParsedParams<"store/export">, "workDoneToken">,
+      watch: { signal: AbortSignal; progress: (done: number, total: number) => void },
+    ): Promise<Result<"store/export">>;
+    /** Jobs of which the session is interested. IMPORT_DENIED, ARCHIVE_LAYOUT, LAYOUT_INVALID, and what `start` throws. */
+    import(request: ParsedParams<"store/import">, sessionId: string): Promise<readonly Job[]>;
+  };
   readonly server: {
     /** Everything but what the protocol itself knows. */
     status(): Omit<ServerStatus, "sessions" | "instanceId" | "epoch" | "protocol">;

@@ -7,7 +7,7 @@
 import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import type { Digest } from "../oci/digest.js";
+import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
@@ -125,6 +125,19 @@ export class Store {
       }
       return this.#removeUnheld(rootIds);
     });
+  }
+
+  /** A manifest or config that is kept; undefined where it is not. STORE_CORRUPT where it is not what it was. */
+  async document(digest: Digest): Promise<Buffer | undefined> {
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(this.layout.document(digest));
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+    if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+    throw new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
   }
 
   /** Keeps a manifest or config under its digest. */

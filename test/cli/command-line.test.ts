@@ -15,9 +15,10 @@ const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
 
 describe("the command line", () => {
   it("prints its help on stdout when nothing or help is asked, with every verb of this release and no other", async () => {
-    const verbs = "install plan status ps wait cancel roots layers du rm rollback serve endpoint version help".split(
-      " ",
-    );
+    const verbs =
+      "install plan status ps wait cancel roots layers du rm rollback export import serve endpoint version help".split(
+        " ",
+      );
     for (const args of [[], ["--help"], ["help"], ["-h"]]) {
       const { code, stdout, stderr } = await run(args);
       assert.equal(code, 0);

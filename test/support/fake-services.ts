@@ -180,6 +180,11 @@ export class FakeServices implements Services {
 
   readonly store: Services["store"] = {
     usage: () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
+    export: async ({ path }, { progress }) => {
+      progress(5, 10);
+      return { path, bytes: 10, images: [] };
+    },
+    import: async () => [],
   };
 
   readonly server: Services["server"] = {
