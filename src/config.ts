@@ -50,6 +50,9 @@ export interface Config {
   readonly idleExitMs?: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  /** What installs leave free; absent: a part of the file system. */
+  readonly reserveBytes?: number;
+  readonly reserveInodes?: number;
   readonly limits: ImageLimits;
   origin(name: SettingName): SettingOrigin;
 }
@@ -91,8 +94,8 @@ const absolute = z
 const path = { schema: absolute, fromText: asIs };
 const paths = { schema: z.array(absolute), fromText: splitBy(":") };
 const words = { schema: z.array(z.string().min(1)), fromText: splitBy(",") };
-const count = (max: number) => ({
-  schema: z.int().min(1).max(max),
+const count = (max: number, min = 1) => ({
+  schema: z.int().min(min).max(max),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
 /** What a timer of Node takes. */
@@ -133,6 +136,8 @@ const plain = [
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
+  { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
+  { name: "reserve_inodes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
 ] as const satisfies readonly Setting[];
 
 /** `most` where raising the limit would only move the failure into the kernel. */
@@ -205,6 +210,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const value = <Name extends keyof PlainValues>(name: Name) => origin(name).value as PlainValues[Name];
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
+  const [reserveBytes, reserveInodes] = [optional("reserve_bytes"), optional("reserve_inodes")];
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
   return Object.freeze({
@@ -225,6 +231,8 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     ...(idleExitMs && { idleExitMs }),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
+    ...(reserveBytes === undefined ? {} : { reserveBytes }),
+    ...(reserveInodes === undefined ? {} : { reserveInodes }),
     limits: Object.freeze(Object.fromEntries(limits) as Record<LimitName, number>),
     origin,
   });

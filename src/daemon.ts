@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
 import { Exporter } from "./export/exporter.js";
@@ -26,7 +27,9 @@ import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { Life } from "./life.js";
+import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
 import { Pool } from "./pool.js";
@@ -91,16 +94,29 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       const progress = new TaskProgress();
       return pool.run("sweepFiles", { files, progress: progress.shared }, { progress });
     },
+    checkTree: async (checked) => {
+      const progress = new TaskProgress();
+      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
+    },
     log,
   });
   await store.open();
-  life.onEnd("store", () => store.layers.flush());
+  life.onEnd("store", () => settleStore(store, log));
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const assembler = new RootAssembler({ store, pool, limits: config.limits });
-  const images = new ImageInstaller({ store, roots: assembler, layers });
+  const space = new SpaceLedger({
+    measure: async () => {
+      const free = await freeSpace(config.stateDir);
+      return { free, reserve: reserveOf(free.total, config) };
+    },
+    makeRoom: async () => undefined,
+    stateDir: config.stateDir,
+  });
+  const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
+  const { maxLayers, maxLayerBytes } = config.limits;
+  const images = new ImageInstaller({ store, roots: assembler, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: {
@@ -112,7 +128,6 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const { maxLayers } = config.limits;
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const jobs = new Jobs(installer, policies, emit);
@@ -228,6 +243,13 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
+}
+
+/** As much as a stop has time for: what is not on the disk by then is only compared once more than needed, after a power cut. */
+async function settleStore(store: Store, log: Log): Promise<void> {
+  const synced = store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
+  await Promise.race([synced, delay(STOP_SYNC_TIMEOUT_MS, undefined, { ref: false })]);
+  await store.layers.flush();
 }
 
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {

@@ -159,6 +159,8 @@ export const WIDE_WINDOW_BYTES = 8 * MiB;
 /** LIMIT_WINDOW: so many blocks behind wide windows may hold less than this each; fzstd moves 128 MiB (9 ms) for every one of them. */
 export const MAX_THIN_BLOCKS = 256;
 export const THIN_BLOCK_BYTES = 4 * KiB;
+/** Findings of one tree that are told: whoever edited a store by hand may have damaged all of it. The rest are counted. */
+export const MAX_FINDINGS_OF_TREE = 256;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */
@@ -167,8 +169,17 @@ export const CANCEL_GRACE_MS = 2 * SECOND;
 export const IDLE_EXIT_MS = 10 * MINUTE;
 /** SIGTERM waits this long for running jobs (systemd kills after 90 s). */
 export const DRAIN_TIMEOUT_MS = 60 * SECOND;
+/** A daemon that stops lets the disk have what it installed last, but not for longer: a slow disk may take minutes. */
+export const STOP_SYNC_TIMEOUT_MS = 10 * SECOND;
 /** The log of a daemon that a CLI started is cut at this size when it starts. */
 export const MAX_DAEMON_LOG_BYTES = 8 * MiB;
+/**
+ * What installs leave free where no setting says how much: a twentieth of the file system, as ext4 does for root, so that other programs and
+ * the store's own documents go on; but not more than this, since a twentieth of a large disk is nobody's need.
+ */
+export const RESERVE_PART = 20;
+export const MAX_DEFAULT_RESERVE_BYTES = 1 * GiB;
+export const MAX_DEFAULT_RESERVE_INODES = 10_000;
 /** A socket path beyond this is cut silently by the kernel's interface (sun_path, with its NUL). */
 export const MAX_SOCKET_PATH_BYTES = 107;
 /** Bytes of the state directory's own path: it stands before every path of a root. */

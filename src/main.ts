@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 import { run } from "./cli/program.js";
 
 for (const stream of [process.stdout, process.stderr]) {
-  // `stratad roots | head -1`: nobody reads the rest, and that is no failure.
+  // `stratad roots | head -1`: nobody reads the rest, and that is no failure. Nor is a daemon's log on a full disk one of the daemon.
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (!["EPIPE", "ENOSPC", "EDQUOT"].includes(error.code ?? "")) throw error;
   });
 }
 

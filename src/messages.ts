@@ -451,6 +451,7 @@ export const eventTypes = [
   "job.ready",
   "job.failed",
   "job.cancelled",
+  "job.durable",
   "name.changed",
   "root.removed",
   "store.collected",

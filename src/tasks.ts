@@ -6,6 +6,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { StrataError, toStrataError, type WireError } from "./errors.js";
+import type { VerifyResult, VerifyTask } from "./findings.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
@@ -285,6 +286,7 @@ export interface Tasks {
   readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
   readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };
+  readonly verify: { readonly task: VerifyTask; readonly result: VerifyResult };
 }
 
 export type WorkerName = keyof Tasks;

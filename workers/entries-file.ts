@@ -62,9 +62,9 @@ export class StoredEntries {
     for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* this.#decode(lines);
   }
 
-  /** All of a changeset, whiteouts and unresolved links too. */
-  *unplanned(): Generator<Entry> {
-    for (const lines of this.#lines(this.#border(0, 1), this.#size)) yield* decodeEntries(lines);
+  /** A changeset, whiteouts and unresolved links too; all of it, or a part. */
+  *unplanned(index = 0, of = 1): Generator<Entry> {
+    for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* decodeEntries(lines);
   }
 
   /** The files without content, found by the hash that they all have: the other entries are not decoded. */

@@ -11,3 +11,4 @@ export { default as settle } from "./settle.js";
 export { default as sweepFiles } from "./sweep-files.js";
 export { default as symlinks } from "./symlinks.js";
 export { default as unpack } from "./unpack.js";
+export { default as verify } from "./verify.js";

@@ -5,7 +5,18 @@
  * (store.md, spill), counted with the errno; a file system that cannot share blocks is refused.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, constants, copyFileSync, linkSync, mkdirSync, rmSync, utimesSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  utimesSync,
+} from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
@@ -71,8 +82,8 @@ export class FileMaker {
   #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
-    mkdirSync(spill, { recursive: true });
-    const key = createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
+    tried(() => mkdirSync(spill), "EEXIST");
+    const key = spillKey(name);
     for (let n = 0; ; ) {
       const further = `${spill}/${key}-${n}`;
       const linked = tried(() => linkSync(further, to), "ENOENT");
@@ -82,12 +93,27 @@ export class FileMaker {
         continue;
       }
       copyInode(from, to);
+      // On the disk before it has the name that others link: nobody compares it with anything after a power cut.
+      syncFile(to);
       if (tried(() => linkSync(to, further), "EEXIST") === undefined) {
         this.copied += 1;
         return;
       }
       rmSync(to); // another root was quicker: that one's
     }
+  }
+}
+
+/** What the further inodes of a file are called, before their number. */
+export const spillKey = (name: string): string =>
+  createHash("sha256").update(name, "latin1").digest("hex").slice(0, 32);
+
+function syncFile(path: string | Buffer): void {
+  const descriptor = openSync(path, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

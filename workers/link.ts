@@ -153,10 +153,13 @@ function ensureDirectory(path: string | Buffer): void {
 
 function createEmpty(path: string | Buffer, mode: number, mtime: number): void {
   const fd = openSync(path, "wx", mode);
-  // The umask takes what only a root of copies keeps.
-  if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
-  futimesSync(fd, mtime, mtime);
-  closeSync(fd);
+  try {
+    // The umask takes what only a root of copies keeps.
+    if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
+    futimesSync(fd, mtime, mtime);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function* ancestors(path: string): Generator<string> {

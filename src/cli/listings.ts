@@ -4,12 +4,14 @@
  * Pure; every cell escaped. Times are relative to `nowMs`. What may be long stands last: the other columns of ordinary rows end
  * within 100, and the rest of a root is in its JSON document.
  */
+
+import { formatSize } from "../byte-size.js";
 import type { Job, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
 import { printable } from "../printable.js";
 import { formatAge } from "./duration.js";
 import { stateWords } from "./summary.js";
 import { formatTable } from "./tables.js";
-import { formatSize, shortDigest } from "./text.js";
+import { shortDigest } from "./text.js";
 
 /** A quiet table has no header. */
 export interface TableOptions {

@@ -3,11 +3,13 @@
  *
  * Pure; escaped. What is an estimate says so.
  */
+
+import { formatSize } from "../byte-size.js";
 import type { Plan } from "../messages.js";
 import { printable } from "../printable.js";
 import { conflictLines } from "./error-view.js";
 import { formatTable } from "./tables.js";
-import { formatSize, plural, shortDigest, shown } from "./text.js";
+import { plural, shortDigest, shown } from "./text.js";
 
 export function planLines(plan: Plan, { quiet }: { readonly quiet: boolean }): string[] {
   const rows = plan.layers.map(({ digest, size, stored }) => [

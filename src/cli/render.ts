@@ -4,11 +4,13 @@
  * Pure: jobs and the size of the terminal in, lines out, each escaped and shorter than the terminal is wide. What does not
  * fit its height is folded into one line, what is over first. Knows no escape sequences and no clock.
  */
+
+import { formatSize } from "../byte-size.js";
 import type { Job, JobLayer } from "../messages.js";
 import { printable } from "../printable.js";
 import { formatDuration } from "./duration.js";
 import { stateWords } from "./summary.js";
-import { clip, columnsOf, formatSize, plural, type Style, shortDigest } from "./text.js";
+import { clip, columnsOf, plural, type Style, shortDigest } from "./text.js";
 
 /** One reference of the command line; `job` is absent until the daemon has answered. */
 export interface Track {

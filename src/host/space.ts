@@ -14,13 +14,16 @@ export interface FreeSpace {
   readonly bytes: number;
   /** Number.MAX_SAFE_INTEGER on file systems that do not count inodes (btrfs). */
   readonly inodes: number;
+  /** Of the whole file system; of one that does not count its inodes there are none. */
+  readonly total: { readonly bytes: number; readonly inodes: number };
 }
 
 export async function freeSpace(directory: string): Promise<FreeSpace> {
   try {
-    const { bavail, bsize, files, ffree } = await statfs(directory, { bigint: true });
+    const { bavail, blocks, bsize, files, ffree } = await statfs(directory, { bigint: true });
     const inodes = files === 0n ? Number.MAX_SAFE_INTEGER : safeNumber(ffree);
-    return { bytes: safeNumber(bavail * bsize), inodes };
+    const total = { bytes: safeNumber(blocks * bsize), inodes: safeNumber(files) };
+    return { bytes: safeNumber(bavail * bsize), inodes, total };
   } catch (error) {
     throw toStrataError(error, `Cannot measure the free space of ${printable(directory)}`);
   }

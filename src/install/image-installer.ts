@@ -19,7 +19,9 @@ import type { HeldSource } from "./held-source.js";
 import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { overlapError } from "./overlap-error.js";
+import { leastCost } from "./plan-cost.js";
 import { type Assembled, type Assembly, type RootAssembler, valuesOf } from "./root-assembler.js";
+import type { Piece, SpaceLedger } from "./space-ledger.js";
 import { TopLevelNames, topLevelTold } from "./top-level.js";
 
 export interface ImageRequest {
@@ -27,6 +29,8 @@ export interface ImageRequest {
   readonly image: ResolvedImage;
   readonly source: HeldSource;
   readonly from: string;
+  /** Its blobs come over the network, and stand in staging meanwhile. */
+  readonly isFetched: boolean;
   readonly overlap: PlannedPolicy;
   readonly link: LinkMode;
   /** Where each layer's annotations want it, the lowest first. */
@@ -39,20 +43,30 @@ export class ImageInstaller {
   readonly #store: Store;
   readonly #roots: RootAssembler;
   readonly #layers: LayerInstaller;
+  readonly #space: SpaceLedger;
+  readonly #maxLayerBytes: number;
   rootsLinked = 0;
 
-  constructor(options: { readonly store: Store; readonly roots: RootAssembler; readonly layers: LayerInstaller }) {
+  constructor(options: {
+    readonly store: Store;
+    readonly roots: RootAssembler;
+    readonly layers: LayerInstaller;
+    readonly space: SpaceLedger;
+    readonly maxLayerBytes: number;
+  }) {
     this.#store = options.store;
     this.#roots = options.roots;
     this.#layers = options.layers;
+    this.#space = options.space;
+    this.#maxLayerBytes = options.maxLayerBytes;
   }
 
-  /** The root stands when this resolves. LAYER_OVERLAP, WHITEOUT, HARDLINK_TARGET, the codes of the layers and the store. */
+  /** The root stands when this resolves. NO_SPACE, LAYER_OVERLAP, WHITEOUT, HARDLINK_TARGET, the codes of the layers and the store. */
   async install(request: ImageRequest): Promise<RootDocument> {
     const { progress, image, signal } = request;
     this.#refuseKnownOverlap(request);
     const unpackStart = performance.now();
-    const diffIds = await this.#installLayers(request);
+    const diffIds = await this.#space.with(this.#pieces(request), signal, () => this.#installLayers(request));
     progress.timing("unpackMs", performance.now() - unpackStart);
     progress.enter("link");
     const linkStart = performance.now();
@@ -63,6 +77,7 @@ export class ImageInstaller {
       signal.throwIfAborted();
       progress.enter("commit");
       const document = documentOf(request, diffIds, assembled);
+      await this.#keepDocuments(image);
       await this.#store.roots.commit(paths.root, document);
       const { linked, bytes, dropped } = assembled;
       progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
@@ -70,10 +85,22 @@ export class ImageInstaller {
     });
     progress.timing("linkMs", performance.now() - linkStart);
     this.rootsLinked += 1;
-    if (image.configBytes !== undefined)
-      await this.#store.keepDocument(image.manifest.config.digest, image.configBytes);
-    await this.#store.keepDocument(image.manifestDescriptor.digest, image.manifestBytes);
     return document;
+  }
+
+  /** Before the root stands: nothing that comes after that may fail the job. */
+  async #keepDocuments({ manifest, manifestDescriptor, manifestBytes, configBytes }: ResolvedImage): Promise<void> {
+    if (configBytes !== undefined) await this.#store.keepDocument(manifest.config.digest, configBytes);
+    await this.#store.keepDocument(manifestDescriptor.digest, manifestBytes);
+  }
+
+  /** What the layers that are not stored take at the least. */
+  #pieces({ image, link, isFetched, progress }: ImageRequest): Piece[] {
+    return image.layers.flatMap((layer, index) => {
+      if (this.#store.layers.find(layer) !== undefined) return [];
+      const cost = leastCost(layer, { isFetched, link, maxBytes: this.#maxLayerBytes });
+      return [{ ...cost, key: `${layer.descriptor.digest} ${layer.diffId}`, share: () => progress.share(index) }];
+    });
   }
 
   /** Under policy c layers that are stored already tell their conflicts before anything is fetched. */

@@ -50,6 +50,13 @@ export class ImageProgress {
     this.#changed();
   }
 
+  /** How much of a layer is done, from 0 to 1. */
+  share(index: number): number {
+    const { state, task } = this.#states[index] as LayerProgress;
+    if (state === "stored") return 1;
+    return (task?.bytesRead ?? 0) / Math.max(1, (this.#layers[index] as LayerDescriptor).descriptor.size);
+  }
+
   timing(name: "resolveMs" | "fetchMs" | "unpackMs" | "linkMs", milliseconds: number): void {
     this.#timings[name] = Math.round(milliseconds * 10) / 10;
   }

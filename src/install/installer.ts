@@ -113,7 +113,7 @@ export class Installer {
       if (waits && !isDurable(root, store)) await store.makeDurable();
       const durable = isDurable(root, store);
       job.ready(outcome, durable);
-      if (!durable && !waits) this.#makeDurableBehind();
+      if (!durable && !waits) this.#makeDurableBehind(job, root);
       return;
     }
   }
@@ -170,6 +170,7 @@ export class Installer {
                 image,
                 source,
                 from,
+                isFetched: job.spec.reference.transport === "docker",
                 overlap,
                 link,
                 placements,
@@ -193,14 +194,24 @@ export class Installer {
   }
 
   /** Nobody waits for it; and nobody's answer waits for the fork of this large process. */
-  #makeDurableBehind(): void {
-    const { store, log } = this.#options;
-    setImmediate(() => store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error })));
+  #makeDurableBehind(job: Job, root: RootDocument): void {
+    const { store, log, emit } = this.#options;
+    const { jobId, spec } = job;
+    setImmediate(async () => {
+      try {
+        await store.makeDurable();
+        if (!isDurable(root, store)) return;
+        job.isOnDisk();
+        emit({ type: "job.durable", jobId, name: spec.name, data: { job: job.view() } });
+      } catch (error) {
+        log.warn("sync.failed", { error });
+      }
+    });
   }
 }
 
 const isDurable = (root: RootDocument, store: Store): boolean =>
-  store.roots.isSynced(root.rootId) && root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
+  store.roots.isDurable(root.rootId) && root.layers.every((diffId) => store.layers.get(diffId)?.meta.durable === true);
 
 function tell(work: SharedWork): void {
   const view = work.progress?.view();

@@ -146,6 +146,12 @@ export class Job {
     this.#end("ready");
   }
 
+  /** A power cut takes nothing of its image any more. */
+  isOnDisk(): void {
+    this.#durable = true;
+    this.#changed();
+  }
+
   failed(thrown: unknown): void {
     const error = toStrataError(thrown, "Cannot install the image").with({ jobId: this.jobId });
     this.#error = error;

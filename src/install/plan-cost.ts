@@ -43,6 +43,22 @@ export function layerEstimate({ descriptor: { size, mediaType } }: LayerDescript
   return { writeBytes: times * unpacked, writeInodes: times * Math.ceil(unpacked / BYTES_PER_INODE), sharedBytes: 0 };
 }
 
+/**
+ * The least that such a layer takes while it is unpacked: hardly anything is smaller than what a codec makes of it, and a blob that is
+ * fetched stands beside. Larger than any layer may be: nothing, since it is refused for that.
+ */
+export function leastCost(
+  { descriptor: { size } }: LayerDescriptor,
+  { isFetched, link, maxBytes }: { readonly isFetched: boolean; readonly link: LinkMode; readonly maxBytes: number },
+): { readonly bytes: number; readonly inodes: number } {
+  if (size > maxBytes) return { bytes: 0, inodes: 0 };
+  const times = 1 + (isFetched ? 1 : 0) + (link === "copy" ? 1 : 0);
+  return { bytes: times * size, inodes: LAYER_INODES };
+}
+
+/** Its directory and what the store puts there, its meta, and one entry. */
+const LAYER_INODES = 6;
+
 /** As though all that the layers hold came into the root: where no plan tells. */
 export function measuredByDocuments(layers: readonly LayerDocument[]): MeasuredRoot {
   const sum = (of: (layer: LayerDocument) => number): number => layers.reduce((total, layer) => total + of(layer), 0);

@@ -26,6 +26,8 @@ import {
   type PlanResult,
   TaskProgress,
 } from "../tasks.js";
+import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
+import type { Piece, SpaceLedger } from "./space-ledger.js";
 
 /** A layer that is stored, and where its annotations want it. */
 export interface PlacedDocument {
@@ -73,21 +75,30 @@ export class RootAssembler {
   readonly #store: Store;
   readonly #pool: Pool;
   readonly #limits: ImageLimits;
+  readonly #space: SpaceLedger;
 
-  constructor(options: { readonly store: Store; readonly pool: Pool; readonly limits: ImageLimits }) {
+  constructor(options: {
+    readonly store: Store;
+    readonly pool: Pool;
+    readonly limits: ImageLimits;
+    readonly space: SpaceLedger;
+  }) {
     this.#store = options.store;
     this.#pool = options.pool;
     this.#limits = options.limits;
+    this.#space = options.space;
   }
 
-  /** Fills `paths.root`: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, the codes of plan and store. */
+  /** Fills `paths.root`: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, NO_SPACE, the codes of plan and store. */
   async assemble(paths: StagingPaths, assembly: Assembly): Promise<Assembled | PlanConflicts> {
     const { layers, signal, link } = assembly;
     await mkdir(paths.root);
     await mkdir(paths.rootTree);
     if (this.#isAsItStands(assembly)) {
       const documents = layers.map(({ document }) => document);
-      return this.#fill(paths, assembly, { measured: this.#measure(documents), lists: this.#asTheyStand(documents) });
+      const filled = { measured: this.#measure(documents), lists: this.#asTheyStand(documents) };
+      const piece = this.#piece(paths, measuredByDocuments(documents), link);
+      return this.#space.with(piece, signal, () => this.#fill(paths, assembly, filled));
     }
     const planned = await this.plan(assembly, paths.rootPlan);
     if (planned.kind === "conflicts") return planned;
@@ -96,7 +107,15 @@ export class RootAssembler {
     const file: EntriesFile = { kind: "plan", path: paths.rootPlan, sha256 };
     const lists = [{ file, layers: layers.map(({ document }) => this.#linked(document)), entries }];
     const measured = { entries, bytes, layerBytes, dropped, planSha256: sha256 };
-    return this.#fill(paths, { ...assembly, link }, { measured, lists });
+    return this.#space.with(this.#piece(paths, planned, link), signal, () =>
+      this.#fill(paths, assembly, { measured, lists }),
+    );
+  }
+
+  /** What the root takes for itself; links take next to no time, so that all of it counts until it is there. */
+  #piece({ root }: StagingPaths, measured: MeasuredRoot, link: LinkMode): Piece[] {
+    const { writeBytes: bytes, writeInodes: inodes } = rootCost(measured, link);
+    return [{ key: root, bytes: link === "reflink" ? 0 : bytes, inodes, share: () => 0 }];
   }
 
   /** What the root would hold, or why not; written to `file` where one is given. */

@@ -3,10 +3,11 @@
  *
  * Knows what they look like, not where they stand.
  */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { StrataError } from "../errors.js";
+import { StrataError, systemErrorCode } from "../errors.js";
+import type { Log } from "../log.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 import { codecs } from "../oci/media-types.js";
@@ -42,12 +43,17 @@ const layerBlobSchema = z.object({ digest, size: count, codec: z.enum(codecs) })
 /** Bytes that were compared with their digest and gave the layer when they were read in this codec. */
 export type LayerBlob = z.output<typeof layerBlobSchema>;
 
+/**
+ * Whether a power cut can take anything of it. `durable` is only ever written after a sync: where no document says so, it is not. Until
+ * then `bootId` is the boot that wrote it, or that compared it last with what it was made of.
+ */
+const durability = { durable: z.boolean(), bootId: z.string() };
+
 /** meta/<diffID>.json: what changes about a layer that never changes. */
 export const layerMetaSchema = z.object({
   schema: z.literal(1),
   blobs: z.array(layerBlobSchema).default([]),
-  durable: z.boolean(),
-  bootId: z.string(),
+  ...durability,
   lastUsedAt: z.string(),
 });
 export type LayerMeta = z.output<typeof layerMetaSchema>;
@@ -98,6 +104,10 @@ export const nameSchema = z
 export type NameDocument = z.output<typeof nameSchema>;
 export type Generation = NameDocument["generations"][number];
 
+/** meta/roots/<rootId>.json: the same for a root. */
+export const rootMetaSchema = z.object({ schema: z.literal(1), ...durability });
+export type RootMeta = z.output<typeof rootMetaSchema>;
+
 /** STORE_CORRUPT where the document is not what this release writes; undefined where there is none. */
 export async function readDocument<Schema extends z.ZodType>(
   path: string,
@@ -119,22 +129,51 @@ export async function readDocument<Schema extends z.ZodType>(
 
 let temporaries = 0;
 
-/** Temp, sync, rename: the bytes are on the disk before the name is theirs. */
-export async function writeDocument(path: string, document: unknown): Promise<void> {
-  await writeAtomically(path, `${JSON.stringify(document)}\n`);
+/** What writes that were cut short leave beside a document; swept at start. */
+export const TEMPORARY = ".new";
+
+export interface WriteOptions {
+  /** Without it a power cut may leave the document empty, which reads as none: for what is only good to know. */
+  readonly sync?: boolean;
 }
 
-export async function writeAtomically(path: string, bytes: string | Buffer): Promise<void> {
+/** Temp, sync, rename: the bytes are on the disk before the name is theirs. */
+export async function writeDocument(path: string, document: unknown, options: WriteOptions = {}): Promise<void> {
+  await writeAtomically(path, `${JSON.stringify(document)}\n`, options);
+}
+
+/** Leaves nothing where it fails. */
+export async function writeAtomically(
+  path: string,
+  bytes: string | Buffer,
+  { sync = true }: WriteOptions = {},
+): Promise<void> {
   temporaries += 1;
-  const temporary = `${path}.${process.pid}-${temporaries}.new`;
-  const file = await open(temporary, "wx", 0o644);
+  const temporary = `${path}.${process.pid}-${temporaries}${TEMPORARY}`;
   try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(temporary, "w", 0o644);
+    try {
+      await file.writeFile(bytes);
+      if (sync) await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw error;
   }
-  await rename(temporary, path);
+}
+
+/** True where it was there. */
+export async function unlinkIfThere(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    return false;
+  }
 }
 
 /** Makes a rename in `path`'s directory survive a power cut. */
@@ -145,4 +184,9 @@ export async function syncParent(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** The same behind a point of no return: what the disk refuses is said, and nothing that stands is called failed for it. */
+export async function settleParent(path: string, log: Log): Promise<void> {
+  await syncParent(path).catch((error: unknown) => log.warn("sync.failed", { path: dirname(path), error }));
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
+export const ALGORITHMS = ["sha256", "sha512"] as const;
 
 /** What a staging directory holds; each part leaves it by one rename, or is removed with it. */
 export interface StagingPaths {
@@ -18,6 +19,8 @@ export interface StagingPaths {
   readonly root: string;
   readonly rootTree: string;
   readonly rootPlan: string;
+  /** Where things are moved that are removed with this directory. */
+  removed(count: number): string;
 }
 
 export class StoreLayout {
@@ -38,6 +41,9 @@ export class StoreLayout {
   }
   get meta(): string {
     return join(this.state, "meta");
+  }
+  get rootMetas(): string {
+    return join(this.meta, "roots");
   }
   get roots(): string {
     return join(this.state, "roots");
@@ -64,13 +70,16 @@ export class StoreLayout {
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, roots, names, nameDocuments, staging, spills } = this;
-    const algorithms = ["sha256", "sha512"];
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
-      ...algorithms.map((name) => join(dir, name)),
+      ...ALGORITHMS.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+  }
+  /** Directories of documents that are written beside their place first. */
+  get documentDirectories(): string[] {
+    return [this.state, ...ALGORITHMS.map((name) => join(this.documents, name)), this.meta, this.rootMetas];
   }
 
   layer(diffId: DiffId): string {
@@ -97,6 +106,9 @@ export class StoreLayout {
     return join(this.meta, `${digestHex(diffId)}.json`);
   }
 
+  rootMeta(rootId: string): string {
+    return join(this.rootMetas, `${rootId}.json`);
+  }
   root(rootId: string): string {
     return join(this.roots, rootId);
   }
@@ -136,6 +148,7 @@ export class StoreLayout {
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),
+      removed: (count) => join(directory, String(count)),
     };
   }
 }

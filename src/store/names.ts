@@ -4,7 +4,7 @@
  * What a history may look like stands in generations.ts.
  */
 import { readdir, readlink, rename, symlink, unlink } from "node:fs/promises";
-import { StrataError, systemErrorCode } from "../errors.js";
+import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";
 import { printable } from "../printable.js";
 import {
@@ -12,7 +12,10 @@ import {
   type NameDocument,
   nameSchema,
   readDocument,
+  settleParent,
   syncParent,
+  TEMPORARY,
+  unlinkIfThere,
   writeDocument,
 } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
@@ -60,10 +63,11 @@ export class Names {
       if (!file.endsWith(DOCUMENT)) return;
       try {
         const document = await readDocument(path, nameSchema);
-        if (document?.name !== file.slice(0, -DOCUMENT.length)) throw new Error("no document of this name");
+        if (document?.name !== nameOf(file)) throw new Error("no document of this name");
         await this.#adopt(document, standing);
       } catch (error) {
-        this.#log.warn("name.unreadable", { file, error });
+        // One that was read is known all the same: on a full disk it is made good by the next start.
+        this.#log.warn(this.#index.has(nameOf(file)) ? "name.unsettled" : "name.unreadable", { file, error });
       }
     });
     for (const entry of await readdir(this.#layout.names)) {
@@ -81,12 +85,12 @@ export class Names {
     }
     const lost = currentOf(document)?.generation;
     const generation = currentOf(adopted)?.generation;
+    this.#remember(adopted);
     if (lost !== generation) {
       this.#log.warn("generation.lost", { name, lost, generation });
       await this.#write(adopted);
     }
-    await this.#point(adopted);
-    this.#remember(adopted);
+    await this.#flip(adopted, await this.#prepare(adopted));
   }
 
   get(name: string): NameDocument | undefined {
@@ -134,8 +138,16 @@ export class Names {
     return { had, has: to };
   }
 
+  /** One that cannot be removed as a whole is as it was. */
   async remove(name: string): Promise<void> {
-    await this.#unlink(name);
+    try {
+      await this.#unlink(name);
+    } catch (error) {
+      const document = this.#known(name);
+      const undo = this.#prepare(document).then((prepared) => this.#flip(document, prepared));
+      await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name, error: failure }));
+      throw error;
+    }
     this.#forget(name);
   }
 
@@ -161,13 +173,26 @@ export class Names {
     return document;
   }
 
-  /** The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. */
+  /**
+   * The intention, then the flip, then memory. A flip that fails takes the intention back: no later start shall carry it out. The
+   * symlink is made before: where the disk is full, nothing was intended yet.
+   */
   async #change(document: NameDocument): Promise<void> {
     const before = this.#index.get(document.name);
-    await this.#write(document);
+    const prepared = await this.#prepare(document);
+    const unprepare = () => prepared !== undefined && unlinkIfThere(prepared).catch(() => undefined);
+    const path = this.#layout.nameDocument(document.name);
     try {
-      await this.#point(document);
+      await writeDocument(path, document);
     } catch (error) {
+      await unprepare();
+      throw error;
+    }
+    try {
+      await syncParent(path);
+      await this.#flip(document, prepared);
+    } catch (error) {
+      await unprepare();
       const undo = before === undefined ? this.#unwrite(document.name) : this.#write(before);
       await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name: document.name, error: failure }));
       throw error;
@@ -185,26 +210,31 @@ export class Names {
   async #unwrite(name: string): Promise<void> {
     const path = this.#layout.nameDocument(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
   }
 
-  /** Flips the symlink to the current generation, unless it leads there. */
-  async #point(document: NameDocument): Promise<void> {
+  /** A symlink to the current generation, beside the name; undefined where the name leads there. */
+  async #prepare(document: NameDocument): Promise<string | undefined> {
     const target = this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
-    const path = this.#layout.name(document.name);
-    if ((await readlink(path).catch(() => undefined)) === target) return;
+    if ((await readlink(this.#layout.name(document.name)).catch(() => undefined)) === target) return undefined;
     const temporary = this.#layout.name(`.${document.name}${TEMPORARY}`);
     await unlinkIfThere(temporary);
     await symlink(target, temporary);
-    await rename(temporary, path);
-    await syncParent(path);
+    return temporary;
+  }
+
+  async #flip({ name }: NameDocument, prepared: string | undefined): Promise<void> {
+    if (prepared === undefined) return;
+    const path = this.#layout.name(name);
+    await rename(prepared, path);
+    await settleParent(path, this.#log);
   }
 
   /** The symlink first: a document without one is made good or dropped at start, a symlink without one is nobody's. */
   async #unlink(name: string): Promise<void> {
     const path = this.#layout.name(name);
     await unlinkIfThere(path);
-    await syncParent(path);
+    await settleParent(path, this.#log);
     await this.#unwrite(name);
   }
 
@@ -226,15 +256,7 @@ export class Names {
 }
 
 const DOCUMENT = ".json";
-const TEMPORARY = ".new";
+const nameOf = (file: string): string => file.slice(0, -DOCUMENT.length);
 
 /** A name may end in `.new`; none begins with a dot. */
 const isTemporary = (entry: string): boolean => entry.startsWith(".") && entry.endsWith(TEMPORARY);
-
-async function unlinkIfThere(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
-}

@@ -1,11 +1,12 @@
 /**
  * What a file system can and cannot do, tried out in a directory of the store: no call tells. Each leaves the directory as it was.
  */
-import { constants, copyFile, mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { constants, copyFile, link, mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { systemErrorCode, toStrataError } from "../errors.js";
 import type { Folding } from "../overlap/name-folding.js";
 
-/** Which names it takes for the same; undefined where it keeps all of them apart. */
+/** Which names it takes for the same; undefined where it keeps all of them apart. NO_SPACE where it is too full to tell. */
 export const probeFolding = (directory: string): Promise<Folding | undefined> =>
   inProbe(directory, async (probe) => {
     await writeFile(join(probe, "case"), "");
@@ -25,11 +26,35 @@ export const probeReflink = (directory: string): Promise<boolean> =>
     );
   });
 
-async function inProbe<Value>(directory: string, look: (probe: string) => Promise<Value>): Promise<Value> {
-  const probe = join(directory, `probe-${process.pid}`);
-  await mkdir(probe);
+/** Whether files of `from` can have links in `to`; where not, they stand on two mounts. NO_SPACE. */
+export async function probeLink(from: string, to: string): Promise<boolean> {
+  const [file, linked] = [join(from, PROBE), join(to, `.${PROBE}`)];
+  const clear = () => Promise.all([file, linked].map((path) => rm(path, { force: true })));
+  // What a start that was killed here has left.
+  await clear();
   try {
+    await writeFile(file, "");
+    await link(file, linked);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === "EXDEV") return false;
+    throw toStrataError(error, `Cannot try out links from ${from} to ${to}`);
+  } finally {
+    await clear();
+  }
+}
+
+/** The store's lock is held: there is no other. */
+const PROBE = "probe";
+
+async function inProbe<Value>(directory: string, look: (probe: string) => Promise<Value>): Promise<Value> {
+  const probe = join(directory, PROBE);
+  await rm(probe, { recursive: true, force: true });
+  try {
+    await mkdir(probe);
     return await look(probe);
+  } catch (error) {
+    throw toStrataError(error, `Cannot try out the file system of ${directory}`);
   } finally {
     await rm(probe, { recursive: true, force: true });
   }

@@ -3,15 +3,27 @@
  * immutable; its id is a hash of everything that decides what it holds, so the same request finds it.
  */
 import { createHash } from "node:crypto";
-import { readdir, rename, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import type { Log } from "../log.js";
 import type { LinkMode, Overlap } from "../messages.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
-import { type RootDocument, readDocument, rootSchema, syncParent, writeDocument } from "./documents.js";
+import {
+  type RootDocument,
+  type RootMeta,
+  readDocument,
+  rootMetaSchema,
+  rootSchema,
+  settleParent,
+  syncParent,
+  unlinkIfThere,
+  type WriteOptions,
+  writeDocument,
+} from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
-import { isTaken } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
+import { KeyedMutex } from "./mutex.js";
+import { publish, withdraw } from "./publish.js";
 
 /** What decides the content of a root. */
 export interface RootIdentity {
@@ -38,14 +50,18 @@ export const isWritable = (link: LinkMode): boolean => link === "copy" || link =
 
 export class Roots {
   readonly #layout: StoreLayout;
+  readonly #bootId: string;
   readonly #log: Log;
   readonly #index = new Map<string, RootDocument>();
-  /** Roots with files of their own that no sync has brought to the disk yet. */
-  readonly #unsynced = new Set<string>();
+  /** Roots that no sync is known to have brought to the disk, each with the boot that it is known in; "" where none is. */
+  readonly #notDurable = new Map<string, string>();
+  readonly #unreadable = new Set<string>();
+  readonly #changes = new KeyedMutex<string>();
 
-  constructor(layout: StoreLayout, log: Log) {
+  constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
-    this.#log = log;
+    this.#bootId = options.bootId;
+    this.#log = options.log;
   }
 
   async scan(): Promise<void> {
@@ -53,8 +69,11 @@ export class Roots {
       try {
         const document = await readDocument(this.#layout.rootDocument(rootId), rootSchema);
         if (document?.rootId !== rootId) throw new Error("no root.json of this root");
+        const meta = await readDocument(this.#layout.rootMeta(rootId), rootMetaSchema).catch(() => undefined);
         this.#index.set(rootId, document);
+        if (meta?.durable !== true) this.#notDurable.set(rootId, meta?.bootId ?? "");
       } catch (error) {
+        this.#unreadable.add(rootId);
         this.#log.warn("root.unreadable", { rootId, error });
       }
     });
@@ -62,6 +81,11 @@ export class Roots {
 
   get(rootId: string): RootDocument | undefined {
     return this.#index.get(rootId);
+  }
+
+  /** What the last scan left out. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   all(): readonly RootDocument[] {
@@ -81,43 +105,103 @@ export class Roots {
     } catch (error) {
       this.#log.warn("root.lost", { rootId, error });
       this.#index.delete(rootId);
+      this.#notDurable.delete(rootId);
       return false;
     }
   }
 
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
-  async commit(staged: string, document: RootDocument): Promise<void> {
-    const path = this.#layout.root(document.rootId);
-    await writeDocument(`${staged}/root.json`, document);
-    try {
-      await rename(staged, path);
-      await syncParent(path);
-    } catch (error) {
-      if (!isTaken(error)) throw error;
-    }
-    this.#index.set(document.rootId, document);
-    if (document.copiedBytes !== undefined) this.#unsynced.add(document.rootId);
+  commit(staged: string, document: RootDocument): Promise<void> {
+    const { rootId } = document;
+    return this.#changes.run(rootId, async () => {
+      if (await this.stands(rootId)) return;
+      await writeDocument(`${staged}/root.json`, document);
+      await this.#forgetMeta(rootId);
+      await publish(staged, this.#layout.root(rootId), this.#log);
+      this.#unreadable.delete(rootId);
+      this.#notDurable.set(rootId, this.#bootId);
+      this.#index.set(rootId, document);
+      await this.#writeMeta(rootId, { sync: false });
+    });
   }
 
-  /** What a root has beside its layers; these tell of themselves. */
-  isSynced(rootId: string): boolean {
-    return !this.#unsynced.has(rootId);
+  /**
+   * Takes a root out of sight, into `staged`, by one rename; the caller removes it from there, and syncs the directory that it
+   * stood in before anything goes that it needs. False where it is not here, or not to go: `mayGo` is asked in the same moment
+   * in which nobody finds the root any more.
+   */
+  take(rootId: string, staged: string, mayGo: () => boolean = () => true): Promise<boolean> {
+    return this.#changes.run(rootId, async () => {
+      const document = this.#index.get(rootId);
+      if (document === undefined || !mayGo()) return false;
+      const bootId = this.#notDurable.get(rootId);
+      this.#index.delete(rootId);
+      this.#notDurable.delete(rootId);
+      try {
+        await withdraw(this.#layout.root(rootId), staged);
+      } catch (error) {
+        this.#index.set(rootId, document);
+        if (bootId !== undefined) this.#notDurable.set(rootId, bootId);
+        throw error;
+      }
+      await unlinkIfThere(this.#layout.rootMeta(rootId));
+      return true;
+    });
   }
 
-  notSynced(): string[] {
-    return [...this.#unsynced];
+  /** Makes what was taken stay away after a power cut, as far as the disk lets it: it is gone in any case. */
+  async sync(): Promise<void> {
+    await settleParent(this.#layout.root("any"), this.#log);
+  }
+
+  /** Its own names, directories and files; its layers tell of themselves. */
+  isDurable(rootId: string): boolean {
+    return this.#index.has(rootId) && !this.#notDurable.has(rootId);
+  }
+
+  notDurable(): RootDocument[] {
+    return [...this.#notDurable.keys()].map((rootId) => this.#index.get(rootId) as RootDocument);
+  }
+
+  /** Those that a power cut may have taken something of: not on the disk when another boot made them, as far as is known. */
+  suspect(): RootDocument[] {
+    return this.notDurable().filter(({ rootId }) => this.#notDurable.get(rootId) !== this.#bootId);
   }
 
   /** Everything committed before a sync of the whole file system is on the disk. */
-  markSynced(rootIds: readonly string[]): void {
-    for (const rootId of rootIds) this.#unsynced.delete(rootId);
+  async markDurable(roots: readonly RootDocument[]): Promise<void> {
+    await this.#changeMeta(roots, (rootId) => this.#notDurable.delete(rootId));
   }
 
-  /** Takes a root out of sight, into `staged`, by one rename; the caller removes it from there. */
-  async take(rootId: string, staged: string): Promise<void> {
-    await rename(this.#layout.root(rootId), staged);
-    this.#index.delete(rootId);
-    this.#unsynced.delete(rootId);
-    await syncParent(this.#layout.root(rootId));
+  /** They were compared with what they were made of, and are all right. */
+  async clear(roots: readonly RootDocument[]): Promise<void> {
+    await this.#changeMeta(roots, (rootId) => this.#notDurable.set(rootId, this.#bootId));
+  }
+
+  /** Of those that still stand, and not of another that came in one's place meanwhile. */
+  async #changeMeta(roots: readonly RootDocument[], change: (rootId: string) => void): Promise<void> {
+    await eachConcurrently(roots, (document) =>
+      this.#changes.run(document.rootId, async () => {
+        if (this.#index.get(document.rootId) !== document) return;
+        change(document.rootId);
+        await this.#writeMeta(document.rootId);
+      }),
+    );
+  }
+
+  /** One that cannot be written is said: the root is compared once more than needed. */
+  async #writeMeta(rootId: string, options: WriteOptions = {}): Promise<void> {
+    const durable = this.isDurable(rootId);
+    const meta: RootMeta = { schema: 1, durable, bootId: this.#notDurable.get(rootId) ?? this.#bootId };
+    try {
+      await writeDocument(this.#layout.rootMeta(rootId), meta, options);
+    } catch (error) {
+      this.#log.warn("meta.unwritten", { rootId, error });
+    }
+  }
+
+  async #forgetMeta(rootId: string): Promise<void> {
+    const path = this.#layout.rootMeta(rootId);
+    if (await unlinkIfThere(path)) await syncParent(path);
   }
 }

@@ -3,11 +3,14 @@
  * removes them (invariant 2); everything under staging/ that is not of this process is a predecessor's and is swept at start.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rmdir } from "node:fs/promises";
+import { mkdir, readdir, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
+import { ensureDirectory } from "./ensure-directory.js";
 import type { StagingPaths, StoreLayout } from "./layout.js";
+
+const STAGING_MODE = 0o700;
 
 /** Removes a directory with all it holds, off the main thread. */
 export type RemoveTree = (path: string) => Promise<void>;
@@ -21,6 +24,8 @@ export class Staging {
   /** Pieces of work that have a directory, or are about to. */
   #active = 0;
   #removing: Promise<void> = Promise.resolve();
+  /** What could not be removed. */
+  readonly #left = new Set<string>();
 
   constructor(
     layout: StoreLayout,
@@ -34,8 +39,12 @@ export class Staging {
 
   /** Removes what other processes left; under the store's lock there is no other live one. */
   async sweep(): Promise<number> {
-    const left = (await readdir(this.#layout.staging)).filter((name) => name !== this.#process);
-    for (const name of left) await this.#removeTree(join(this.#layout.staging, name));
+    const left = await readdir(this.#layout.staging, { withFileTypes: true });
+    for (const entry of left) {
+      const path = join(this.#layout.staging, entry.name);
+      if (entry.isDirectory()) await this.discard(path);
+      else await unlink(path).catch((error: unknown) => this.#log.warn("staging.left", { path, error }));
+    }
     return left.length;
   }
 
@@ -55,12 +64,20 @@ export class Staging {
     }
   }
 
-  /** Something was renamed into staging to be removed: never fails, because nothing depends on it any more. */
+  /**
+   * Something was renamed into staging to be removed: never fails, because nothing depends on it any more. What could not be removed
+   * is tried again with the next, one each time: a disk that refuses must not make all work slow.
+   */
   async discard(path: string): Promise<void> {
-    try {
-      await this.#removeTree(path);
-    } catch (error) {
-      this.#log.warn("staging.left", { path, error });
+    const [left] = this.#left;
+    if (left !== undefined) this.#left.delete(left);
+    for (const tried of left === undefined ? [path] : [path, left]) {
+      try {
+        await this.#removeTree(tried);
+      } catch (error) {
+        this.#left.add(tried);
+        this.#log.warn("staging.left", { path: tried, error });
+      }
     }
   }
 
@@ -77,7 +94,8 @@ export class Staging {
     await this.#removing;
     this.#count += 1;
     const paths = this.#layout.stagingPaths(this.#process, this.#count);
-    await mkdir(paths.directory, { recursive: true, mode: 0o700 });
+    await ensureDirectory(join(this.#layout.staging, this.#process), STAGING_MODE);
+    await mkdir(paths.directory, STAGING_MODE);
     return paths;
   }
 }

@@ -4,21 +4,24 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { link, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, stat } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import type { Dedup, SweptFiles } from "../tasks.js";
-import { type RootDocument, writeAtomically } from "./documents.js";
+import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
+import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
-import { probeFolding, probeReflink } from "./probes.js";
+import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
+import { type CheckTree, judgeSuspects } from "./suspects.js";
+import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
 export interface StoreOptions {
   readonly bootId: string;
@@ -28,6 +31,7 @@ export interface StoreOptions {
   /** Whether layers share files. */
   readonly dedup: Dedup;
   readonly sweepFiles: (files: string) => Promise<SweptFiles>;
+  readonly checkTree: CheckTree;
   readonly log: Log;
 }
 
@@ -49,29 +53,33 @@ export class Store {
   constructor(state: string, options: StoreOptions) {
     this.layout = new StoreLayout(state);
     this.layers = new Layers(this.layout, options);
-    this.roots = new Roots(this.layout, options.log);
+    this.roots = new Roots(this.layout, options);
     this.names = new Names(this.layout, options.log);
     this.staging = new Staging(this.layout, options);
     this.#options = options;
   }
 
-  /** Makes what is missing, sweeps, scans. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
+  /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
-    for (const directory of this.layout.directories) await mkdir(directory, { recursive: true, mode: 0o755 });
-    if (this.files !== undefined) await mkdir(this.files, { recursive: true, mode: 0o755 });
+    for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
     await this.#checkVersion();
-    await this.#probeLink();
-    this.folding = await probeFolding(this.layout.staging);
-    this.canReflink = await probeReflink(this.layout.staging);
-    const swept = await this.staging.sweep();
+    // Before anything is written: a disk that is full may be full of this.
+    const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
+    await this.#probe();
     await this.layers.scan();
     await this.roots.scan();
+    const orphans = await sweepOrphans(this.layout, this.staging);
+    const judged = await judgeSuspects(this, this.#options);
+    if (judged.dropped.layers > 0) await this.#forgetFiles();
     await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
       swept,
+      orphans,
+      ...judged,
     });
   }
 
@@ -155,8 +163,9 @@ export class Store {
    * machine has no sync(1): nothing is marked, and `durable` stays false.
    */
   async makeDurable(): Promise<boolean> {
-    while (this.#sync !== undefined) await this.#sync;
-    if (this.layers.notDurable().length + this.roots.notSynced().length === 0) return true;
+    // One that fails has failed for those that asked for it.
+    while (this.#sync !== undefined) await this.#sync.catch(() => undefined);
+    if (this.layers.notDurable().length + this.roots.notDurable().length === 0) return true;
     this.#sync = this.#syncOnce().finally(() => {
       this.#sync = undefined;
     });
@@ -181,11 +190,23 @@ export class Store {
     return isThere ? this.#options.sweepFiles(files) : undefined;
   }
 
+  /** No later layer gets a file from one that was damaged. */
+  async #forgetFiles(): Promise<void> {
+    await this.staging.with(async (paths) => {
+      try {
+        await rename(this.layout.files, paths.removed(0));
+      } catch (error) {
+        if (systemErrorCode(error) !== "ENOENT") throw error;
+      }
+    });
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
+  }
+
   async #syncOnce(): Promise<boolean> {
-    const [layers, roots] = [this.layers.notDurable(), this.roots.notSynced()];
+    const [layers, roots] = [this.layers.notDurable(), this.roots.notDurable()];
     if (!(await this.#options.syncFileSystem())) return false;
     this.layers.markDurable(layers);
-    this.roots.markSynced(roots);
+    await this.roots.markDurable(roots);
     await this.layers.flush();
     return true;
   }
@@ -195,48 +216,55 @@ export class Store {
     for (const rootId of rootIds) {
       const document = this.roots.get(rootId);
       if (document === undefined || this.names.holds(rootId)) continue;
-      await this.staging.with((paths) => this.roots.take(rootId, paths.root));
+      await this.staging.with(async (paths) => {
+        await this.roots.take(rootId, paths.root);
+        await this.roots.sync();
+      });
       removed.push(document);
     }
     return removed;
   }
 
   async #checkVersion(): Promise<void> {
-    const { version } = this.layout;
-    try {
-      await writeFile(version, `${LAYOUT_VERSION}\n`, { flag: "wx" });
-    } catch (error) {
-      if (systemErrorCode(error) !== "EEXIST") throw error;
-      const found = (await readFile(version, "utf8")).trim();
-      if (found !== LAYOUT_VERSION) {
-        const what = JSON.stringify(found.slice(0, 32));
-        throw new StrataError(
-          "STORE_VERSION",
-          `Cannot open ${this.layout.state}: its layout version is ${what}, not ${LAYOUT_VERSION}`,
-        );
-      }
+    const { version, state } = this.layout;
+    const found = await readFile(version, "utf8").catch((error: unknown) => {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      return "";
+    });
+    // Empty where a power cut came before it was written.
+    if (found === "") {
+      await writeAtomically(version, `${LAYOUT_VERSION}\n`);
+      await syncParent(version);
+    } else if (found.trim() !== LAYOUT_VERSION) {
+      const what = JSON.stringify(found.trim().slice(0, 32));
+      throw new StrataError(
+        "STORE_VERSION",
+        `Cannot open ${state}: its layout version is ${what}, not ${LAYOUT_VERSION}`,
+      );
     }
   }
 
-  /** Two mounts inside the state directory would fail at the first link, halfway through a root: found here instead. */
-  async #probeLink(): Promise<void> {
-    const { layers, roots, spills } = this.layout;
-    for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
-      const from = `${this.layout.staging}/probe-${process.pid}`;
-      const to = `${directory}/.probe-${process.pid}`;
-      try {
-        await writeFile(from, "");
-        await link(from, to);
-      } catch (error) {
-        if (systemErrorCode(error) !== "EXDEV") throw error;
-        throw new StrataError(
-          "STORE_SPLIT_MOUNT",
-          `Cannot open ${this.layout.state}: ${directory} is on another mount than staging`,
-        );
-      } finally {
-        await rm(to, { force: true });
-        await rm(from, { force: true });
+  /**
+   * What the file system cannot do is found here instead of halfway through a root. On one that is full nothing can be tried out, and a
+   * daemon is wanted all the more, to remove something: then as little is taken for granted as can be.
+   */
+  async #probe(): Promise<void> {
+    const { layers, roots, spills, staging, state } = this.layout;
+    try {
+      for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
+        if (await probeLink(staging, directory)) continue;
+        const fact = `${directory} is on another mount than staging`;
+        throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);
       }
+      this.folding = await probeFolding(staging);
+      this.canReflink = await probeReflink(staging);
+    } catch (error) {
+      if (!(error instanceof StrataError) || error.code !== "NO_SPACE") throw error;
+      this.folding = { case: true, unicode: true };
+      this.#options.log.warn("store.full", {
+        error,
+        instead: "names that differ by case or accents alone are refused",
+      });
     }
   }
 }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import { formatSize } from "../../src/byte-size.js";
 import { formatAge, formatDuration, parseDuration } from "../../src/cli/duration.js";
 import { RateMeter } from "../../src/cli/rate.js";
 import { formatTable } from "../../src/cli/tables.js";
-import { clip, columnsOf, formatSize, paint, plural, shortDigest, shown } from "../../src/cli/text.js";
+import { clip, columnsOf, paint, plural, shortDigest, shown } from "../../src/cli/text.js";
 
 describe("a duration on the command line", () => {
   const good: readonly [text: string, ms: number][] = [

@@ -23,6 +23,7 @@ export async function openStore(state: string): Promise<OpenedStore> {
     syncFileSystem: async () => false,
     dedup: "off",
     sweepFiles: async () => ({ kept: 0, removed: 0, removedBytes: 0, strangers: 0 }),
+    checkTree: async () => ({ findings: [], total: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
   });
   await store.open();

@@ -60,6 +60,36 @@ export async function placeOn(scope: Scope, kind: FileSystemKind): Promise<Place
   return mounted(scope, kind);
 }
 
+/** A file system of its own that is soon full, of so many bytes or inodes. */
+export async function smallTmpfs(
+  scope: Scope,
+  size: { readonly megabytes: number; readonly inodes: number },
+): Promise<Place> {
+  if (process.getuid?.() !== 0) return { skip: "mounting tmpfs is for root" };
+  const at = await mkdtemp(join(tmpdir(), "small-"));
+  try {
+    await run("mount", "-t", "tmpfs", "-o", `size=${size.megabytes}m,nr_inodes=${size.inodes},mode=0755`, "tmpfs", at);
+  } catch (error) {
+    await rm(at, { recursive: true });
+    return { skip: `tmpfs cannot be mounted here: ${(error as Error).message.replaceAll("\n", " ")}` };
+  }
+  scope.after(async () => {
+    await unmounted(at);
+    await rm(at, { recursive: true, force: true });
+  });
+  return { directory: at, skip: false };
+}
+
+/** A process that was killed may not have let go of it yet. */
+function unmounted(at: string): Promise<true> {
+  return until(`${at} is unmounted`, () =>
+    run("umount", at).then(
+      () => true as const,
+      () => undefined,
+    ),
+  );
+}
+
 async function mounted(scope: Scope, kind: FileSystemKind): Promise<Place> {
   const { megabytes, make, mount, prepare } = kinds[kind];
   if (process.getuid?.() !== 0) return { skip: `mounting ${kind} is for root` };
@@ -68,14 +98,7 @@ async function mounted(scope: Scope, kind: FileSystemKind): Promise<Place> {
   const directory = join(at, "place");
   let isMounted = false;
   scope.after(async () => {
-    // A process that was killed may not have let go of it yet.
-    if (isMounted)
-      await until(`${kind} is unmounted`, () =>
-        run("umount", at).then(
-          () => true,
-          () => false,
-        ),
-      );
+    if (isMounted) await unmounted(at);
     await rm(work, { recursive: true, force: true });
   });
   try {

@@ -28,6 +28,16 @@ export function lastFirst(scope: Scope): Scope {
   return { after: (cleanUp) => cleanUps.push(cleanUp) };
 }
 
+/** For what ends before the test does, or stands in none. */
+export async function inScope<Value>(work: (scope: Scope) => Promise<Value>): Promise<Value> {
+  const cleanUps: (() => Promise<void>)[] = [];
+  try {
+    return await work({ after: (cleanUp) => cleanUps.push(cleanUp) });
+  } finally {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  }
+}
+
 /** For what a whole file shares: to be called at its top level, since a hook that is added within a hook runs too early. */
 export const fileScope = (): Scope => lastFirst({ after });
 

@@ -3,13 +3,14 @@
  */
 import { resolve } from "node:path";
 import { Option } from "commander";
+import { formatSize } from "../../byte-size.js";
 import { StrataError } from "../../errors.js";
 import { parseName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
 import { listenForInterrupt } from "../interrupt.js";
-import { formatSize, plural } from "../text.js";
+import { plural } from "../text.js";
 import type { Verb } from "../verb.js";
 
 /** Lines of progress in all: one for each so many percent. */

@@ -3,6 +3,8 @@
  *
  * A UUID is a job, then an existing name, then a reference. A reference that is not installed is an answer, not a failure.
  */
+
+import { formatSize } from "../../byte-size.js";
 import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
 import type { ImageStatus, Job, NameGeneration, Root, ServerStatus } from "../../messages.js";
@@ -13,7 +15,7 @@ import type { Context } from "../context.js";
 import { formatAge } from "../duration.js";
 import { isJobId } from "../job-id.js";
 import { generationTable, jobTable, rootTable } from "../listings.js";
-import { formatSize, plural } from "../text.js";
+import { plural } from "../text.js";
 import { given, type Options, type Verb } from "../verb.js";
 
 /** What "the last jobs" are. */

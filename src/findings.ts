@@ -1,0 +1,68 @@
+/**
+ * What a verification is asked to look at and what it finds, as data: the thread boundary of `verify`, and the words for what is wrong.
+ *
+ * Paths are bytes (latin1) here; whoever tells them escapes them.
+ */
+import type { EntriesFile, FileMode, LinkedLayer } from "./tasks.js";
+
+/**
+ * MISSING: not there. EXTRA: nothing that was unpacked or linked here. CONTENT: other bytes, or another type. MODE: other permissions
+ * or another time. LINK_TARGET: a symlink that leads elsewhere. DOCUMENT: layer.json, changeset, root.json, plan and the like.
+ * STRANGER: nothing of the store's.
+ */
+export const findingCodes = ["MISSING", "EXTRA", "CONTENT", "MODE", "LINK_TARGET", "DOCUMENT", "STRANGER"] as const;
+export type FindingCode = (typeof findingCodes)[number];
+
+export interface TreeFinding {
+  readonly code: FindingCode;
+  /** Below the tree; the file's name where the code is DOCUMENT. */
+  readonly path: string;
+  /** What is observed, escaped. */
+  readonly detail: string;
+  /** Which inode is damaged, as a root that links it would see it (`watched`). */
+  readonly inode?: string;
+}
+
+/** Where a root's entries come from, by the index that its list has. */
+export interface RootSource extends LinkedLayer {
+  /** What leads from the root's tree to the layer's. */
+  readonly target: string;
+}
+
+/** A tree, and what it was made of. */
+export type CheckedTree =
+  | { readonly kind: "layer"; readonly tree: string; readonly spill: string; readonly changeset: EntriesFile }
+  | {
+      readonly kind: "root";
+      /** One that is writable may have been changed by whom it belongs to. */
+      readonly link: FileMode | "symlink";
+      readonly tree: string;
+      /** Its plan, or the changesets of its layers where they stand in it as they are. */
+      readonly lists: readonly { readonly entries: EntriesFile; readonly layers: readonly RootSource[] }[];
+    };
+
+/**
+ * How much is looked at. `documents`: the lists against their hashes, and that the tree is there. `attributes`: every name, type, mode,
+ * time, size and link target too. `contents`: every byte too. A part: the bytes of the files in one of `of` parts of the list, and
+ * nothing else, so that a layer may be read a little at a time.
+ */
+export type Extent = "documents" | "attributes" | "contents" | { readonly index: number; readonly of: number };
+
+/** One tree against what it was made of. What is wrong is the result; the task fails only where nothing can be said (CANCELLED). */
+export interface VerifyTask {
+  readonly checked: CheckedTree;
+  readonly extent: Extent;
+  /** Damaged inodes of layers: the result says which of them the tree has. */
+  readonly watched?: readonly string[];
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface VerifyResult {
+  /** The first MAX_FINDINGS_OF_TREE of them. */
+  readonly findings: readonly TreeFinding[];
+  readonly total: number;
+  readonly entries: number;
+  /** Bytes of contents that were read. */
+  readonly bytes: number;
+  readonly seen: readonly string[];
+}

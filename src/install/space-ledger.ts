@@ -1,0 +1,132 @@
+/**
+ * Whether what is about to be written fits beside what running jobs still have to write, and beside the reserve.
+ *
+ * Asks for the least that it can take: what is refused wrongly is not to be had at all, and what runs into a full disk after all ends
+ * there, with NO_SPACE, its staging removed at once. Two jobs that need one layer need it once.
+ */
+import { formatSize } from "../byte-size.js";
+import { StrataError } from "../errors.js";
+import { MAX_DEFAULT_RESERVE_BYTES, MAX_DEFAULT_RESERVE_INODES, RESERVE_PART } from "../limits.js";
+import { Mutex } from "../store/mutex.js";
+
+export interface Space {
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+export interface Piece extends Space {
+  /** What is the same piece of work, whoever does it. */
+  readonly key: string;
+  /** How much of it is on the disk already, from 0 to 1. */
+  readonly share: () => number;
+}
+
+export interface SpaceOptions {
+  /** What is free, and how much of that is to stay free. */
+  readonly measure: () => Promise<{ readonly free: Space; readonly reserve: Space }>;
+  /** Gives back what nothing needs, as far as so much is wanted. */
+  readonly makeRoom: (wanted: Space, signal: AbortSignal) => Promise<void>;
+  /** As errors name it. */
+  readonly stateDir: string;
+}
+
+/** What installs leave free of a file system of that size: what is configured, else a part. */
+export function reserveOf(
+  size: Space,
+  { reserveBytes, reserveInodes }: { readonly reserveBytes?: number; readonly reserveInodes?: number },
+): Space {
+  const part = (of: number, most: number): number => Math.min(Math.floor(of / RESERVE_PART), most);
+  return {
+    bytes: reserveBytes ?? part(size.bytes, MAX_DEFAULT_RESERVE_BYTES),
+    inodes: reserveInodes ?? part(size.inodes, MAX_DEFAULT_RESERVE_INODES),
+  };
+}
+
+interface Claimed {
+  readonly piece: Piece;
+  claims: number;
+}
+
+export class SpaceLedger {
+  readonly #options: SpaceOptions;
+  readonly #claimed = new Map<string, Claimed>();
+  /** Between looking what is free and claiming it nobody else may. */
+  readonly #turns = new Mutex();
+
+  constructor(options: SpaceOptions) {
+    this.#options = options;
+  }
+
+  /** Runs `work` while the pieces count as claimed. NO_SPACE before it begins, where they do not fit. */
+  async with<Value>(pieces: readonly Piece[], signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
+    await this.#turns.run(() => this.#claim(pieces, signal));
+    try {
+      return await work();
+    } finally {
+      for (const { key } of pieces) this.#release(key);
+    }
+  }
+
+  async #claim(pieces: readonly Piece[], signal: AbortSignal): Promise<void> {
+    const more = pieces.filter(({ key }) => !this.#claimed.has(key));
+    const need = total(more.map(({ bytes, inodes }) => ({ bytes, inodes })));
+    if (need.bytes + need.inodes > 0) {
+      const short = await this.#shortOf(need);
+      if (short !== undefined) {
+        await this.#options.makeRoom(short.wanted, signal);
+        signal.throwIfAborted();
+        const still = await this.#shortOf(need);
+        if (still !== undefined) throw still.error;
+      }
+    }
+    for (const piece of pieces) {
+      const known = this.#claimed.get(piece.key);
+      if (known === undefined) this.#claimed.set(piece.key, { piece, claims: 1 });
+      else known.claims += 1;
+    }
+  }
+
+  #release(key: string): void {
+    const claimed = this.#claimed.get(key);
+    if (claimed === undefined) return;
+    claimed.claims -= 1;
+    if (claimed.claims === 0) this.#claimed.delete(key);
+  }
+
+  /** Undefined where it fits. */
+  async #shortOf(need: Space): Promise<{ readonly wanted: Space; readonly error: StrataError } | undefined> {
+    const { free, reserve } = await this.#options.measure();
+    const others = total([...this.#claimed.values()].map(({ piece }) => outstanding(piece)));
+    const have = { bytes: left(free, reserve, others, "bytes"), inodes: left(free, reserve, others, "inodes") };
+    if (need.bytes <= have.bytes && need.inodes <= have.inodes) return undefined;
+    const wanted = {
+      bytes: Math.max(0, need.bytes - have.bytes),
+      inodes: Math.max(0, need.inodes - have.inodes),
+    };
+    return { wanted, error: this.#refusal(need, have, reserve) };
+  }
+
+  #refusal(need: Space, have: Space, reserve: Space): StrataError {
+    const needs = `it needs ${shown(need)} or more`;
+    const kept = `${shown(reserve)} in reserve`;
+    const fact = `${needs}, and ${this.#options.stateDir} has ${shown(have)} for it, with ${kept}`;
+    return new StrataError("NO_SPACE", `Cannot install the image: ${fact}`, {
+      details: { needBytes: need.bytes, haveBytes: have.bytes, needInodes: need.inodes, haveInodes: have.inodes },
+    });
+  }
+}
+
+const total = (spaces: readonly Space[]): Space => ({
+  bytes: spaces.reduce((sum, { bytes }) => sum + bytes, 0),
+  inodes: spaces.reduce((sum, { inodes }) => sum + inodes, 0),
+});
+
+function outstanding({ bytes, inodes, share }: Piece): Space {
+  const rest = 1 - Math.min(1, Math.max(0, share()));
+  return { bytes: Math.ceil(bytes * rest), inodes: Math.ceil(inodes * rest) };
+}
+
+const left = (free: Space, reserve: Space, others: Space, of: keyof Space): number =>
+  Math.max(0, free[of] - reserve[of] - others[of]);
+
+const shown = ({ bytes, inodes }: Space): string => `${formatSize(bytes)} and ${inodes} inodes`;

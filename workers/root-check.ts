@@ -1,0 +1,155 @@
+/**
+ * A root against its plan, or against the changesets of its layers where they stand in it as they are.
+ *
+ * A file that is its layer's inode, or one of its spill, is judged there: here only which damaged ones the root has. What was put in
+ * their place is judged by the entry. A root of symlinks is its symlinks: what they lead to is the layers'.
+ */
+import type { BigIntStats } from "node:fs";
+import type { CheckedTree, RootSource } from "../src/findings.js";
+import type { FileEntry, RootEntry } from "../src/overlap/changeset.js";
+import { outermost } from "../src/overlap/outermost.js";
+import type { PlannedEntry } from "../src/overlap/plan-root.js";
+import type { EntriesFile } from "../src/tasks.js";
+import type { StoredEntries } from "./entries-file.js";
+import { attributeFaults, type Fault, faultOf, linkFault, timeFault } from "./file-check.js";
+import type { Origin } from "./file-modes.js";
+import { SharedInodes } from "./shared-inodes.js";
+import { directoryAttributes, IMPLIED_MODE, storedFileMode } from "./stored-mode.js";
+import { TreeWalk } from "./tree-walk.js";
+import { inodeKey, type Verification } from "./verification.js";
+
+type Root = CheckedTree & { readonly kind: "root" };
+type Leaf<Type extends RootEntry["type"]> = PlannedEntry & { readonly entry: RootEntry & { readonly type: Type } };
+
+export class RootCheck {
+  readonly #verification: Verification;
+  readonly #root: Root;
+  readonly #walk: TreeWalk;
+
+  /** `tree` is the descriptor of the tree's top; it stays the caller's. */
+  constructor(verification: Verification, tree: number, root: Root) {
+    this.#verification = verification;
+    this.#root = root;
+    this.#walk = new TreeWalk(tree, (finding) => verification.tell(finding));
+  }
+
+  run(): void {
+    const { extent } = this.#verification;
+    try {
+      let isWhole = true;
+      for (const list of this.#root.lists) {
+        const isRead = this.#verification.through(list.entries, list.entries.kind === "plan", (entries) => {
+          if (extent === "documents") return;
+          if (this.#root.link === "symlink") this.#symlinks(entries, list);
+          else this.#links(entries, list.layers);
+        });
+        isWhole &&= isRead;
+      }
+      // Without all lists nobody knows what stands at the top besides.
+      if (extent !== "documents" && isWhole) this.#walk.finish();
+    } finally {
+      this.#walk.close();
+    }
+  }
+
+  #links(entries: StoredEntries, layers: readonly RootSource[]): void {
+    const shared = new SharedInodes(layers);
+    const unshared = new Map<string, string[]>();
+    try {
+      for (const planned of entries.part(0, 1)) {
+        this.#verification.tick();
+        if (planned.entry.type === "file") this.#file(planned as Leaf<"file">, shared);
+        else if (planned.entry.type === "hardlink") this.#hardlink(planned as Leaf<"hardlink">, shared, unshared);
+        else if (planned.entry.type === "symlink") this.#symlink(planned.entry.path, planned.entry);
+        else this.#directory(planned.entry);
+      }
+      if (unshared.size === 0) return;
+      for (const planned of entries.part(0, 1))
+        for (const path of unshared.get(planned.entry.path) ?? [])
+          this.#otherName(path, planned as Leaf<"file">, shared);
+    } finally {
+      shared.close();
+    }
+  }
+
+  #file(planned: Leaf<"file">, shared: SharedInodes): void {
+    const { entry } = planned;
+    const stat = this.#walk.look(entry.path, "file");
+    if (stat === undefined || (entry.size > 0 && this.#isShared(planned, stat, shared))) return;
+    this.#judge(entry.path, stat, entry);
+  }
+
+  /** A name of a file that is not the inode which the layer has under it is judged by the file's entry, which may stand behind it. */
+  #hardlink({ entry, ...origin }: Leaf<"hardlink">, shared: SharedInodes, unshared: Map<string, string[]>): void {
+    const { path, target } = entry;
+    const stat = this.#walk.look(path, "file");
+    if (stat === undefined || (stat.size > 0n && this.#isShared(origin, stat, shared))) return;
+    unshared.set(target, [...(unshared.get(target) ?? []), path]);
+  }
+
+  #otherName(path: string, planned: Leaf<"file">, shared: SharedInodes): void {
+    const stat = this.#walk.again(path);
+    if (!stat?.isFile() || (planned.entry.size > 0 && this.#isShared(planned, stat, shared))) return;
+    this.#judge(path, stat, planned.entry);
+  }
+
+  #isShared(origin: Origin, stat: BigIntStats, shared: SharedInodes): boolean {
+    const key = inodeKey(stat);
+    if (!shared.has(origin, key)) return false;
+    if (this.#verification.watched.has(key)) this.#verification.seen.add(key);
+    return true;
+  }
+
+  #judge(path: string, stat: BigIntStats, { mode, mtime, size, sha256 }: FileEntry): void {
+    const isCopy = this.#root.link !== "hardlink";
+    const attributes = attributeFaults(stat, isCopy ? mode : storedFileMode(mode), mtime);
+    const content =
+      stat.size !== BigInt(size)
+        ? [`it has ${stat.size} bytes, not ${size}`]
+        : this.#verification.reader.fault(this.#walk.at(path), size, sha256);
+    this.#tell(path, faultOf(content.length > 0 ? "CONTENT" : "MODE", [...content, ...attributes]));
+  }
+
+  #directory(entry: RootEntry & { readonly type: "dir" | "implied" }): void {
+    const stat = this.#walk.look(entry.path, "directory");
+    const { mode, mtime } = directoryAttributes(entry);
+    if (stat !== undefined) this.#tell(entry.path, faultOf("MODE", attributeFaults(stat, mode, mtime)));
+  }
+
+  #symlink(path: string, { target, mtime }: { readonly target: string; readonly mtime?: number }): void {
+    const stat = this.#walk.look(path, "symlink");
+    if (stat === undefined) return;
+    const elsewhere = linkFault(this.#walk.at(path), target);
+    this.#tell(path, faultOf(elsewhere.length > 0 ? "LINK_TARGET" : "MODE", [...elsewhere, ...timeFault(stat, mtime)]));
+  }
+
+  /** What symlinks.ts made. */
+  #symlinks(
+    entries: StoredEntries,
+    list: { readonly entries: EntriesFile; readonly layers: readonly RootSource[] },
+  ): void {
+    const isPlanned = list.entries.kind === "plan";
+    for (const { planned, isOwnDirectory } of isPlanned ? outermost(() => entries.part(0, 1)) : topLevel(entries)) {
+      this.#verification.tick();
+      const { entry, layer, from } = planned;
+      const { path } = entry;
+      if (isOwnDirectory) {
+        const stat = this.#walk.look(path, "directory");
+        if (stat !== undefined) this.#tell(path, faultOf("MODE", attributeFaults(stat, IMPLIED_MODE, undefined)));
+        continue;
+      }
+      const up = "../".repeat(path.split("/").length - 1);
+      const leadsTo = `${up}${list.layers[layer]?.target ?? ""}/${from}`;
+      this.#symlink(path, { target: entry.type === "symlink" ? entry.target : leadsTo });
+    }
+  }
+
+  #tell(path: string, fault: Fault | undefined): void {
+    if (fault !== undefined) this.#verification.tell({ path, ...fault });
+  }
+}
+
+function* topLevel(entries: StoredEntries): Generator<{ planned: PlannedEntry; isOwnDirectory: boolean }> {
+  for (const planned of entries.part(0, 1))
+    if (!planned.entry.path.includes("/")) yield { planned, isOwnDirectory: false };
+}
