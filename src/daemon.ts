@@ -21,6 +21,7 @@ import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
 import { Importer } from "./install/importer.js";
 import { Installer } from "./install/installer.js";
+import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
@@ -42,6 +43,7 @@ import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
 import type { RootDocument } from "./store/documents.js";
+import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
 import { TaskProgress } from "./tasks.js";
@@ -102,6 +104,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  const journal = new Journal(store.layout, { log });
+  await journal.open();
+  life.onEnd("journal", () => journal.close());
 
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
@@ -130,7 +135,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const comparer = new RootComparer({ store, pool, log });
   const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
-  const jobs = new Jobs(installer, policies, emit);
+  const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
+  life.onEnd("jobs", () => interruptJobs(jobs));
+  await jobs.restore();
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
@@ -216,6 +223,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     log,
   });
   life.onEnd("server", () => server.close());
+  jobs.resume();
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
   const endpoints = endpointsOf(config, server, sockets, tokens?.files);
@@ -255,10 +263,16 @@ async function settleStore(store: Store, log: Log): Promise<void> {
 async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
   const timer = setTimeout(() => {
     log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
-    jobs.cancelAll();
+    jobs.interrupt();
   }, timeoutMs);
   await jobs.drain();
   clearTimeout(timer);
+}
+
+/** Before the pool ends under them: the next daemon goes on with what is left. */
+async function interruptJobs(jobs: Jobs): Promise<void> {
+  jobs.interrupt();
+  await jobs.drain();
 }
 
 function listenersOf(config: Config, sockets: readonly ActivatedSocket[], tokens: Tokens | undefined): Listener[] {

@@ -117,6 +117,22 @@ export const MAX_WAIT_MS = 60 * MINUTE;
 /** Jobs that are over stay readable this long, and at most this many. */
 export const TERMINAL_JOB_TTL_MS = 7 * 24 * 60 * MINUTE;
 export const MAX_TERMINAL_JOBS = 10_000;
+/** A segment of the journal: small, since the disk is given back by whole ones. */
+export const JOURNAL_SEGMENT_BYTES = 1 * MiB;
+/** The whole journal: 10,000 jobs of 25 KiB. Beyond it the oldest jobs are forgotten before their week is over. */
+export const MAX_JOURNAL_BYTES = 256 * MiB;
+/** One line, held in memory: a job of 512 layers, with its conflicts, stays below. */
+export const MAX_JOURNAL_LINE_BYTES = 1 * MiB;
+/** Lines that wait in memory while the disk does not take them; beyond it they are dropped. */
+export const MAX_JOURNAL_BACKLOG_BYTES = 4 * MiB;
+/** What nobody waits for is on the disk this much later at the latest, and what it did not take is tried again. */
+export const JOURNAL_SYNC_MS = 1 * SECOND;
+/** Lines of one job that `job/log` answers with, the last ones: an image has 512 layers. */
+export const MAX_JOB_LOG_LINES = 1000;
+/** Readings of the journal for `job/log` at once: each goes through segments on the disk. */
+export const MAX_JOB_LOG_READS = 2;
+/** A job that takes the daemon down each time it runs would do so for ever. */
+export const MAX_JOB_STARTS = 100;
 /** Jobs that are not over, all sessions together (BUSY). */
 export const MAX_ACTIVE_JOBS = 1024;
 /** Images being installed at once; the rest queue. Their layers share the pool, so more would only hold more staging. */

@@ -114,6 +114,17 @@ export const Job = z.object({
 });
 export type Job = z.infer<typeof Job>;
 
+/** Something that happened to a job, as the journal has it. */
+export const JobLogLine = z.object({
+  at: time,
+  /** `accepted`, `started`, `resolved`, `layers`, `linked`, `named`, `ended`, …: more may come. */
+  event: z.string(),
+  /** For a person; escaped. */
+  message: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+export type JobLogLine = z.infer<typeof JobLogLine>;
+
 /** One version of a name: an install made it, and a rollback may lead to it. */
 export const NameGeneration = z.object({
   /** Rises with each install under the name. */
@@ -304,6 +315,12 @@ export const methods = {
     result: z.object({ jobs: z.array(Job), nextCursor }),
   },
   "install/cancel": { scope: "full", params: z.strictObject({ jobId }), result: Job },
+  "job/log": {
+    scope: "read",
+    params: z.strictObject({ jobId }),
+    /** Oldest first; of more than a job ever has, the last. */
+    result: z.object({ jobId: z.uuid(), lines: z.array(JobLogLine), omitted: count }),
+  },
   "image/status": {
     scope: "read",
     params: z.strictObject({
@@ -419,6 +436,7 @@ export type ParsedParams<M extends MethodName> = z.output<(typeof methods)[M]["p
 export type Result<M extends MethodName> = z.output<(typeof methods)[M]["result"]>;
 
 export type InstallRequest = ParsedParams<"install/start">;
+export type JobLog = Result<"job/log">;
 export type ImageStatus = Result<"image/status">;
 export type ServerStatus = Result<"server/status">;
 

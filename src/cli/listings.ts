@@ -4,14 +4,13 @@
  * Pure; every cell escaped. Times are relative to `nowMs`. What may be long stands last: the other columns of ordinary rows end
  * within 100, and the rest of a root is in its JSON document.
  */
-
 import { formatSize } from "../byte-size.js";
-import type { Job, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
+import type { Job, JobLog, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
 import { printable } from "../printable.js";
 import { formatAge } from "./duration.js";
 import { stateWords } from "./summary.js";
 import { formatTable } from "./tables.js";
-import { shortDigest } from "./text.js";
+import { shortDigest, shown } from "./text.js";
 
 /** A quiet table has no header. */
 export interface TableOptions {
@@ -28,6 +27,14 @@ export function jobTable(jobs: readonly Job[], { nowMs, quiet }: TableOptions): 
     printable(job.reference, 8192),
   ]);
   return formatTable(quiet ? undefined : ["JOB", "CREATED", "STATE", "NAME", "REFERENCE"], rows);
+}
+
+/** One row for each line, without a header. The messages are escaped by the daemon, which may be another's. */
+export function jobLogTable({ lines }: Pick<JobLog, "lines">): string[] {
+  return formatTable(
+    undefined,
+    lines.map(({ at, message }) => [at, shown(message)]),
+  );
 }
 
 /** One row for each name; a root without one has a row of its own. */

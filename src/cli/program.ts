@@ -17,6 +17,7 @@ import { exportNames } from "./verbs/export.js";
 import { importArchive } from "./verbs/import.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
+import { logs } from "./verbs/logs.js";
 import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
@@ -34,6 +35,7 @@ const verbs: readonly Verb[] = [
   ps,
   wait,
   cancel,
+  logs,
   roots,
   layers,
   du,

@@ -9,7 +9,7 @@
  *     await client.close();
  */
 import { randomUUID } from "node:crypto";
-import type { ImageStatus, MethodName, Params, ProgressParams, Result } from "../messages.js";
+import type { ImageStatus, Job, MethodName, Params, ProgressParams, Result } from "../messages.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
@@ -27,6 +27,8 @@ export type {
   ImageStatus,
   Job,
   JobLayer,
+  JobLog,
+  JobLogLine,
   JobState,
   Layer,
   LinkMode,
@@ -97,6 +99,14 @@ export class StratadClient {
     } finally {
       stop();
     }
+  }
+
+  /** The job when it is over, or as it stands after `timeoutMs`; over lost connections and restarts of the daemon too. UNKNOWN_JOB. */
+  wait(
+    jobId: string,
+    { signal, timeoutMs }: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
+  ): Promise<Job> {
+    return this.#connections.repeat("install/wait", { jobId, timeoutMs }, { signal });
   }
 
   /** Starts an install and follows it, over lost connections too. */

@@ -77,6 +77,23 @@ export class ReconnectingConnection {
     return connection.request(method, params, options);
   }
 
+  /** For what may be asked twice: a request that is lost under way is sent again over the next connection. */
+  async repeat<M extends MethodName>(
+    method: M,
+    params: Params<M>,
+    options: RequestOptions<M> = {},
+  ): Promise<Result<M>> {
+    for (;;) {
+      const connection = await unlessAborted(this.connection(), { method, signal: options.signal });
+      try {
+        return await connection.request(method, params, options);
+      } catch (thrown) {
+        const isLost = thrown instanceof StrataError && thrown.code === "DAEMON_UNREACHABLE" && !connection.isOpen;
+        if (!isLost) throw thrown;
+      }
+    }
+  }
+
   /** Answers when the socket is gone; what waits for a connection fails. */
   async close(): Promise<void> {
     this.#closing.abort();

@@ -10,7 +10,8 @@ import type { Descriptor } from "../oci/documents.js";
 import { type ArchiveReference, formatReference } from "../oci/reference.js";
 import { printable } from "../printable.js";
 import { archiveImages, type OpenOptions } from "../sources/open.js";
-import { type Jobs, type Policies, specOf } from "./jobs.js";
+import { type Policies, specOf } from "./job-spec.js";
+import type { Jobs } from "./jobs.js";
 
 export interface ImporterOptions {
   readonly jobs: Jobs;
@@ -35,7 +36,8 @@ export class Importer {
     const { jobs, policies, sources } = this.#options;
     const requests = requestsOf(path, await archiveImages(path, sources.importDirs));
     for (const request of requests) specOf(request, policies);
-    return requests.map((request) => jobs.start(request, sessionId));
+    const started = requests.map((request) => jobs.start(request, sessionId));
+    return Promise.all(started.map(({ jobId }) => jobs.accepted(jobId)));
   }
 }
 

@@ -108,11 +108,12 @@ export class Installer {
         name: { name, path: layout.name(name), generation },
         ...update,
       };
+      job.named(outcome);
       const { store } = this.#options;
       const waits = job.spec.request.durable === true;
       if (waits && !isDurable(root, store)) await store.makeDurable();
       const durable = isDurable(root, store);
-      job.ready(outcome, durable);
+      job.ready(durable);
       if (!durable && !waits) this.#makeDurableBehind(job, root);
       return;
     }

@@ -30,19 +30,26 @@ export interface JobSpec {
 /** Where the image stands, and how that differs from what stood there. */
 export type JobOutcome = Required<Pick<JobView, "root" | "name">> & Pick<JobView, "changes">;
 
+/** What a job that an earlier daemon accepted keeps. */
+export type JobOrigin = Pick<JobView, "jobId" | "createdAt">;
+
+/** Why its work is stopped: the first reason counts. */
+type Stop = { readonly kind: "cancelled" | "interrupted" } | { readonly kind: "refused"; readonly error: StrataError };
+
 /** Interest that no session holds: of sessions that are closed, and of detached installs. */
 const ORPHANED = Symbol("orphaned");
 
-const noProgress: Progress = { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 };
+export const noProgress: Progress = { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 };
 
 export class Job {
-  readonly jobId = uuidv7();
+  readonly jobId: string;
   readonly spec: JobSpec;
   readonly #abort = new AbortController();
   readonly #interest = new Set<string | typeof ORPHANED>();
   readonly #listeners = new Set<(job: JobView) => void>();
-  readonly #createdAt = new Date().toISOString();
-  #updatedAt = this.#createdAt;
+  readonly #createdAt: string;
+  #updatedAt: string;
+  #stop: Stop | undefined;
   #finishedAt: string | undefined;
   #state: JobState = "queued";
   #work: WorkView | undefined;
@@ -52,13 +59,21 @@ export class Job {
   #durable = false;
   #error: StrataError | undefined;
 
-  constructor(spec: JobSpec) {
+  constructor(spec: JobSpec, origin: JobOrigin = { jobId: uuidv7(), createdAt: new Date().toISOString() }) {
     this.spec = spec;
+    this.jobId = origin.jobId;
+    this.#createdAt = origin.createdAt;
+    this.#updatedAt = origin.createdAt;
     this.#platform = spec.platform;
   }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** The canonical text. */
+  get reference(): string {
+    return this.spec.referenceText;
   }
 
   get state(): JobState {
@@ -108,16 +123,33 @@ export class Job {
     if (this.#interest.delete(sessionId)) this.#interest.add(ORPHANED);
   }
 
-  /** Withdraws the session's and all orphaned interest; a job that nobody is interested in is cancelled. */
-  withdraw(sessionId: string): void {
+  /** Withdraws the session's and all orphaned interest; a job that nobody is interested in is cancelled: true where it is. */
+  withdraw(sessionId: string): boolean {
     this.#interest.delete(sessionId);
     this.#interest.delete(ORPHANED);
-    if (this.#interest.size === 0 && !this.isOver) this.#abort.abort();
+    return this.#interest.size === 0 && this.cancel();
   }
 
-  /** The daemon stops: whoever is interested, the job ends as cancelled. */
-  abandon(): void {
-    if (!this.isOver) this.#abort.abort();
+  /** Whoever is interested, the job ends as cancelled. False where it is over or stopped already. */
+  cancel(): boolean {
+    return this.#stopFor({ kind: "cancelled" });
+  }
+
+  /** The daemon stops: its work ends, the job does not. The next daemon goes on with it. */
+  interrupt(): boolean {
+    return this.#stopFor({ kind: "interrupted" });
+  }
+
+  /** It was never accepted: it ends as failed. */
+  refuse(error: StrataError): boolean {
+    return this.#stopFor({ kind: "refused", error });
+  }
+
+  #stopFor(stop: Stop): boolean {
+    if (this.isOver || this.#stop !== undefined) return false;
+    this.#stop = stop;
+    this.#abort.abort();
+    return true;
   }
 
   observe(listener: (job: JobView) => void): () => void {
@@ -140,8 +172,13 @@ export class Job {
     this.#changed();
   }
 
-  ready(outcome: JobOutcome, durable: boolean): void {
+  /** The name leads to the root. */
+  named(outcome: JobOutcome): void {
     this.#outcome = outcome;
+    this.#changed();
+  }
+
+  ready(durable: boolean): void {
     this.#durable = durable;
     this.#end("ready");
   }
@@ -152,10 +189,13 @@ export class Job {
     this.#changed();
   }
 
+  /** Its work failed, or was stopped. */
   failed(thrown: unknown): void {
-    const error = toStrataError(thrown, "Cannot install the image").with({ jobId: this.jobId });
-    this.#error = error;
-    this.#end(error.code === "CANCELLED" && this.signal.aborted ? "cancelled" : "failed");
+    const stop = this.#stop;
+    if (stop?.kind === "interrupted") return;
+    const error = toStrataError(stop?.kind === "refused" ? stop.error : thrown, "Cannot install the image");
+    this.#error = error.with({ jobId: this.jobId });
+    this.#end(error.code === "CANCELLED" && stop?.kind === "cancelled" ? "cancelled" : "failed");
   }
 
   #end(state: JobState): void {

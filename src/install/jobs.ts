@@ -1,80 +1,99 @@
 /**
- * All jobs: made, found again by their request key, listed, cancelled, forgotten a week after their end. Starts each one when
- * there is room, in the order of priority. Says what happens to them as events; knows no session but by its id.
+ * All jobs: made, found again by their request key, listed, cancelled, forgotten a week after their end; and taken up again where
+ * an earlier daemon left them. Starts each one when there is room, in the order of priority. Says what happens to them as events
+ * and to the journal; knows no session but by its id.
  */
 import { StrataError } from "../errors.js";
 import {
   MAX_ACTIVE_JOBS,
+  MAX_JOB_STARTS,
   MAX_RUNNING_INSTALLS,
   MAX_RUNNING_JOBS_PER_SESSION,
-  MAX_TERMINAL_JOBS,
   MAX_WAIT_MS,
-  TERMINAL_JOB_TTL_MS,
 } from "../limits.js";
-import type { DaemonEvent, InstallRequest, JobState, Job as JobView, Priority } from "../messages.js";
-import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platform.js";
-import { defaultName, formatReference, parseName, parseReference } from "../oci/reference.js";
-import type { PlannedPolicy } from "../overlap/plan-root.js";
-import { printable } from "../printable.js";
+import type { DaemonEvent, InstallRequest, JobLog, JobState, Job as JobView, Priority } from "../messages.js";
 import { SharedSlots } from "../slots.js";
 import type { Installer } from "./installer.js";
-import { Job, type JobSpec } from "./job.js";
-import { pageOf } from "./page.js";
+import { Job } from "./job.js";
+import type { RememberedJob } from "./job-history.js";
+import type { JobJournal } from "./job-journal.js";
+import { acceptanceOf, isSameRequest, type Policies, readRequest, specOf } from "./job-spec.js";
+import { type KnownJob, KnownJobs } from "./known-jobs.js";
+import { PastJob, recordedJob, untakenJob } from "./past-job.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
-/** Which overlap policies an install may have, and which it has where it names none. */
-export interface Policies {
-  readonly overlap: PlannedPolicy;
-  readonly allowed: readonly PlannedPolicy[];
-}
 
 /** Somebody who is told BUSY comes back after about one install. */
 const BUSY_RETRY_MS = 1000;
 
+export interface JobsOptions {
+  readonly installer: Installer;
+  readonly policies: Policies;
+  readonly journal: JobJournal;
+  readonly emit: (event: DaemonEvent) => void;
+}
+
 export class Jobs {
-  readonly #installer: Installer;
-  readonly #emit: (event: DaemonEvent) => void;
-  readonly #policies: Policies;
-  readonly #jobs = new Map<string, Job>();
-  readonly #byKey = new Map<string, { readonly job: Job; readonly params: string }>();
+  readonly #options: JobsOptions;
+  readonly #known: KnownJobs;
   readonly #slots = new SharedSlots(MAX_RUNNING_INSTALLS, { share: MAX_RUNNING_JOBS_PER_SESSION });
+  /** Of earlier daemons, until `resume`. */
+  readonly #left: Job[] = [];
   #active = 0;
   #draining = false;
   #idle: (() => void)[] = [];
 
-  constructor(installer: Installer, policies: Policies, emit: (event: DaemonEvent) => void) {
-    this.#installer = installer;
-    this.#policies = policies;
-    this.#emit = emit;
+  constructor(options: JobsOptions) {
+    this.#options = options;
+    this.#known = new KnownJobs(options.journal);
+  }
+
+  /** Remembers what earlier daemons left. */
+  async restore(): Promise<void> {
+    const remembered = await this.#options.journal.restore();
+    for (const job of remembered) this.#remember(job);
+  }
+
+  /** Goes on with what was restored, each job with the priority it had, in the order of acceptance. */
+  resume(): void {
+    for (const job of this.#left.splice(0)) {
+      if (!job.signal.aborted) this.#options.journal.resumed(job.jobId);
+      // They were several sessions' once: none of them holds up the others.
+      void this.#run(job, job.jobId);
+    }
   }
 
   /** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED, BUSY, SHUTTING_DOWN. */
-  start(request: InstallRequest, sessionId: string): JobView {
-    const { requestKey, workDoneToken: _token, ...params } = request;
-    const text = JSON.stringify(Object.entries(params).sort());
-    const known = requestKey === undefined ? undefined : this.#byKey.get(requestKey);
-    if (known !== undefined && known.params !== text) {
+  start(asked: InstallRequest, sessionId: string): JobView {
+    const { request, requestKey } = acceptanceOf(asked);
+    const known = this.#known.withKey(requestKey);
+    if (known !== undefined && !isSameRequest(known.request, request)) {
       throw new StrataError(
         "INVALID_PARAMS",
         "Cannot start the install: its requestKey belongs to a job with other params",
       );
     }
-    const job = known?.job ?? this.#create(specOf(request, this.#policies), sessionId);
-    if (known === undefined && requestKey !== undefined) this.#byKey.set(requestKey, { job, params: text });
-    job.takeInterest(request.detach === true ? undefined : sessionId);
+    const { job } = known ?? this.#create(asked, sessionId);
+    if (job instanceof Job) job.takeInterest(request.detach === true ? undefined : sessionId);
     return job.view();
   }
 
+  async accepted(jobId: string): Promise<JobView> {
+    const known = this.#known.get(jobId);
+    await known.accepted;
+    return known.job.view();
+  }
+
   get(jobId: string): JobView {
-    return this.#find(jobId).view();
+    return this.#known.get(jobId).job.view();
   }
 
   async wait(
     jobId: string,
     options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
   ): Promise<JobView> {
-    const job = this.#find(jobId);
-    if (job.isOver) return job.view();
+    const { job } = this.#known.get(jobId);
+    if (!(job instanceof Job)) return job.view();
     job.takeInterest(options.sessionId);
     const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs ?? MAX_WAIT_MS)]);
     await new Promise<void>((resolve) => {
@@ -90,142 +109,166 @@ export class Jobs {
     return job.view();
   }
 
-  list({ state, limit, cursor }: { state?: JobState | undefined; limit: number; cursor?: string | undefined }) {
-    const newestFirst = [...this.#jobs.values()].reverse().filter((job) => state === undefined || job.state === state);
-    return pageOf(newestFirst, { limit, cursor, keyOf: (job) => job.jobId, view: (job) => job.view() });
+  list(query: Parameters<KnownJobs["list"]>[0]) {
+    return this.#known.list(query);
   }
 
-  cancel(jobId: string, sessionId: string): JobView {
-    const job = this.#find(jobId);
-    job.withdraw(sessionId);
-    return job.view();
+  async cancel(jobId: string, sessionId: string): Promise<JobView> {
+    const known = this.#known.get(jobId);
+    if (known.job instanceof Job && known.job.withdraw(sessionId)) await this.#options.journal.cancelled(jobId);
+    return known.job.view();
+  }
+
+  /** What the journal has of it. */
+  log(jobId: string, options: { readonly signal: AbortSignal }): Promise<JobLog> {
+    this.#known.get(jobId);
+    return this.#options.journal.linesOf(jobId, options);
   }
 
   orphan(sessionId: string): void {
-    for (const job of this.#jobs.values()) if (!job.isOver) job.orphan(sessionId);
+    for (const job of this.#known.unfinished()) job.orphan(sessionId);
   }
 
   observe(jobId: string, listener: (job: JobView) => void): () => void {
-    return this.#find(jobId).observe(listener);
+    const { job } = this.#known.get(jobId);
+    return job instanceof Job ? job.observe(listener) : () => undefined;
   }
 
   active(): JobView[] {
-    return [...this.#jobs.values()].filter((job) => !job.isOver).map((job) => job.view());
+    return this.#known.unfinished().map((job) => job.view());
   }
 
   /** The newest job that is about this reference; for image/status. */
   latestFor(referenceText: string): JobView | undefined {
-    return [...this.#jobs.values()].findLast((job) => job.spec.referenceText === referenceText)?.view();
+    return this.#known.latestFor(referenceText);
   }
 
   count(): Record<JobState, number> {
-    const counts = { queued: 0, running: 0, ready: 0, failed: 0, cancelled: 0 };
-    for (const job of this.#jobs.values()) counts[job.state] += 1;
-    return counts;
+    return this.#known.count();
   }
 
   get activeCount(): number {
     return this.#active;
   }
 
-  /** From now on SHUTTING_DOWN; resolves when no job is left. */
+  /** From now on SHUTTING_DOWN; resolves when nothing is under way any more. */
   drain(): Promise<void> {
     this.#draining = true;
     if (this.#active === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
-  cancelAll(): void {
-    for (const job of this.#jobs.values()) job.abandon();
+  /** Stops the work and ends no job: who waits for one waits for the next daemon. */
+  interrupt(): void {
+    for (const job of this.#known.unfinished()) if (job.interrupt()) this.#options.journal.interrupted(job.jobId);
+    this.resume();
   }
 
-  #create(spec: JobSpec, sessionId: string): Job {
+  cancelAll(): void {
+    for (const job of this.#known.unfinished()) job.cancel();
+  }
+
+  #create(asked: InstallRequest, sessionId: string): KnownJob {
+    const spec = specOf(asked, this.#options.policies);
     if (this.#draining) throw new StrataError("SHUTTING_DOWN", "Cannot start the install: the daemon is stopping");
-    if (this.#active >= MAX_ACTIVE_JOBS) {
-      throw new StrataError("BUSY", `Cannot start the install: ${this.#active} are under way`, {
-        retryAfterMs: BUSY_RETRY_MS,
-      });
-    }
-    this.#forget();
+    if (this.#active >= MAX_ACTIVE_JOBS) throw tooManyJobs("start", this.#active);
+    this.#known.forget();
     const job = new Job(spec);
-    this.#jobs.set(job.jobId, job);
-    this.#active += 1;
-    this.#announce(job);
+    const accepted = this.#accept(job);
+    const known = this.#keep({ job, ...acceptanceOf(asked), accepted });
+    this.#options.emit({ type: "job.created", jobId: job.jobId, name: spec.name, data: { job: job.view() } });
     void this.#run(job, sessionId);
-    return job;
+    return known;
+  }
+
+  /** A job that is over before that is known has nothing to survive. */
+  async #accept(job: Job): Promise<void> {
+    try {
+      await this.#options.journal.accept(job.view(), acceptanceOf(job.spec.request));
+    } catch (thrown) {
+      if (job.isOver) return;
+      this.#known.dropKey(job.spec.request.requestKey);
+      const error = thrown as StrataError;
+      job.refuse(error);
+      throw error.with({ jobId: job.jobId });
+    }
+  }
+
+  #keep(known: KnownJob): KnownJob {
+    const { job, accepted } = known;
+    // Whoever started it may be gone by now.
+    accepted.catch(() => undefined);
+    if (job instanceof Job) {
+      this.#active += 1;
+      this.#follow(job);
+    }
+    return this.#known.add(known);
+  }
+
+  #remember(remembered: RememberedJob): void {
+    const { jobId, createdAt, request, requestKey, starts, state } = remembered;
+    const accepted = Promise.resolve();
+    const keep = (job: Job | PastJob) => this.#keep({ job, request, requestKey, accepted });
+    if (state === "over") return void keep(recordedJob(remembered));
+    try {
+      const asked = { ...readRequest(request), ...(requestKey === undefined ? {} : { requestKey }) };
+      const job = new Job(specOf(asked, this.#options.policies), { jobId, createdAt });
+      if (starts > MAX_JOB_STARTS) throw tooManyStarts(starts);
+      if (this.#active >= MAX_ACTIVE_JOBS) throw tooManyJobs("go on with", this.#active);
+      keep(job);
+      job.takeInterest(undefined);
+      if (state === "unfinished") this.#left.push(job);
+      else {
+        job.cancel();
+        void this.#run(job, jobId);
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof StrataError)) throw thrown;
+      const failed = untakenJob(request, { jobId, createdAt }, thrown);
+      keep(PastJob.of(failed));
+      this.#options.journal.ended(failed);
+    }
   }
 
   async #run(job: Job, sessionId: string): Promise<void> {
+    const { installer } = this.#options;
     try {
-      await this.#slots.run(sessionId, priorities[job.spec.priority], job.signal, () => this.#installer.run(job));
+      await this.#slots.run(sessionId, priorities[job.spec.priority], job.signal, () => installer.run(job));
     } catch (error) {
-      job.failed(error); // cancelled while it waited for its turn
+      job.failed(error); // stopped while it waited for its turn
     } finally {
       this.#active -= 1;
       if (this.#active === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
-  /** Turns the changes of a job into events. */
-  #announce(job: Job): void {
+  /** Turns the changes of a job into events and entries of the journal. */
+  #follow(job: Job): void {
     const { jobId, spec } = job;
     let last = job.view();
     const emit = (type: DaemonEvent["type"], data: DaemonEvent["data"]): void =>
-      this.#emit({ type, jobId, name: spec.name, data });
-    emit("job.created", { job: last });
+      this.#options.emit({ type, jobId, name: spec.name, data });
     job.observe((view) => {
+      this.#options.journal.changed(last, view);
       if (view.phase !== undefined && view.phase !== last.phase) emit("job.phase", { phase: view.phase });
       for (const [index, layer] of view.layers.entries()) {
         if (layer.state !== last.layers[index]?.state) emit("job.layer", { index, layer });
       }
-      if (view.finishedAt !== undefined) emit(`job.${view.state}` as DaemonEvent["type"], { job: view });
+      if (view.finishedAt !== undefined) {
+        this.#known.ended(job, view);
+        emit(`job.${view.state}` as DaemonEvent["type"], { job: view });
+      }
       last = view;
     });
   }
-
-  #find(jobId: string): Job {
-    const job = this.#jobs.get(jobId);
-    if (job === undefined)
-      throw new StrataError("UNKNOWN_JOB", `Cannot find job ${printable(jobId, 64)}: there is none`);
-    return job;
-  }
-
-  /** Jobs that are over are kept a week, and not more than so many: the oldest go first. */
-  #forget(): void {
-    const expired = Date.now() - TERMINAL_JOB_TTL_MS;
-    let surplus = this.#jobs.size - this.#active - MAX_TERMINAL_JOBS;
-    for (const [jobId, job] of this.#jobs) {
-      if (!job.isOver) continue;
-      if (surplus <= 0 && job.finishedAtMs >= expired) break;
-      this.#jobs.delete(jobId);
-      surplus -= 1;
-    }
-    for (const [key, { job }] of this.#byKey) if (!this.#jobs.has(job.jobId)) this.#byKey.delete(key);
-  }
 }
 
-/** INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED. */
-export function specOf(request: Omit<InstallRequest, "workDoneToken">, policies: Policies): JobSpec {
-  const reference = parseReference(request.reference);
-  const { overlap = policies.overlap, link = "hardlink" } = request;
-  if (!policies.allowed.includes(overlap)) {
-    const fact = `overlap policy ${overlap} is not allowed here, only ${policies.allowed.join(", ")}`;
-    const hint = "Add it to `allowed_overlaps` in the daemon's configuration.";
-    throw new StrataError("NOT_ALLOWED", `Cannot start the install: ${fact}`, { hint });
-  }
-  if (link === "symlink" && overlap !== "c") {
-    const fact = `a root of symlinks is whole top-level entries, which only policy c has, not ${overlap}`;
-    const hint = "Use --link hardlink or --link copy, or --overlap c.";
-    throw new StrataError("INVALID_PARAMS", `Cannot start the install: ${fact}`, { hint });
-  }
-  return {
-    request,
-    reference,
-    referenceText: formatReference(reference),
-    name: parseName(request.name ?? defaultName(reference)),
-    platform: formatPlatform(request.platform === undefined ? hostPlatform() : parsePlatform(request.platform)),
-    overlap,
-    link,
-    priority: request.priority ?? "normal",
-  };
+function tooManyJobs(verb: "start" | "go on with", active: number): StrataError {
+  const fact = `${active} are under way`;
+  return new StrataError("BUSY", `Cannot ${verb} the install: ${fact}`, { retryAfterMs: BUSY_RETRY_MS });
+}
+
+function tooManyStarts(starts: number): StrataError {
+  const fact = `the daemon ended ${starts} times while it ran`;
+  return new StrataError("INTERNAL", `Cannot go on with the install: ${fact}`);
 }

@@ -17,7 +17,7 @@ import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
 import type { JobSpec } from "./job.js";
-import { type Policies, specOf } from "./jobs.js";
+import { type Policies, specOf } from "./job-spec.js";
 import { hintsOf, listedConflicts } from "./overlap-error.js";
 import { placementsOf } from "./placements.js";
 import { type Cost, exact, layerEstimate, measuredByDocuments, NO_COST, rootCost, totalCost } from "./plan-cost.js";

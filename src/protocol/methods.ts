@@ -76,6 +76,13 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { jobs: [...items], nextCursor };
     },
     "install/cancel": ({ jobId }, { session }) => installs.cancel(jobId, session.id),
+    "job/log": async ({ jobId }, { signal }) => {
+      try {
+        return await installs.log(jobId, { signal });
+      } catch (thrown) {
+        throw signal.aborted ? requestCancelled("job/log") : thrown;
+      }
+    },
     "image/status": (query) => services.images.status(query),
     "root/list": (page) => {
       const { items, nextCursor } = roots.list(page);
@@ -185,11 +192,12 @@ async function exportNames(
   }
 }
 
-function startInstall(
+/** The work goes on beside the sync of its acceptance; only the answer waits for that. */
+async function startInstall(
   params: InstallRequest,
   call: Call,
   { options, held }: { options: MethodsOptions; held: Holdings },
-): Job {
+): Promise<Job> {
   const { workDoneToken: token, ...request } = params;
   if (token !== undefined && held.progress.has(token)) {
     throw invalidParams("install/start", ["workDoneToken: the session uses it for another install"]);
@@ -200,7 +208,12 @@ function startInstall(
     held.progress.set(token, () => undefined);
     call.afterAnswer(follow);
   }
-  return job;
+  try {
+    return await options.services.installs.accepted(job.jobId);
+  } catch (thrown) {
+    if (token !== undefined) held.progress.delete(token);
+    throw thrown;
+  }
 }
 
 function followJob(

@@ -6,6 +6,7 @@ import type {
   ImageStatus,
   InstallRequest,
   Job,
+  JobLog,
   JobState,
   Layer,
   ParsedParams,
@@ -33,9 +34,12 @@ export interface Services {
   readonly installs: {
     /**
      * Makes the job, or finds the one with the same `requestKey`, and takes the session's interest in it. Throws
-     * INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, BUSY, RATE_LIMITED, SHUTTING_DOWN.
+     * INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, BUSY, RATE_LIMITED, SHUTTING_DOWN. It is promised to nobody before
+     * `accepted` resolves.
      */
     start(request: InstallRequest, sessionId: string): Job;
+    /** The job, when it survives a crash of the machine. NO_SPACE, STORE_IO, …: it does not, and has failed with that. */
+    accepted(jobId: string): Promise<Job>;
     /** UNKNOWN_JOB. */
     get(jobId: string): Job;
     /** Takes the session's interest; answers when the job is terminal, or as it stands after `timeoutMs` or on `signal`. */
@@ -44,8 +48,10 @@ export interface Services {
       options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
     ): Promise<Job>;
     list(query: Page & { state?: JobState | undefined }): Paged<Job>;
-    /** Withdraws the session's and all orphaned interest. */
-    cancel(jobId: string, sessionId: string): Job;
+    /** Withdraws the session's and all orphaned interest. A job that is cancelled by that stays so, whatever happens to the daemon. */
+    cancel(jobId: string, sessionId: string): Promise<Job>;
+    /** What happened to it. UNKNOWN_JOB; CANCELLED on `signal`. */
+    log(jobId: string, options: { signal: AbortSignal }): Promise<JobLog>;
     /** The session is closed: what it was interested in goes on, as orphaned interest. */
     orphan(sessionId: string): void;
     /** Calls with every change of the job, progress included (at most every PROGRESS_INTERVAL_MS), until told to stop. */

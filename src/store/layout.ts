@@ -64,18 +64,21 @@ export class StoreLayout {
   get documents(): string {
     return join(this.state, "blobs");
   }
+  get journal(): string {
+    return join(this.state, "journal");
+  }
   get staging(): string {
     return join(this.state, "staging");
   }
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills } = this;
+    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
     const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
       dir,
       ...ALGORITHMS.map((name) => join(dir, name)),
     ]);
-    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
   }
   /** Directories of documents that are written beside their place first. */
   get documentDirectories(): string[] {
@@ -132,6 +135,16 @@ export class StoreLayout {
   }
   nameDocument(name: string): string {
     return join(this.nameDocuments, `${name}.json`);
+  }
+
+  /** Numbers count from 1, and so many digits that names sort as they do. */
+  journalSegment(number: number): string {
+    return join(this.journal, `${String(number).padStart(8, "0")}.ndjson`);
+  }
+  /** The number in the name of a file of the journal; undefined where it is none of its segments. */
+  journalSegmentNumber(file: string): number | undefined {
+    const digits = /^(\d{8,12})\.ndjson$/.exec(file)?.[1];
+    return digits === undefined ? undefined : Number(digits);
   }
 
   document(digest: Digest): string {

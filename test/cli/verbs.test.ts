@@ -550,7 +550,7 @@ describe("du", () => {
   });
 });
 
-describe("rm, cancel and wait", () => {
+describe("rm, cancel, logs and wait", () => {
   it("rm prints the name it removed, or the root it had", async () => {
     const fake = await serve({ "root/remove": () => root });
     assert.deepEqual(await run("rm", "gcc"), { code: 0, stdout: "gcc\n", stderr: "" });
@@ -564,6 +564,18 @@ describe("rm, cancel and wait", () => {
     assert.deepEqual(await run("cancel", JOB_ID), { code: 0, stdout: `${JOB_ID}  cancelled\n`, stderr: "" });
     state = "running";
     assert.match((await run("cancel", JOB_ID)).stderr, /^The job goes on/);
+  });
+
+  it("logs has a line for each entry, escaped once, and says how many are left out", async () => {
+    const line = (message: string) => ({ at: TIME, event: "layers", message, data: { index: 0 } });
+    const log = { jobId: JOB_ID, lines: [line("layer 0, a\\x1b, unpacked"), line("\u001b[31mred")], omitted: 2 };
+    const fake = await serve({ "job/log": () => log });
+    const { code, stdout, stderr } = await run("logs", JOB_ID.toUpperCase());
+    assert.equal(stdout, `${TIME}  layer 0, a\\x1b, unpacked\n${TIME}  \\x1b[31mred\n`);
+    assert.deepEqual([code, stderr], [0, "2 earlier lines left out\n"]);
+    assert.deepEqual((await fake.called("job/log")).params, { jobId: JOB_ID });
+    assert.deepEqual(parse((await run("logs", JOB_ID, "--json")).stdout), log);
+    assert.equal((await run("logs", "gcc")).code, 64);
   });
 
   it("wait asks until the job is over and ends as it did", async () => {

@@ -187,6 +187,24 @@ test("a request that was under way when the connection was lost is DAEMON_UNREAC
   await rejected;
 });
 
+test("a wait that is lost under way is asked again, and ends with the job", async (t) => {
+  const harness = await startHarness(t);
+  const { services, server } = harness;
+  const client = await connect(t, harness);
+  const { jobId } = await client.install({ reference }).started;
+  let asked = services.until("wait");
+  const waiting = client.wait(jobId);
+  for (let round = 0; round < 3; round += 1) {
+    await asked;
+    asked = services.until("wait");
+    await server.closeSessions(1001, "test");
+  }
+  await asked;
+  services.finish(jobId);
+  assert.deepEqual([(await waiting).jobId, (await waiting).state], [jobId, "ready"]);
+  await assert.rejects(client.wait("00000000-0000-7000-8000-000000000000"), { code: "UNKNOWN_JOB" });
+});
+
 test("without reconnect everything ends with the connection", async (t) => {
   const harness = await startHarness(t);
   const client = await connect(t, harness, false);

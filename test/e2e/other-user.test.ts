@@ -57,6 +57,8 @@ before(async () => {
   if (process.getuid?.() === 0)
     for (const path of [daemon.socket, daemon.readOnlySocket]) assert.equal(lstatSync(path).uid, OTHER_UID);
   wire = await Wire.connect(scope, daemon.socket);
+  // A session that says nothing for ten seconds is dropped, and the first tests may take longer on a busy machine.
+  await wire.request("server/status");
 });
 
 const reference = () => `oci:${sandbox.file("layout")}:odd`;

@@ -21,6 +21,7 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "install/wait": (jobId) => ({ jobId, timeoutMs: 1000 }),
   "install/list": () => ({ state: "ready", limit: 10 }),
   "install/cancel": (jobId) => ({ jobId }),
+  "job/log": (jobId) => ({ jobId }),
   "image/status": () => ({ reference: "oci:/images:app" }),
   "root/list": () => ({}),
   "root/get": () => ({ name: "app" }),

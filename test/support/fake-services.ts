@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { StrataError } from "../../src/errors.js";
-import type { InstallRequest, Job, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
+import type { InstallRequest, Job, JobLogLine, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
 import type { Services } from "../../src/protocol/services.js";
 
 const time = "2026-01-02T03:04:05.000Z";
@@ -53,6 +53,8 @@ export function fakeJob(request: Partial<InstallRequest> = {}, changes: Partial<
     ...changes,
   };
 }
+
+export const fakeLogLine: JobLogLine = { at: time, event: "accepted", message: "accepted: oci:/images:app", data: {} };
 
 export function fakePlan(request: ParsedParams<"install/plan">): Plan {
   return {
@@ -142,7 +144,9 @@ export class FakeServices implements Services {
       });
     },
     list: () => ({ items: [...this.jobs.values()], nextCursor: "more" }),
-    cancel: (jobId) => this.finish(jobId, "cancelled"),
+    accepted: async (jobId) => this.installs.get(jobId),
+    cancel: async (jobId) => this.finish(jobId, "cancelled"),
+    log: async (jobId) => ({ jobId: this.installs.get(jobId).jobId, lines: [fakeLogLine], omitted: 0 }),
     orphan: (sessionId) => {
       this.orphaned.push(sessionId);
       this.asked.emit("orphan");

@@ -69,7 +69,7 @@ async function follow(context: Context, path: string): Promise<Job[]> {
 
 async function whenOver(client: StratadClient, jobId: string, show: (job: Job) => void): Promise<Job> {
   for (;;) {
-    const job = await client.request("install/wait", { jobId, timeoutMs: LOOK_MS });
+    const job = await client.wait(jobId, { timeoutMs: LOOK_MS });
     show(job);
     if (isTerminal(job)) return job;
   }

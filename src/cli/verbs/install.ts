@@ -22,6 +22,7 @@ import type { Options, Verb } from "../verb.js";
 
 /** How long the answer to a cancellation is waited for; the daemon goes on with it anyway. */
 const CANCEL_GRACE_MS = 3000;
+const LEFT_HINT = "The next daemon goes on with the job; `stratad ps` lists it, and starts one.";
 
 export const install: Verb = {
   name: "install",
@@ -135,9 +136,14 @@ async function followOne(install: Install, show: (job: Job) => void): Promise<Ou
     const job = await install.finished;
     return { job, error: errorOf(job) };
   } catch (error) {
-    return { job: install.job, error: toStrataError(error, "Cannot follow the install").toWire() };
+    const failure = toStrataError(error, "Cannot follow the install").toWire();
+    return { job: install.job, error: isLost(failure, install.job) ? { ...failure, hint: LEFT_HINT } : failure };
   }
 }
+
+/** The daemon is gone, and has the job in its journal. */
+const isLost = ({ code }: WireError, job: Job | undefined): boolean =>
+  code === "DAEMON_UNREACHABLE" && job !== undefined;
 
 /** Also a job whose start is not answered yet. */
 async function cancelAll(installs: readonly Install[], over: Promise<unknown>): Promise<void> {

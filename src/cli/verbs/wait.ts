@@ -55,7 +55,7 @@ export const wait: Verb = {
 
 async function follow(client: StratadClient, jobId: string, show: (job: Job) => void): Promise<Job> {
   for (;;) {
-    const job = await client.request("install/wait", { jobId, timeoutMs: LOOK_MS });
+    const job = await client.wait(jobId, { timeoutMs: LOOK_MS });
     show(job);
     if (isTerminal(job)) return job;
   }

@@ -1,0 +1,364 @@
+/**
+ * Jobs over restarts of the daemon: the real journal on the disk, and an installer that does what a test says.
+ */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { appendFile, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { StrataError } from "../../src/errors.js";
+import type { Installer } from "../../src/install/installer.js";
+import type { Job } from "../../src/install/job.js";
+import { JobJournal } from "../../src/install/job-journal.js";
+import { Jobs } from "../../src/install/jobs.js";
+import { MAX_JOB_STARTS, MAX_TERMINAL_JOBS, TERMINAL_JOB_TTL_MS } from "../../src/limits.js";
+import { createLog } from "../../src/log.js";
+import type { InstallRequest, Job as JobView } from "../../src/messages.js";
+import { Journal, type JournalOptions } from "../../src/store/journal.js";
+import { type JournalEntry, lineOf } from "../../src/store/journal-entries.js";
+import { openSegment } from "../../src/store/journal-segment.js";
+import { StoreLayout } from "../../src/store/layout.js";
+import { until } from "../support/deadline.js";
+
+const reference = "oci:/images:app";
+const digest = `sha256:${"a".repeat(64)}`;
+const signal = new AbortController().signal;
+
+/** Runs a job until a test ends it; a job that is stopped ends as the real one does. */
+class StubInstaller {
+  readonly running = new Map<string, { job: Job; end(): void }>();
+  readonly begun: string[] = [];
+
+  async run(job: Job): Promise<void> {
+    job.started();
+    this.begun.push(job.spec.name);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.running.set(job.jobId, { job, end: resolve });
+        const stopped = (): void => reject(new StrataError("CANCELLED", "Cannot finish the install: it was cancelled"));
+        if (job.signal.aborted) stopped();
+        else job.signal.addEventListener("abort", stopped, { once: true });
+      });
+      job.named({
+        root: { rootId: "root-1", path: "/state/roots/root-1/tree" },
+        name: { name: job.spec.name, path: `/state/names/${job.spec.name}`, generation: 1 },
+      });
+      job.ready(false);
+    } catch (error) {
+      job.failed(error);
+    } finally {
+      this.running.delete(job.jobId);
+    }
+  }
+
+  end(jobId: string): void {
+    this.running.get(jobId)?.end();
+  }
+}
+
+interface Daemon {
+  readonly jobs: Jobs;
+  readonly installer: StubInstaller;
+  readonly journal: Journal;
+  readonly said: string[];
+  start(request?: Partial<InstallRequest>): Promise<JobView>;
+  /** As a kill leaves it: nothing is told, what the kernel has stays. */
+  die(): Promise<void>;
+}
+
+async function stateDir(t: TestContext): Promise<string> {
+  const state = await mkdtemp(join(tmpdir(), "jobs-"));
+  t.after(() => rm(state, { recursive: true, force: true }));
+  await mkdir(join(state, "journal"));
+  return state;
+}
+
+async function startDaemon(state: string, options: Partial<JournalOptions> = {}): Promise<Daemon> {
+  const said: string[] = [];
+  const log = createLog("info", (line) => said.push(JSON.parse(line).event));
+  const journal = new Journal(new StoreLayout(state), { log, ...options });
+  await journal.open();
+  const installer = new StubInstaller();
+  const policies = { overlap: "c", allowed: ["c"] } as const;
+  const jobs = new Jobs({
+    installer: installer as unknown as Installer,
+    policies,
+    journal: new JobJournal(journal, log),
+    emit: () => undefined,
+  });
+  await jobs.restore();
+  jobs.resume();
+  return {
+    jobs,
+    installer,
+    journal,
+    said,
+    start: async (request) => {
+      const { jobId } = jobs.start({ reference, ...request }, "session-1");
+      return jobs.accepted(jobId);
+    },
+    die: () => journal.close(),
+  };
+}
+
+test("jobs that were queued and running go on under their ids, in their order, with their priority", async (t) => {
+  const state = await stateDir(t);
+  const first = await startDaemon(state);
+  const started: JobView[] = [];
+  for (let n = 0; n < 12; n += 1) {
+    const priority = n === 11 ? "interactive" : "normal";
+    started.push(await first.start({ name: `app-${n}`, priority, requestKey: `key-${n}` }));
+  }
+  assert.equal(first.installer.running.size, 4);
+  await first.die();
+
+  const second = await startDaemon(state);
+  await until("eight run", () => second.installer.running.size === 8);
+  assert.deepEqual(second.jobs.count(), { queued: 4, running: 8, ready: 0, failed: 0, cancelled: 0 });
+  const found = second.jobs.active().map(({ jobId, createdAt, priority }) => ({ jobId, createdAt, priority }));
+  assert.deepEqual(
+    found,
+    started.map(({ jobId, createdAt, priority }) => ({ jobId, createdAt, priority })),
+  );
+  const again = await second.start({ name: "app-3", priority: "normal", requestKey: "key-3" });
+  assert.equal(again.jobId, started[3]?.jobId);
+  await assert.rejects(second.start({ name: "other", requestKey: "key-3" }), { code: "INVALID_PARAMS" });
+  for (const { jobId } of started) {
+    await until("it runs", () => second.installer.running.has(jobId));
+    second.installer.end(jobId);
+  }
+  await second.jobs.drain();
+  assert.deepEqual(
+    second.installer.begun.slice(0, 8),
+    [0, 1, 2, 3, 4, 5, 6, 7].map((n) => `app-${n}`),
+  );
+  assert.equal(second.installer.begun[8], "app-11", "the interactive one goes before those that wait");
+  await second.die();
+
+  const third = await startDaemon(state);
+  assert.deepEqual(third.jobs.count(), { queued: 0, running: 0, ready: 12, failed: 0, cancelled: 0 });
+  assert.deepEqual(third.jobs.get(started[5]?.jobId ?? ""), second.jobs.get(started[5]?.jobId ?? ""));
+  const ended = await third.start({ name: "app-3", priority: "normal", requestKey: "key-3" });
+  assert.deepEqual([ended.jobId, ended.state], [started[3]?.jobId, "ready"]);
+  await third.die();
+});
+
+test("a stop ends no job: it waits, nothing is failed, and the next daemon goes on", async (t) => {
+  const state = await stateDir(t);
+  const first = await startDaemon(state);
+  const { jobId } = await first.start();
+  const told: string[] = [];
+  first.jobs.observe(jobId, (job) => told.push(job.state));
+  const drained = first.jobs.drain();
+  first.jobs.interrupt();
+  await drained;
+  assert.equal(first.jobs.get(jobId).state, "running");
+  assert.deepEqual(told, []);
+  await first.die();
+  const second = await startDaemon(state);
+  await until("it runs", () => second.installer.running.has(jobId));
+  second.installer.end(jobId);
+  await second.jobs.drain();
+  const { lines } = await second.jobs.log(jobId, { signal });
+  const events = ["accepted", "started", "interrupted", "resumed", "started", "named", "ended"];
+  assert.deepEqual(
+    lines.map(({ event }) => event),
+    events,
+  );
+  await second.die();
+});
+
+test("a cancellation that was answered holds, whenever the daemon dies", async (t) => {
+  const state = await stateDir(t);
+  const first = await startDaemon(state);
+  const { jobId } = await first.start();
+  const sticky = first.installer.running.get(jobId)?.job;
+  assert.ok(sticky);
+  // The work does not end before the daemon dies.
+  sticky.failed = () => undefined;
+  await first.jobs.cancel(jobId, "session-1");
+  await first.die();
+  const second = await startDaemon(state);
+  await second.jobs.drain();
+  const { state: ended, error } = second.jobs.get(jobId);
+  assert.deepEqual([ended, error?.code], ["cancelled", "CANCELLED"]);
+  assert.deepEqual(second.installer.begun, []);
+  await second.die();
+  const third = await startDaemon(state);
+  assert.equal(third.jobs.get(jobId).state, "cancelled");
+  await third.die();
+});
+
+async function write(state: string, entries: Iterable<JournalEntry>): Promise<void> {
+  await appendFile(new StoreLayout(state).journalSegment(1), [...entries].map(lineOf).join(""));
+}
+
+const at = "2026-01-02T03:04:05.678Z";
+
+test("what this daemon does not take any more ends as failed, and only that", async (t) => {
+  const state = await stateDir(t);
+  const accepted = (request: Record<string, unknown>, jobId: string): JournalEntry => {
+    return { kind: "job.accepted", jobId, at: new Date().toISOString(), request };
+  };
+  const ids = Array.from({ length: 6 }, () => randomUUID());
+  const [misspelt = "", typed = "", denied = "", looping = "", empty = "", good = ""] = ids;
+  await write(state, [
+    accepted({ reference, tpyo: "\u001b[31m" }, misspelt),
+    accepted({ reference: 7 }, typed),
+    accepted({ reference, overlap: "a" }, denied),
+    accepted({ reference }, looping),
+    ...Array.from({ length: MAX_JOB_STARTS + 1 }, (): JournalEntry => ({ kind: "job.started", jobId: looping, at })),
+    accepted({}, empty),
+    accepted({ reference }, good),
+  ]);
+  const daemon = await startDaemon(state);
+  const codes = ids.map((jobId) => daemon.jobs.get(jobId).error?.code);
+  const invalid = "INVALID_PARAMS";
+  assert.deepEqual(codes, [invalid, invalid, "NOT_ALLOWED", "INTERNAL", invalid, undefined]);
+  assert.doesNotMatch(JSON.stringify(daemon.jobs.get(misspelt)), /\\u001b/);
+  await daemon.die();
+  const next = await startDaemon(state);
+  assert.equal(next.jobs.count().failed, 5);
+  await next.die();
+});
+
+test("a job that is over is remembered for a week, with its log, and not a day longer", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: Date.parse(at) });
+  const state = await stateDir(t);
+  const first = await startDaemon(state);
+  const { jobId } = await first.start();
+  first.installer.end(jobId);
+  await first.jobs.drain();
+  await first.die();
+  t.mock.timers.tick(TERMINAL_JOB_TTL_MS - 1000);
+  const second = await startDaemon(state);
+  assert.equal(second.jobs.get(jobId).state, "ready");
+  assert.equal((await second.jobs.log(jobId, { signal })).lines.at(-1)?.message, "ready");
+  t.mock.timers.tick(2000);
+  assert.throws(() => second.jobs.get(jobId), { code: "UNKNOWN_JOB" });
+  assert.equal(second.jobs.list({ limit: 10 }).items.length, 0);
+  await assert.rejects(async () => second.jobs.log(jobId, { signal }), { code: "UNKNOWN_JOB" });
+  await second.die();
+  const third = await startDaemon(state);
+  assert.throws(() => third.jobs.get(jobId), { code: "UNKNOWN_JOB" });
+  await third.die();
+});
+
+test("an acceptance that the disk refuses refuses the install, and its key is free again", async (t) => {
+  const state = await stateDir(t);
+  let isFull = true;
+  const daemon = await startDaemon(state, {
+    openSegment: async (path) => {
+      if (isFull) throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC", errno: -28 });
+      return openSegment(path);
+    },
+  });
+  await assert.rejects(daemon.start({ requestKey: "key" }), { code: "NO_SPACE" });
+  await until("its work has ended", () => daemon.installer.running.size === 0);
+  assert.deepEqual(daemon.jobs.count(), { queued: 0, running: 0, ready: 0, failed: 1, cancelled: 0 });
+  const [refused] = daemon.jobs.list({ limit: 1 }).items;
+  assert.equal(refused?.error?.code, "NO_SPACE");
+  isFull = false;
+  const job = await daemon.start({ requestKey: "key" });
+  assert.notEqual(job.jobId, refused?.jobId);
+  await daemon.die();
+  const next = await startDaemon(state);
+  await until("it runs", () => next.installer.running.has(job.jobId));
+  assert.deepEqual(next.jobs.count(), { queued: 0, running: 1, ready: 0, failed: 1, cancelled: 0 });
+  await next.die();
+});
+
+test("a record of a job that another release wrote does not keep the others from being shown", async (t) => {
+  const state = await stateDir(t);
+  const [strange, lost] = [randomUUID(), randomUUID()];
+  const now = new Date().toISOString();
+  const record = { reference, state: "ready", layers: "many" } as const;
+  const ended = { kind: "job.ended", jobId: lost, at: now, state: "ready" } as const;
+  await write(state, [
+    { kind: "job.accepted", jobId: strange, at: now, request: { reference } },
+    { kind: "job.ended", jobId: strange, at: now, state: "ready", job: record },
+    { kind: "job.accepted", jobId: lost, at: now, request: { reference } },
+    { ...ended, job: { state: 7 } } as unknown as JournalEntry,
+  ]);
+  const daemon = await startDaemon(state);
+  const { items } = daemon.jobs.list({ limit: 10 });
+  assert.deepEqual(
+    items.map(({ jobId, error }) => [jobId, error?.code]),
+    [[strange, "STORE_CORRUPT"]],
+  );
+  assert.deepEqual(daemon.installer.begun, [], "what is over is not done again");
+  await daemon.die();
+});
+
+test("an old job that is still under way does not hold the journal beyond its bound", async (t) => {
+  const state = await stateDir(t);
+  const bounds = { segmentBytes: 4000, maxBytes: 20_000 };
+  const daemon = await startDaemon(state, bounds);
+  const { jobId } = await daemon.start({ name: "long", requestKey: "long" });
+  for (let n = 0; n < 60; n += 1) {
+    const other = await daemon.start({ name: `short-${n}` });
+    daemon.installer.end(other.jobId);
+    await until("it is over", () => daemon.jobs.get(other.jobId).state === "ready");
+  }
+  await until("the oldest segments are gone", async () => {
+    daemon.jobs.list({ limit: 1 });
+    return (
+      daemon.journal.bytes <= bounds.maxBytes && !(await readdir(join(state, "journal"))).includes("00000001.ndjson")
+    );
+  });
+  assert.ok(daemon.jobs.count().ready < 60, "the oldest were forgotten before their week was over");
+  await daemon.die();
+  const next = await startDaemon(state, bounds);
+  await until("it runs", () => next.installer.running.has(jobId));
+  assert.equal((await next.start({ name: "long", requestKey: "long" })).jobId, jobId);
+  await next.die();
+});
+
+test("ten thousand jobs that are over are read at once, and the oldest beyond them are not remembered", async (t) => {
+  const state = await stateDir(t);
+  const view = (jobId: string, n: number): JobView => {
+    const layer = { digest, diffId: digest, mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", size: 1000 };
+    return {
+      jobId,
+      reference: `docker://registry.example/app-${n}:latest`,
+      platform: "linux/amd64",
+      overlap: "c",
+      link: "hardlink",
+      priority: "normal",
+      state: "ready",
+      manifestDigest: digest,
+      root: { rootId: "root-1", path: "/state/roots/root-1/tree" },
+      name: { name: `app-${n}`, path: `/state/names/app-${n}`, generation: n },
+      progress: { bytesDone: 5000, bytesTotal: 5000, layersDone: 5, layersTotal: 5, entriesDone: 0 },
+      layers: Array.from({ length: 5 }, () => ({ ...layer, state: "stored", reused: true, bytesDone: 1000 }) as const),
+      durable: true,
+      createdAt: new Date().toISOString(),
+      updatedAt: new Date().toISOString(),
+      finishedAt: new Date().toISOString(),
+    };
+  };
+  const now = new Date().toISOString();
+  const entries = function* (): Generator<JournalEntry> {
+    for (let n = 0; n < MAX_TERMINAL_JOBS + 5; n += 1) {
+      const jobId = randomUUID();
+      const { reference: asked } = view(jobId, n);
+      yield { kind: "job.accepted", jobId, at: now, request: { reference: asked } };
+      yield { kind: "job.started", jobId, at: now };
+      yield { kind: "job.resolved", jobId, at: now, manifestDigest: digest, platform: "linux/amd64" };
+      yield { kind: "job.named", jobId, at: now, name: `app-${n}`, generation: n, rootId: "root-1" };
+      yield { kind: "job.ended", jobId, at: now, state: "ready", job: view(jobId, n) };
+    }
+  };
+  await write(state, entries());
+  const [begun, used] = [performance.now(), process.cpuUsage()];
+  const daemon = await startDaemon(state);
+  const { user, system } = process.cpuUsage(used);
+  const took = `${Math.round(performance.now() - begun)} ms, ${Math.round((user + system) / 1000)} ms of them on a processor`;
+  t.diagnostic(`${daemon.journal.bytes} bytes in ${took}`);
+  assert.equal(daemon.jobs.count().ready, MAX_TERMINAL_JOBS);
+  const newest = daemon.jobs.list({ limit: 1 }).items[0];
+  assert.equal(newest?.name?.generation, MAX_TERMINAL_JOBS + 4);
+  assert.equal((await daemon.jobs.log(newest?.jobId ?? "", { signal })).lines.length, 5);
+  await daemon.die();
+});
