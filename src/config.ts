@@ -12,10 +12,14 @@ import { z } from "zod";
 import { StrataError, systemErrorCode } from "./errors.js";
 import { checkStateDir, type PathsInput, type StratadPaths, stratadPaths } from "./host/paths.js";
 import {
+  CACHE_BYTES,
+  CACHE_INODES,
   DRAIN_TIMEOUT_MS,
   type ImageLimits,
   imageLimits,
+  KEEP_GENERATIONS,
   type LimitName,
+  MAX_GENERATIONS,
   MAX_SOCKET_PATH_BYTES,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
@@ -48,6 +52,11 @@ export interface Config {
   readonly importDirs?: readonly string[];
   /** Absent: never. */
   readonly idleExitMs?: number;
+  /** Of each name, those whose roots stay; the current one always does. */
+  readonly keepGenerations: number;
+  /** What layers that no root needs may take. */
+  readonly cacheBytes: number;
+  readonly cacheInodes: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
   /** What installs leave free; absent: a part of the file system. */
@@ -98,6 +107,8 @@ const count = (max: number, min = 1) => ({
   schema: z.int().min(min).max(max),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
+/** 0 is none at all. */
+const most = count(Number.MAX_SAFE_INTEGER, 0);
 /** What a timer of Node takes. */
 const milliseconds = count(2 ** 31 - 1);
 
@@ -133,6 +144,9 @@ const plain = [
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
+  { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
+  { name: "cache_bytes", ...most, fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
+  { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
@@ -229,6 +243,9 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
     ...(idleExitMs && { idleExitMs }),
+    keepGenerations: value("keep_generations"),
+    cacheBytes: value("cache_bytes"),
+    cacheInodes: value("cache_inodes"),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
     ...(reserveBytes === undefined ? {} : { reserveBytes }),

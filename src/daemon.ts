@@ -26,7 +26,7 @@ import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
-import { RootAssembler } from "./install/root-assembler.js";
+import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
 import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
 import { Life } from "./life.js";
@@ -42,6 +42,8 @@ import { createToken, type Tokens, writeTokenFile } from "./protocol/tokens.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
+import type { Amount } from "./store/collection.js";
+import { Collector } from "./store/collector.js";
 import type { RootDocument } from "./store/documents.js";
 import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
@@ -60,6 +62,8 @@ export interface Daemon {
 const UMASK = 0o022;
 const IDLE_CHECKS = 4;
 const STATE_CHECK_MS = 2000;
+/** Behind every unpack, however small. */
+const COLLECT_WEIGHT = -1;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -111,12 +115,33 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
-  const space = new SpaceLedger({
-    measure: async () => {
-      const free = await freeSpace(config.stateDir);
-      return { free, reserve: reserveOf(free.total, config) };
+  const emit = events.publish.bind(events);
+  const measure = async () => {
+    const free = await freeSpace(config.stateDir);
+    return { free, reserve: reserveOf(free.total, config) };
+  };
+  const collector = new Collector({
+    store,
+    removeTree: async (path, { urgent, signal }) =>
+      void (await pool.run("remove", { path }, { signal, weight: urgent ? LINK_WEIGHT : COLLECT_WEIGHT })),
+    keepGenerations: config.keepGenerations,
+    cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
+    lacking: async () => {
+      const { free, reserve } = await measure();
+      const short = (unit: keyof Amount): number => Math.max(0, reserve[unit] - free[unit]);
+      return { bytes: short("bytes"), inodes: short("inodes") };
     },
-    makeRoom: async () => undefined,
+    collected: ({ removed }, cause) => {
+      journal.append({ kind: "collection", at: new Date().toISOString(), because: cause, removed });
+      emit({ type: "store.collected", data: { cause, removed } });
+    },
+    rootRemoved: (rootId) => emit({ type: "root.removed", data: { rootId } }),
+    log,
+  });
+  life.onEnd("collector", () => collector.stop());
+  const space = new SpaceLedger({
+    measure,
+    makeRoom: async (wanted, signal) => void (await collector.makeRoom(wanted, signal)),
     stateDir: config.stateDir,
   });
   const assembler = new RootAssembler({ store, pool, limits: config.limits, space });
@@ -131,9 +156,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       gate: new FetchGate(),
     },
   };
-  const emit = events.publish.bind(events);
   const comparer = new RootComparer({ store, pool, log });
-  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, log });
+  const ended = () => collector.consider();
+  const installer = new Installer({ store, images, comparer, sources, maxLayers, emit, ended, log });
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
   life.onEnd("jobs", () => interruptJobs(jobs));
@@ -163,10 +188,15 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
         return catalog.roots().map((root) => catalog.root(root, usage));
       },
       remove: async (selector) => {
-        const { removed, rootIds } = await catalog.remove(selector);
+        const { removed, rootIds, stays } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
-        return removed;
+        // Layers that only this root needed are a cache from here on.
+        collector.consider();
+        return stays === undefined ? removed : { ...removed, stays };
       },
+      pin: (params) => catalog.pin(params),
+      hold: (params) => catalog.hold(params),
+      release: (holdId) => store.release(holdId),
       rollback: async ({ name, generation: wanted }) => {
         const { generation, flipped, ...roots } = await catalog.rollback(name, wanted);
         const { rootId } = roots.has;
@@ -179,6 +209,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     },
     store: {
       usage: () => catalog.usage(),
+      collect: (request, signal) => collector.collect(request, signal),
       export: (request, watch) => exporter.export(request, watch),
       import: (request, sessionId) => importer.import(request, sessionId),
     },

@@ -148,6 +148,27 @@ export const MAX_IMAGES_AT_ONCE = 256;
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */
 export const MAX_GENERATIONS = 100;
+/** Generations of a name whose roots stand: what broke is looked for among the last few, and each has directories of its own. */
+export const KEEP_GENERATIONS = 10;
+/** What layers that no root needs may take before the oldest go: some versions of a large tool. */
+export const CACHE_BYTES = 10 * GiB;
+/** As many inodes as mke2fs makes for that many bytes, one for each 16 KiB: the cache takes of both alike. */
+export const CACHE_INODES = CACHE_BYTES / (16 * KiB);
+/** Roots pinned, and leases that clients hold (BUSY): one document on the disk and in memory, a root of a large store each. */
+export const MAX_PINS = 10_000;
+export const MAX_HOLDS = 10_000;
+/** What a client says of who holds a root. */
+export const MAX_HOLD_OWNER_BYTES = 256;
+/** Things that a collection names, of those that went and of those that stay: their document fits a frame of a megabyte. */
+export const MAX_COLLECTED_LISTED = 1000;
+/** The main thread reckons so long at a time, then lets everything else have its turn: a frame of a progress view is 16 ms. */
+export const SLICE_MS = 5;
+/** What one worker removes in one go: unpacks wait no longer for a thread than that takes, a second or less. */
+export const MAX_REMOVED_AT_ONCE = { things: 256, inodes: 50_000 };
+/** After a collection nobody asked for the next one waits so many times as long as it took: it has a tenth of the thread at most. */
+export const COLLECTION_REST = 9;
+/** … but not longer. */
+export const COLLECTION_REST_MAX_MS = 60 * SECOND;
 
 /** The whole of one request to a registry, without the body. */
 export const REGISTRY_HEADERS_TIMEOUT_MS = 30 * SECOND;

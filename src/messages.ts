@@ -6,7 +6,14 @@
  */
 import { z } from "zod";
 import { errorCodes } from "./errors.js";
-import { DEFAULT_PAGE, MAX_IMAGES_AT_ONCE, MAX_PAGE, MAX_WAIT_MS } from "./limits.js";
+import {
+  DEFAULT_PAGE,
+  MAX_GENERATIONS,
+  MAX_HOLD_OWNER_BYTES,
+  MAX_IMAGES_AT_ONCE,
+  MAX_PAGE,
+  MAX_WAIT_MS,
+} from "./limits.js";
 
 export const PROTOCOL_VERSION = 1;
 export const SUBPROTOCOL = "stratad.v1";
@@ -194,6 +201,36 @@ export const StoreUsage = z.object({
 });
 export type StoreUsage = z.infer<typeof StoreUsage>;
 
+const amount = { bytes: count, inodes: count };
+
+/** Something that a collection took or left. */
+export const CollectedItem = z.object({
+  kind: z.enum(["root", "layer", "blob"]),
+  /** A rootId, a diffID, or the digest of a manifest or config. */
+  id: z.string(),
+  /** What its removal gives back, or would, while everything else stays. */
+  ...amount,
+  because: z.string(),
+});
+export type CollectedItem = z.infer<typeof CollectedItem>;
+
+const collectedTotals = z.object({ roots: count, layers: count, blobs: count, ...amount });
+
+/** What a collection removed, or would remove where it is only a plan; and what stays. */
+export const Collection = z.object({
+  plan: z.boolean(),
+  removed: collectedTotals,
+  stays: collectedTotals,
+  /** The first of each, roots before layers before blobs. */
+  gone: z.array(CollectedItem),
+  kept: z.array(CollectedItem),
+});
+export type Collection = z.infer<typeof Collection>;
+
+/** A client's lease of a root: it outlives the connection and the daemon, and dies with the boot. */
+export const Hold = z.object({ holdId: z.uuid(), rootId: z.string(), owner: z.string(), at: time });
+export type Hold = z.infer<typeof Hold>;
+
 /** A path that the policy lets only one of its sides have, escaped; a side has a path of its own where that is another. */
 export const Conflict = z.object({
   path: z.string(),
@@ -257,9 +294,11 @@ export type EventFilter = z.infer<typeof EventFilter>;
 const EventPosition = z.strictObject({ epoch: text(64), seq: count });
 export type EventPosition = z.infer<typeof EventPosition>;
 
-const byNameOrRoot = z
-  .strictObject({ name: name.optional(), rootId: text(128).optional() })
-  .refine((params) => (params.name === undefined) !== (params.rootId === undefined), "give either name or rootId");
+const nameOrRoot = { name: name.optional(), rootId: text(128).optional() };
+const hasOne = (params: { name?: unknown; rootId?: unknown }): boolean =>
+  (params.name === undefined) !== (params.rootId === undefined);
+const ONE_OF_BOTH = "give either name or rootId";
+const byNameOrRoot = z.strictObject(nameOrRoot).refine(hasOne, ONE_OF_BOTH);
 
 interface Method {
   readonly scope: Scope;
@@ -339,7 +378,28 @@ export const methods = {
   },
   "root/list": { scope: "read", params: z.strictObject(page), result: z.object({ roots: z.array(Root), nextCursor }) },
   "root/get": { scope: "read", params: byNameOrRoot, result: Root },
-  "root/remove": { scope: "full", params: byNameOrRoot, result: Root },
+  "root/remove": {
+    scope: "full",
+    params: byNameOrRoot,
+    /** The root as it was; `stays` says why it is not removed with its name. */
+    result: Root.extend({ stays: z.string().optional() }),
+  },
+  "root/pin": {
+    scope: "full",
+    params: z.strictObject({ ...nameOrRoot, pinned: z.boolean() }).refine(hasOne, ONE_OF_BOTH),
+    result: Root,
+  },
+  "root/hold": {
+    scope: "full",
+    params: z.strictObject({ ...nameOrRoot, owner: text(MAX_HOLD_OWNER_BYTES).optional() }).refine(hasOne, ONE_OF_BOTH),
+    result: Hold,
+  },
+  /** `released` is false where there is no such hold any more. */
+  "root/release": {
+    scope: "full",
+    params: z.strictObject({ holdId: z.uuid() }),
+    result: z.object({ released: z.boolean() }),
+  },
   "root/rollback": {
     scope: "full",
     params: z.strictObject({ name, generation: z.number().int().positive().optional() }),
@@ -380,6 +440,17 @@ export const methods = {
     result: z.object({ jobs: z.array(Job) }),
   },
   "store/usage": { scope: "read", params: z.strictObject({}), result: StoreUsage },
+  "store/gc": {
+    scope: "full",
+    params: z.strictObject({
+      plan: z.boolean().optional(),
+      /** Of layers that no root needs, the most recently used that fit; 0 where it is left out. */
+      keepBytes: count.optional(),
+      /** Generations of each name, the newest; the setting `keep_generations` where it is left out. */
+      keepLast: z.number().int().min(1).max(MAX_GENERATIONS).optional(),
+    }),
+    result: Collection,
+  },
   "events/subscribe": {
     scope: "read",
     params: z.strictObject({ since: EventPosition.optional(), filter: EventFilter.optional() }),

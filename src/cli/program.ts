@@ -14,10 +14,12 @@ import { cancel } from "./verbs/cancel.js";
 import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
 import { exportNames } from "./verbs/export.js";
+import { gc } from "./verbs/gc.js";
 import { importArchive } from "./verbs/import.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { logs } from "./verbs/logs.js";
+import { pin, unpin } from "./verbs/pin.js";
 import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
 import { rm } from "./verbs/rm.js";
@@ -41,6 +43,9 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  pin,
+  unpin,
+  gc,
   exportNames,
   importArchive,
   serve,

@@ -55,7 +55,9 @@ export class Exporter {
     const directory = await allowedPlace(dirname(path), this.#options.importDirs);
     const place = join(directory, basename(path));
     const roots = [...new Set(names)].map((name) => ({ name, root: this.#options.catalog.find({ name }) }));
-    return this.#slots.run(0, watch.signal, () =>
+    const lease = this.#options.store.leases.open();
+    for (const { root } of roots) lease.root(root.rootId);
+    const exported = this.#slots.run(0, watch.signal, () =>
       this.#options.store.staging.with(async (paths) => {
         const packed = await this.#pack(roots, paths, { codec: request.codec ?? "gzip", watch });
         const images: NamedImage[] = [];
@@ -67,6 +69,7 @@ export class Exporter {
         return { path, bytes, images: images.map(viewOf) };
       }),
     );
+    return exported.finally(() => lease.drop());
   }
 
   /** Each layer once, the largest first. */

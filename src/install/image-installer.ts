@@ -63,6 +63,21 @@ export class ImageInstaller {
 
   /** The root stands when this resolves. NO_SPACE, LAYER_OVERLAP, WHITEOUT, HARDLINK_TARGET, the codes of the layers and the store. */
   async install(request: ImageRequest): Promise<RootDocument> {
+    // Of its own: the job that began this may leave it to others.
+    const lease = this.#store.leases.open();
+    try {
+      const { rootId, image } = request;
+      lease.root(rootId);
+      for (const layer of image.layers) lease.layer(layer);
+      lease.document(image.manifest.config.digest);
+      lease.document(image.manifestDescriptor.digest);
+      return await this.#installLeased(request);
+    } finally {
+      lease.drop();
+    }
+  }
+
+  async #installLeased(request: ImageRequest): Promise<RootDocument> {
     const { progress, image, signal } = request;
     this.#refuseKnownOverlap(request);
     const unpackStart = performance.now();

@@ -11,6 +11,7 @@ import { type OpenOptions, openSource } from "../sources/open.js";
 import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
+import type { Lease } from "../store/leases.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { HeldSource } from "./held-source.js";
@@ -29,6 +30,8 @@ export interface InstallerOptions {
   readonly sources: OpenOptions;
   readonly maxLayers: number;
   readonly emit: (event: DaemonEvent) => void;
+  /** Called when a job needs nothing of the store any more, however it ended. */
+  readonly ended: () => void;
   readonly log: Log;
 }
 
@@ -56,6 +59,7 @@ export class Installer {
 
   /** Runs the job to its end; it never rejects: how it went stands in the job. */
   async run(job: Job): Promise<void> {
+    const lease = this.#options.store.leases.open();
     try {
       job.started();
       job.update({
@@ -66,14 +70,17 @@ export class Installer {
       const source = new HeldSource(
         await untilAborted(openSource(job.spec.reference, this.#options.sources), job.signal),
       );
-      await source.use((open) => this.#install(job, source, open));
+      await source.use((open) => this.#install({ job, source, open }, lease));
     } catch (error) {
       job.failed(error);
       if (job.view().error?.code === "INTERNAL") this.#options.log.error("job.failed", { jobId: job.jobId, error });
+    } finally {
+      lease.drop();
+      this.#options.ended();
     }
   }
 
-  async #install(job: Job, source: HeldSource, open: ImageSource): Promise<void> {
+  async #install({ job, source, open }: Making, lease: Lease): Promise<void> {
     const { request, overlap, link, name, referenceText } = job.spec;
     await refuseWithoutReflink(link, this.#options.store);
     this.#options.store.refuseFoldedName(name);
@@ -83,10 +90,14 @@ export class Installer {
     const { digest } = manifest.manifestDescriptor;
     const placements = placementsOf(manifest.manifest.layers);
     const rootId = rootIdOf({ manifestDigest: digest, overlap, link, placements, name });
+    lease.root(rootId);
     for (;;) {
       const root =
         (await this.#find(rootId, manifest, platform, job)) ??
         (await this.#make(rootId, manifest, { job, source, open }));
+      // What the name had is compared with what it has.
+      const had = this.#options.store.names.current(name);
+      if (had !== undefined) lease.root(had.rootId);
       const named = await this.#options.store.name(name, {
         rootId,
         reference: referenceText,

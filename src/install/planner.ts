@@ -13,6 +13,7 @@ import { type OpenOptions, openSource } from "../sources/open.js";
 import { type ResolvedImage, resolveImage } from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
+import type { Lease } from "../store/leases.js";
 import { rootIdOf } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
@@ -65,22 +66,30 @@ export class Planner {
     return this.#slots.run(sessionId, 0, signal, async () => {
       await refuseWithoutReflink(spec.link, this.#options.store);
       const source = await openSource(spec.reference, this.#options.sources);
+      const lease = this.#options.store.leases.open();
       try {
-        return await this.#planFrom(source, spec, signal);
+        return await this.#planFrom(source, { spec, lease, signal });
       } finally {
+        lease.drop();
         await source.close();
       }
     });
   }
 
-  async #planFrom(source: ImageSource, spec: JobSpec, signal: AbortSignal): Promise<Plan> {
+  async #planFrom(
+    source: ImageSource,
+    { spec, lease, signal }: { readonly spec: JobSpec; readonly lease: Lease; readonly signal: AbortSignal },
+  ): Promise<Plan> {
     const { request, reference, referenceText, name, overlap, link } = spec;
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
     const image = await resolveImage(source, { platform, maxLayers: this.#options.maxLayers, signal });
     const manifestDigest = image.manifestDescriptor.digest;
     const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));
     const identity = { manifestDigest, overlap, link, placements: placementsOf(image.manifest.layers), name };
-    const root = await this.#standing(rootIdOf(identity));
+    const rootId = rootIdOf(identity);
+    lease.root(rootId);
+    for (const layer of image.layers) lease.layer(layer);
+    const root = await this.#standing(rootId);
     const layers = await Promise.all(image.layers.map((layer, index) => this.#known(layer, placements[index])));
     const missing = distinct(layers.flatMap(({ layer, document }) => (document === undefined ? [layer] : [])));
     const complete = root !== undefined || missing.length === 0;

@@ -7,7 +7,14 @@
 import { StrataError } from "../errors.js";
 import * as limits from "../limits.js";
 import type { Log } from "../log.js";
-import { type InstallRequest, type Job, type ParsedParams, PROTOCOL_VERSION, type Result } from "../messages.js";
+import {
+  type InstallRequest,
+  type Job,
+  type MethodName,
+  type ParsedParams,
+  PROTOCOL_VERSION,
+  type Result,
+} from "../messages.js";
 import { BytesProgress } from "./bytes-progress.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
 import type { EventHub, Subscription } from "./events.js";
@@ -58,13 +65,8 @@ export function createHandlers(options: MethodsOptions): Handlers {
       };
     },
     "install/start": (params, call) => startInstall(params, call, { options, held: holdingsOf(call.session) }),
-    "install/plan": async (request, { session, signal }) => {
-      try {
-        return await services.images.plan(request, { sessionId: session.id, signal });
-      } catch (thrown) {
-        throw signal.aborted ? requestCancelled("install/plan") : thrown;
-      }
-    },
+    "install/plan": (request, { session, signal }) =>
+      unlessCancelled("install/plan", signal, services.images.plan(request, { sessionId: session.id, signal })),
     "install/get": ({ jobId }) => installs.get(jobId),
     "install/wait": async ({ jobId, timeoutMs }, { session, signal }) => {
       const job = await installs.wait(jobId, { sessionId: session.id, timeoutMs, signal });
@@ -91,6 +93,9 @@ export function createHandlers(options: MethodsOptions): Handlers {
     "root/get": (selector) => roots.get(selector),
     "root/remove": (selector) => roots.remove(selector),
     "root/rollback": (params) => roots.rollback(params),
+    "root/pin": (params) => roots.pin(params),
+    "root/hold": (params) => roots.hold(params),
+    "root/release": async ({ holdId }) => ({ released: await roots.release(holdId) }),
     "layer/list": (page) => {
       const { items, nextCursor } = services.layers.list(page);
       return { layers: [...items], nextCursor };
@@ -100,6 +105,7 @@ export function createHandlers(options: MethodsOptions): Handlers {
       jobs: [...(await services.store.import(params, session.id))],
     }),
     "store/usage": () => services.store.usage(),
+    "store/gc": (request, { signal }) => unlessCancelled("store/gc", signal, services.store.collect(request, signal)),
     "events/subscribe": (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
       if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();
@@ -136,6 +142,15 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { draining: true };
     },
   };
+}
+
+/** What ends with its request says so in its own words. */
+async function unlessCancelled<Value>(method: MethodName, signal: AbortSignal, answer: Promise<Value>): Promise<Value> {
+  try {
+    return await answer;
+  } catch (thrown) {
+    throw signal.aborted ? requestCancelled(method) : thrown;
+  }
 }
 
 /** What one session holds; created by its first need, and ended with it. */

@@ -3,6 +3,8 @@
  * store/ provide it without knowing that there is a protocol.
  */
 import type {
+  Collection,
+  Hold,
   ImageStatus,
   InstallRequest,
   Job,
@@ -68,14 +70,22 @@ export interface Services {
     list(page: Page): Paged<Root>;
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     get(selector: RootSelector): Root;
-    remove(selector: RootSelector): Promise<Root>;
+    remove(selector: RootSelector): Promise<Result<"root/remove">>;
     /** UNKNOWN_NAME; UNKNOWN_ROOT where the name has no such generation, or its root is gone. */
     rollback(params: ParsedParams<"root/rollback">): Promise<Result<"root/rollback">>;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+    pin(params: ParsedParams<"root/pin">): Promise<Root>;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+    hold(params: ParsedParams<"root/hold">): Promise<Hold>;
+    /** False where there is no such hold any more. STORE_CORRUPT. */
+    release(holdId: string): Promise<boolean>;
     all(): readonly Root[];
   };
   readonly layers: { list(page: Page): Paged<Layer> };
   readonly store: {
     usage(): StoreUsage;
+    /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
+    collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;
     /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS, STORE_CORRUPT; ends on `signal`. `progress` comes a few times a second. */
     export(
       request: Omit<ParsedParams<"store/export">, "workDoneToken">,

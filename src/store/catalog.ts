@@ -3,7 +3,7 @@
  * memory; changes nothing but through the store.
  */
 import { StrataError } from "../errors.js";
-import type { Layer, NameGeneration, ParsedParams, Root, StoreUsage as StoreUsageView } from "../messages.js";
+import type { Hold, Layer, NameGeneration, ParsedParams, Root, StoreUsage as StoreUsageView } from "../messages.js";
 import { printable, printableName } from "../printable.js";
 import type { RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
@@ -42,7 +42,7 @@ export class Catalog {
   /** Whoever views many asks for the `usage` once. */
   root(document: RootDocument, usage = this.usageNow()): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
-    const { layout, names } = this.#store;
+    const { layout, names, holds } = this.#store;
     const { uniqueBytes, sharedBytes } = usage.of(document);
     return {
       rootId,
@@ -56,7 +56,7 @@ export class Catalog {
       uniqueBytes,
       sharedBytes,
       entries,
-      pinned: false,
+      pinned: holds.isPinned(rootId),
       createdAt,
     };
   }
@@ -99,14 +99,39 @@ export class Catalog {
     return root;
   }
 
-  /** The root that the name had, or the root of that id, as it was; and the ids of all roots that are gone now. */
-  async remove(selector: RootSelector): Promise<{ removed: Root; rootIds: string[] }> {
+  /**
+   * The root that the name had, or the root of that id, as it was; the ids of all roots that are gone now; and why it stays itself, where
+   * it does though no name has it any more.
+   */
+  async remove(selector: RootSelector): Promise<{ removed: Root; rootIds: string[]; stays?: string }> {
     const removed = this.root(this.find(selector));
     const gone =
       selector.name === undefined
         ? await this.#store.removeRoot(removed.rootId)
         : await this.#store.removeName(selector.name);
-    return { removed, rootIds: gone.map(({ rootId }) => rootId) };
+    const stays = this.#whyStays(removed.rootId);
+    return { removed, rootIds: gone.map(({ rootId }) => rootId), ...(stays === undefined ? {} : { stays }) };
+  }
+
+  #whyStays(rootId: string): string | undefined {
+    const { roots, names, holds } = this.#store;
+    if (roots.get(rootId) === undefined || names.holds(rootId)) return undefined;
+    const hold = holds.holdOf(rootId);
+    if (holds.isPinned(rootId)) return "it is pinned";
+    if (hold !== undefined) return `it is held for ${printable(hold.owner, 256)}`;
+    return holds.areKnown ? "running work needs it" : "the list of pins and holds cannot be read";
+  }
+
+  /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  async pin({ name, rootId, pinned }: ParsedParams<"root/pin">): Promise<Root> {
+    const root = this.find({ name, rootId });
+    await this.#store.pin(root.rootId, pinned);
+    return this.root(root);
+  }
+
+  /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  async hold({ name, rootId, owner = "a client" }: ParsedParams<"root/hold">): Promise<Hold> {
+    return this.#store.hold(this.find({ name, rootId }).rootId, owner);
   }
 
   /** Makes a remembered generation of a name current. UNKNOWN_NAME, UNKNOWN_ROOT. */

@@ -3,7 +3,7 @@
  * state directory.
  */
 import { join } from "node:path";
-import { type DiffId, type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
+import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
 
 export const LAYOUT_VERSION = "1";
 export const ALGORITHMS = ["sha256", "sha512"] as const;
@@ -35,6 +35,10 @@ export class StoreLayout {
   }
   get lock(): string {
     return join(this.state, "lock");
+  }
+  /** Pins, and the leases that clients hold. */
+  get holds(): string {
+    return join(this.state, "holds.json");
   }
   get layers(): string {
     return join(this.state, "layers");
@@ -147,8 +151,11 @@ export class StoreLayout {
     return digits === undefined ? undefined : Number(digits);
   }
 
+  documentsOf(algorithm: DigestAlgorithm): string {
+    return join(this.documents, algorithm);
+  }
   document(digest: Digest): string {
-    return join(this.documents, digestAlgorithm(digest), digestHex(digest));
+    return join(this.documentsOf(digestAlgorithm(digest)), digestHex(digest));
   }
 
   stagingPaths(process: string, count: number): StagingPaths {

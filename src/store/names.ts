@@ -49,6 +49,7 @@ export class Names {
   readonly #index = new Map<string, NameDocument>();
   /** By root, the names whose current generation it is. */
   readonly #byRoot = new Map<string, Set<string>>();
+  readonly #unreadable = new Set<string>();
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -66,8 +67,10 @@ export class Names {
         if (document?.name !== nameOf(file)) throw new Error("no document of this name");
         await this.#adopt(document, standing);
       } catch (error) {
+        const isKnown = this.#index.has(nameOf(file));
+        if (!isKnown) this.#unreadable.add(file);
         // One that was read is known all the same: on a full disk it is made good by the next start.
-        this.#log.warn(this.#index.has(nameOf(file)) ? "name.unsettled" : "name.unreadable", { file, error });
+        this.#log.warn(isKnown ? "name.unsettled" : "name.unreadable", { file, error });
       }
     });
     for (const entry of await readdir(this.#layout.names)) {
@@ -104,6 +107,11 @@ export class Names {
       if (current === undefined || document.current === undefined) return document;
       return { ...document, generations: [...document.generations.filter((other) => other !== current), current] };
     });
+  }
+
+  /** Files of documents that the last scan left out: which roots these names have is not known. */
+  unreadable(): readonly string[] {
+    return [...this.#unreadable];
   }
 
   get size(): number {
@@ -240,6 +248,7 @@ export class Names {
 
   #remember(document: NameDocument): void {
     this.#forget(document.name);
+    this.#unreadable.delete(`${document.name}${DOCUMENT}`);
     this.#index.set(document.name, document);
     const rootId = currentOf(document)?.rootId ?? "";
     const names = this.#byRoot.get(rootId) ?? new Set();

@@ -49,14 +49,14 @@ export class Staging {
   }
 
   /** Runs `work` with a new directory (0700) and removes what is left of it afterwards, however it ends. */
-  async with<Value>(work: (paths: StagingPaths) => Promise<Value>): Promise<Value> {
+  async with<Value>(work: (paths: StagingPaths) => Promise<Value>, removeTree = this.#removeTree): Promise<Value> {
     this.#active += 1;
     try {
       const paths = await this.#create();
       try {
         return await work(paths);
       } finally {
-        await this.discard(paths.directory);
+        await this.discard(paths.directory, removeTree);
       }
     } finally {
       this.#active -= 1;
@@ -68,12 +68,12 @@ export class Staging {
    * Something was renamed into staging to be removed: never fails, because nothing depends on it any more. What could not be removed
    * is tried again with the next, one each time: a disk that refuses must not make all work slow.
    */
-  async discard(path: string): Promise<void> {
+  async discard(path: string, removeTree = this.#removeTree): Promise<void> {
     const [left] = this.#left;
     if (left !== undefined) this.#left.delete(left);
     for (const tried of left === undefined ? [path] : [path, left]) {
       try {
-        await this.#removeTree(tried);
+        await removeTree(tried);
       } catch (error) {
         this.#left.add(tried);
         this.#log.warn("staging.left", { path: tried, error });

@@ -4,18 +4,21 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { readFile, rename, stat } from "node:fs/promises";
+import { readFile, rename, stat, unlink } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
+import { printable } from "../printable.js";
 import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
+import { type Hold, Holds } from "./holds.js";
 import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
-import { Mutex } from "./mutex.js";
+import { Leases } from "./leases.js";
+import { KeyedMutex, Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
@@ -41,6 +44,8 @@ export class Store {
   readonly roots: Roots;
   readonly names: Names;
   readonly staging: Staging;
+  readonly holds: Holds;
+  readonly leases = new Leases();
   /** What the file system makes no difference of; undefined where it keeps all names apart. */
   folding: Folding | undefined;
   /** Whether its file system lets two files share blocks. */
@@ -48,6 +53,8 @@ export class Store {
   readonly #options: StoreOptions;
   /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
   readonly #changes = new Mutex();
+  /** A manifest or config that is there is not written again: it must not be on its way out then. */
+  readonly #documents = new KeyedMutex<Digest>();
   #sync: Promise<boolean> | undefined;
 
   constructor(state: string, options: StoreOptions) {
@@ -56,6 +63,7 @@ export class Store {
     this.roots = new Roots(this.layout, options);
     this.names = new Names(this.layout, options.log);
     this.staging = new Staging(this.layout, options);
+    this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
   }
 
@@ -67,6 +75,7 @@ export class Store {
     // Before anything is written: a disk that is full may be full of this.
     const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
     await this.#probe();
+    await this.holds.read();
     await this.layers.scan();
     await this.roots.scan();
     const orphans = await sweepOrphans(this.layout, this.staging);
@@ -114,7 +123,7 @@ export class Store {
     });
   }
 
-  /** Removes a name with its generations, and every root that no other name holds. */
+  /** Removes a name with its generations, and every root that nothing else keeps. */
   removeName(name: string): Promise<RootDocument[]> {
     return this.#changes.run(async () => {
       const rootIds = new Set(this.names.get(name)?.generations.map(({ rootId }) => rootId));
@@ -123,7 +132,7 @@ export class Store {
     });
   }
 
-  /** Removes a root and every name whose current generation it is. */
+  /** Removes a root, unless it is pinned, held or leased, and every name whose current generation it is. */
   removeRoot(rootId: string): Promise<RootDocument[]> {
     return this.#changes.run(async () => {
       const rootIds = new Set([rootId]);
@@ -148,14 +157,58 @@ export class Store {
     throw new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
   }
 
+  /**
+   * Takes a root that nothing needs into `staged`, as `Roots.take`; not where a name leads to it, or a client or running work holds it,
+   * whatever was known when it was chosen.
+   */
+  takeRoot(rootId: string, staged: string, mayGo: () => boolean): Promise<boolean> {
+    const isFree = () => mayGo() && !this.#isHeld(rootId) && this.names.of(rootId).length === 0;
+    return this.#changes.run(() => this.roots.take(rootId, staged, isFree));
+  }
+
+  /** Pins a root that stands, or takes that back. UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  pin(rootId: string, pinned: boolean): Promise<void> {
+    return this.#changes.run(async () => {
+      if (pinned) await this.#standing(rootId, "pin");
+      await this.holds.pin(rootId, pinned);
+    });
+  }
+
+  /** Holds a root that stands for a client. UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+  hold(rootId: string, owner: string): Promise<Hold> {
+    return this.#changes.run(async () => {
+      await this.#standing(rootId, "hold");
+      return this.holds.hold(rootId, owner);
+    });
+  }
+
+  /** False where there is no such hold any more. STORE_CORRUPT. */
+  release(holdId: string): Promise<boolean> {
+    return this.#changes.run(() => this.holds.release(holdId));
+  }
+
   /** Keeps a manifest or config under its digest. */
-  async keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
+  keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
     const path = this.layout.document(digest);
-    const known = await stat(path).then(
-      () => true,
-      () => false,
-    );
-    if (!known) await writeAtomically(path, bytes);
+    return this.#documents.run(digest, async () => {
+      const known = await stat(path).then(
+        () => true,
+        () => false,
+      );
+      if (!known) await writeAtomically(path, bytes);
+    });
+  }
+
+  /** Removes a manifest or config; false where there is none, or it is not to go. */
+  removeDocument(digest: Digest, mayGo: () => boolean): Promise<boolean> {
+    const path = this.layout.document(digest);
+    return this.#documents.run(digest, async () => {
+      if (!mayGo()) return false;
+      return unlink(path).then(
+        () => true,
+        () => false,
+      );
+    });
   }
 
   /**
@@ -217,12 +270,22 @@ export class Store {
       const document = this.roots.get(rootId);
       if (document === undefined || this.names.holds(rootId)) continue;
       await this.staging.with(async (paths) => {
-        await this.roots.take(rootId, paths.root);
+        if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
         await this.roots.sync();
+        removed.push(document);
       });
-      removed.push(document);
     }
     return removed;
+  }
+
+  #isHeld(rootId: string): boolean {
+    return this.holds.keeps(rootId) || this.leases.hasRoot(rootId);
+  }
+
+  /** UNKNOWN_ROOT. */
+  async #standing(rootId: string, action: string): Promise<void> {
+    if (await this.roots.stands(rootId)) return;
+    throw new StrataError("UNKNOWN_ROOT", `Cannot ${action} root ${printable(rootId, 128)}: there is none`);
   }
 
   async #checkVersion(): Promise<void> {

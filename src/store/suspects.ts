@@ -100,7 +100,7 @@ class Judgement {
       const why = checked === undefined ? { because: "a layer is not in the store" } : await this.#damage(checked);
       if (why === undefined) return;
       const { rootId } = root;
-      if (isWritable(root.link) && !(await this.#canSync())) {
+      if (isWritable(root.link) && !(await this.#bringToDisk())) {
         // Nothing here ever becomes durable, so that this may be of any age: rather its owner's changes than damage.
         this.#options.log.warn("root.changed", { rootId, ...why });
         return;
@@ -150,7 +150,7 @@ class Judgement {
   }
 
   async #settle(layers: readonly LayerDocument[], roots: readonly RootDocument[]): Promise<void> {
-    if (await this.#canSync()) {
+    if (await this.#bringToDisk()) {
       this.#store.layers.markDurable(layers);
       await this.#store.roots.markDurable(roots);
     } else {
@@ -160,7 +160,7 @@ class Judgement {
     await this.#store.layers.flush();
   }
 
-  async #canSync(): Promise<boolean> {
+  async #bringToDisk(): Promise<boolean> {
     try {
       return await this.#options.syncFileSystem();
     } catch (error) {

@@ -497,6 +497,52 @@ describe("rollback", () => {
   }
 });
 
+describe("gc, pin and unpin", () => {
+  const none = { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 };
+  const nothing = { plan: false, removed: none, stays: none, gone: [], kept: [] };
+
+  it("gives gc its options, and sizes in the units that people write", async () => {
+    const fake = await serve({ "store/gc": () => nothing });
+    await run("gc", "--keep-bytes", "1.5GiB", "--keep-last", "3");
+    await run("gc", "--plan", "--keep-bytes", "500 MB");
+    await run("gc", "--keep-bytes", "0");
+    assert.deepEqual(
+      fake.calls.filter(({ method }) => method === "store/gc").map(({ params }) => params),
+      [
+        { plan: false, keepBytes: 1.5 * 2 ** 30, keepLast: 3 },
+        { plan: true, keepBytes: 500_000_000 },
+        { plan: false, keepBytes: 0 },
+      ],
+    );
+    for (const wrong of [
+      ["--keep-bytes", "much"],
+      ["--keep-bytes", "-1"],
+      ["--keep-last", "0"],
+      ["--keep-last", "x"],
+    ])
+      assert.equal((await run("gc", ...wrong)).code, 64, wrong.join(" "));
+  });
+
+  it("pins by name or by the id of a root, and rm says why a root stays", async () => {
+    const rootId = "ab".repeat(32);
+    const fake = await serve({
+      "root/pin": () => ({ ...root, rootId }),
+      "root/remove": () => ({ ...root, stays: "it is pinned" }),
+    });
+    assert.equal((await run("pin", "gcc")).stdout, `${rootId}\n`);
+    await run("unpin", rootId);
+    assert.deepEqual(
+      fake.calls.filter(({ method }) => method === "root/pin").map(({ params }) => params),
+      [
+        { name: "gcc", pinned: true },
+        { rootId, pinned: false },
+      ],
+    );
+    const { stdout, stderr } = await run("rm", "gcc");
+    assert.deepEqual([stdout, stderr], ["gcc\n", "its root 0123456789ab stays: it is pinned\n"]);
+  });
+});
+
 describe("du", () => {
   const usage: StoreUsage = {
     apparentBytes: 3e9,

@@ -41,12 +41,18 @@ suite("files that layers share", () => {
     assert.equal((await sharing.ended).exitCode, 0);
 
     const daemon = await serve(sandbox, { env: { STRATAD_STORE_DEDUP: "off" } });
-    const third = await (await Wire.connect(scope, daemon.socket)).ready(`${reference}:third`);
+    const later = await Wire.connect(scope, daemon.socket);
+    const third = await later.ready(`${reference}:third`);
     for (const name of names) assert.notEqual(inode(third, `c/${name}`), inode(two, `a/${name}`), name);
     const [ofTwo, ofThird] = [readTree(two.root.path).entries, readTree(third.root.path).entries];
     for (const name of names) {
       const { names: _names, ...shared } = ofTwo.get(`a/${name}`) ?? {};
       assert.deepEqual(shared, ofThird.get(`c/${name}`));
     }
+
+    await later.request("root/remove", { name: "two" });
+    await later.request("store/gc", {});
+    const left = everythingBelow(join(sandbox.stateDir, "files")).filter((path) => path.includes("/"));
+    assert.deepEqual(left, [], "a collection gives back what no layer has any more");
   });
 });

@@ -6,7 +6,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createLog, type LogFields } from "../../src/log.js";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import type { RootDocument } from "../../src/store/documents.js";
-import { Store } from "../../src/store/store.js";
+import { Store, type StoreOptions } from "../../src/store/store.js";
 import type { LayerDocument } from "../../src/tasks.js";
 
 export interface OpenedStore {
@@ -14,8 +14,8 @@ export interface OpenedStore {
   readonly logged: LogFields[];
 }
 
-/** Opens what stands in `state`, as a daemon does at its start. */
-export async function openStore(state: string): Promise<OpenedStore> {
+/** Opens what stands in `state`, as a daemon does at its start; on a machine without sync(1), unless `options` say otherwise. */
+export async function openStore(state: string, options: Partial<StoreOptions> = {}): Promise<OpenedStore> {
   const logged: LogFields[] = [];
   const store = new Store(state, {
     bootId: "boot",
@@ -25,6 +25,7 @@ export async function openStore(state: string): Promise<OpenedStore> {
     sweepFiles: async () => ({ kept: 0, removed: 0, removedBytes: 0, strangers: 0 }),
     checkTree: async () => ({ findings: [], total: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
+    ...options,
   });
   await store.open();
   return { store, logged };

@@ -9,6 +9,8 @@ import type { Services } from "../../src/protocol/services.js";
 
 const time = "2026-01-02T03:04:05.000Z";
 const digest = `sha256:${"a".repeat(64)}`;
+const holdId = "7b0cbb2c-54a5-4a4b-9d62-1b4d6c0f2e11";
+const noneCollected = { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 };
 
 export const fakeRoot: Root = {
   rootId: "root-1",
@@ -177,6 +179,9 @@ export class FakeServices implements Services {
     },
     remove: async () => fakeRoot,
     rollback: async () => ({ had: fakeRoot, has: fakeRoot }),
+    pin: async ({ pinned }) => ({ ...fakeRoot, pinned }),
+    hold: async ({ owner = "a client" }) => ({ holdId, rootId: fakeRoot.rootId, owner, at: time }),
+    release: async (released) => released === holdId,
     all: () => [fakeRoot],
   };
 
@@ -189,6 +194,7 @@ export class FakeServices implements Services {
       return { path, bytes: 10, images: [] };
     },
     import: async () => [],
+    collect: async ({ plan = false }) => ({ plan, removed: noneCollected, stays: noneCollected, gone: [], kept: [] }),
   };
 
   readonly server: Services["server"] = {

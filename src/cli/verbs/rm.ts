@@ -4,6 +4,7 @@
 import { parseName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
+import { shortDigest, shown } from "../text.js";
 import type { Verb } from "../verb.js";
 
 export const rm: Verb = {
@@ -17,6 +18,7 @@ export const rm: Verb = {
     const root = await withDaemon(context, (client) => client.request("root/remove", { name }));
     if (context.document) context.print(root);
     else context.result(printable(name));
+    if (root.stays !== undefined) context.message(`its root ${shortDigest(root.rootId)} stays: ${shown(root.stays)}`);
     return 0;
   },
 };

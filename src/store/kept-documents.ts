@@ -1,0 +1,104 @@
+/**
+ * Manifests and configs under blobs/, as a collection looks at them: which there are, and which of them the roots that stay need. A
+ * root names its manifest, and only that its config, so a manifest that cannot be read keeps all of them.
+ */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { z } from "zod";
+import { systemErrorCode } from "../errors.js";
+import { MAX_DOCUMENT_BYTES } from "../limits.js";
+import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../oci/digest.js";
+import { parseJson } from "../oci/json.js";
+import type { RootDocument } from "./documents.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import type { StoreLayout } from "./layout.js";
+
+export interface StoredDocument {
+  readonly digest: Digest;
+  readonly bytes: number;
+}
+
+export interface NeededDocument {
+  readonly what: "manifest" | "config";
+  readonly rootId: string;
+}
+
+export interface NeededDocuments {
+  readonly needed: ReadonlyMap<Digest, NeededDocument>;
+  /** A root whose manifest cannot be read: its config may be any. */
+  readonly unread: string | undefined;
+}
+
+/** All that the store needs of a manifest. */
+const manifestSchema = z.looseObject({
+  config: z.looseObject({ digest: z.string().transform((text) => parseDigest(text)) }),
+});
+
+export class KeptDocuments {
+  readonly #layout: StoreLayout;
+  /** By manifest, what it was seen to name: it never changes. Of roots that stand. */
+  #configs: ReadonlyMap<Digest, Digest> = new Map();
+
+  constructor(layout: StoreLayout) {
+    this.#layout = layout;
+  }
+
+  /** What is named as a document is, with its bytes; strangers are nobody's to remove. */
+  async all(): Promise<StoredDocument[]> {
+    const digests: Digest[] = [];
+    for (const algorithm of ["sha256", "sha512"] as const) {
+      for (const hex of await readdir(this.#layout.documentsOf(algorithm))) {
+        const digest = digestIfValid(`${algorithm}:${hex}`);
+        if (digest !== undefined) digests.push(digest);
+      }
+    }
+    const found: StoredDocument[] = [];
+    await eachConcurrently(digests, async (digest) => {
+      const stats = await stat(this.#layout.document(digest)).catch(() => undefined);
+      if (stats?.isFile()) found.push({ digest, bytes: stats.size });
+    });
+    return found;
+  }
+
+  /** Of these roots; a manifest that is gone needs no config. */
+  async neededBy(roots: readonly RootDocument[]): Promise<NeededDocuments> {
+    const needed = new Map<Digest, NeededDocument>();
+    const configs = new Map<Digest, Digest>();
+    let unread: string | undefined;
+    await eachConcurrently(roots, async ({ rootId, manifestDigest }) => {
+      needed.set(manifestDigest, { what: "manifest", rootId });
+      try {
+        const config = this.#configs.get(manifestDigest) ?? (await this.#configOf(manifestDigest));
+        if (config === undefined) return;
+        configs.set(manifestDigest, config);
+        needed.set(config, { what: "config", rootId });
+      } catch {
+        unread = rootId;
+      }
+    });
+    this.#configs = configs;
+    return { needed, unread };
+  }
+
+  async #configOf(manifest: Digest): Promise<Digest | undefined> {
+    const path = this.#layout.document(manifest);
+    let bytes: Buffer;
+    try {
+      const { size } = await stat(path);
+      if (size > MAX_DOCUMENT_BYTES) throw new Error(`a manifest of ${size} bytes`);
+      bytes = await readFile(path);
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+    if (digestOf(bytes, digestAlgorithm(manifest)) !== manifest) throw new Error("not the manifest of this digest");
+    return manifestSchema.parse(parseJson(bytes, "the manifest")).config.digest;
+  }
+}
+
+function digestIfValid(text: string): Digest | undefined {
+  try {
+    return parseDigest(text);
+  } catch {
+    return undefined;
+  }
+}

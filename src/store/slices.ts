@@ -1,0 +1,56 @@
+/**
+ * Long reckoning on the main thread in short slices: a generator says between two steps that it may be interrupted, and everything
+ * else has its turn when a slice is over. The same generator runs in one go where nobody waits.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { StrataError } from "../errors.js";
+import { SLICE_MS } from "../limits.js";
+
+export type Steps<Value> = Generator<void, Value, void>;
+
+/** CANCELLED between two slices where `signal` is aborted. */
+export async function inSlices<Value>(steps: Steps<Value>, signal?: AbortSignal): Promise<Value> {
+  for (;;) {
+    if (signal?.aborted) throw new StrataError("CANCELLED", "Cannot finish the reckoning: it was cancelled");
+    const end = performance.now() + SLICE_MS;
+    do {
+      const step = steps.next();
+      if (step.done) return step.value;
+    } while (performance.now() < end);
+    await nextTurn();
+  }
+}
+
+export function inOneGo<Value>(steps: Steps<Value>): Value {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+const RUN = 512;
+
+/** As `toSorted`, stable, by numbers that `keyOf` gives: runs that are short enough to sort in one step, then merged. */
+export function* sortedBy<Item>(items: readonly Item[], keyOf: (item: Item) => number): Steps<Item[]> {
+  let runs: Item[][] = [];
+  for (let at = 0; at < items.length; at += RUN) {
+    runs.push(items.slice(at, at + RUN).sort((a, b) => keyOf(a) - keyOf(b)));
+    yield;
+  }
+  while (runs.length > 1) {
+    const merged: Item[][] = [];
+    for (let at = 0; at < runs.length; at += 2) merged.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? [], keyOf));
+    runs = merged;
+  }
+  return runs[0] ?? [];
+}
+
+function* merge<Item>(left: readonly Item[], right: readonly Item[], keyOf: (item: Item) => number): Steps<Item[]> {
+  const merged: Item[] = [];
+  for (let l = 0, r = 0; l < left.length || r < right.length; ) {
+    const isLeft = r >= right.length || (l < left.length && keyOf(left[l] as Item) <= keyOf(right[r] as Item));
+    merged.push((isLeft ? left[l++] : right[r++]) as Item);
+    if (merged.length % RUN === 0) yield;
+  }
+  return merged;
+}
