@@ -88,6 +88,7 @@ export class Exporter {
         tasks.reduce((sum, { progress }) => sum + progress.bytesWritten, 0),
         total,
       );
+    tell();
     const ticker = setInterval(tell, PROGRESS_MS);
     // The first failure ends the others.
     const failed = new AbortController();
@@ -107,6 +108,7 @@ export class Exporter {
           }
         }),
       );
+      tell();
       return new Map(valuesOf(ends));
     } finally {
       clearInterval(ticker);
