@@ -27,7 +27,7 @@ import {
 import type { LogLevel } from "./log.js";
 import { Overlap } from "./messages.js";
 import { printable } from "./printable.js";
-import { type Decoders, decoderChoices } from "./tasks.js";
+import { type Decoders, type Dedup, decoderChoices, dedupChoices } from "./tasks.js";
 
 export interface Config {
   readonly system: boolean;
@@ -43,6 +43,7 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   readonly workers: number;
   readonly decoders: Decoders;
+  readonly dedup: Dedup;
   /** The overlap policy of an install that names none, and those that it may name. */
   readonly overlap: Overlap;
   readonly allowedOverlaps: readonly Overlap[];
@@ -119,6 +120,7 @@ const level = { schema: z.enum(["debug", "info", "warn", "error"]), fromText: as
 const policy = { schema: Overlap, fromText: asIs };
 const policies = { schema: z.array(Overlap).min(1), fromText: words.fromText };
 const engines = { schema: z.enum(decoderChoices), fromText: asIs };
+const dedup = { schema: z.enum(dedupChoices), fromText: asIs };
 const anOrigin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/, "an origin looks like https://host:port");
 const origins = { schema: z.array(anOrigin), fromText: words.fromText };
 
@@ -139,6 +141,7 @@ const plain = [
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
   { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
+  { name: "store.dedup", ...dedup, fallback: () => "off", doc: "files: equal files of several layers are stored once (see Files that layers share); off" },
   { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a" },
   { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
@@ -239,6 +242,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     allowedOrigins: value("allowed_origins"),
     workers: value("workers"),
     decoders: value("decoders"),
+    dedup: value("store.dedup"),
     ...overlapPolicies(value("overlap"), value("allowed_overlaps")),
     logLevel: value("log_level"),
     insecureRegistries: value("insecure_registries"),

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
+import { Exporter } from "./export/exporter.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
 import { removeEndpointFile, writeEndpointFile } from "./host/endpoint-file.js";
 import { ownIdentity, type ProcessIdentity } from "./host/identity.js";
@@ -18,6 +19,7 @@ import { createReadiness, type Readiness } from "./host/readiness.js";
 import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
+import { Importer } from "./install/importer.js";
 import { Installer } from "./install/installer.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
@@ -97,6 +99,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    dedup: config.dedup,
+    sweepFiles: (files) => {
+      const progress = new TaskProgress();
+      return pool.run("sweepFiles", { files, progress: progress.shared }, { progress });
+    },
     checkTree: async (checked) => {
       const progress = new TaskProgress();
       return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
@@ -180,6 +187,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     bytesPerSecond === undefined
       ? undefined
       : new Scrubber({ store, pool, verifier, verification, bytesPerSecond, log });
+  const exporter = new Exporter({ store, catalog, pool, importDirs: sources.importDirs });
+  const importer = new Importer({ jobs, policies, sources });
 
   const drain = (): void =>
     life.drain(async () => {
@@ -226,6 +235,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     store: {
       usage: () => catalog.usage(),
       collect: (request, signal) => collector.collect(request, signal),
+      export: (request, watch) => exporter.export(request, watch),
+      import: (request, sessionId) => importer.import(request, sessionId),
       verify: (params, signal) => verification.verify(params, signal),
     },
     server: {

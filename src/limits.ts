@@ -140,6 +140,10 @@ export const MAX_RUNNING_INSTALLS = 8;
 /** Plans worked out at once, all sessions together and one: each may hold a resolve, and a worker with all changesets of an image. */
 export const MAX_RUNNING_PLANS = 4;
 export const MAX_RUNNING_PLANS_PER_SESSION = 2;
+/** Exports at once: each holds all its layers packed in staging, beside the archive. */
+export const MAX_RUNNING_EXPORTS = 2;
+/** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
+export const MAX_IMAGES_AT_ONCE = 256;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */

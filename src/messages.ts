@@ -7,7 +7,14 @@
 import { z } from "zod";
 import { errorCodes } from "./errors.js";
 import { findingCodes } from "./findings.js";
-import { DEFAULT_PAGE, MAX_GENERATIONS, MAX_HOLD_OWNER_BYTES, MAX_PAGE, MAX_WAIT_MS } from "./limits.js";
+import {
+  DEFAULT_PAGE,
+  MAX_GENERATIONS,
+  MAX_HOLD_OWNER_BYTES,
+  MAX_IMAGES_AT_ONCE,
+  MAX_PAGE,
+  MAX_WAIT_MS,
+} from "./limits.js";
 
 export const PROTOCOL_VERSION = 1;
 export const SUBPROTOCOL = "stratad.v1";
@@ -431,6 +438,34 @@ export const methods = {
     scope: "read",
     params: z.strictObject(page),
     result: z.object({ layers: z.array(Layer), nextCursor }),
+  },
+  "store/export": {
+    scope: "full",
+    params: z.strictObject({
+      names: z.array(name).min(1).max(MAX_IMAGES_AT_ONCE),
+      /** Absolute, of the oci-archive; `force` replaces what is there. */
+      path: text(4096),
+      codec: z.enum(["gzip", "none"]).optional(),
+      force: z.boolean().optional(),
+      workDoneToken: z.union([text(256), z.number().int()]).optional(),
+    }),
+    result: z.object({
+      path: z.string(),
+      bytes: count,
+      images: z.array(
+        z.object({
+          name: z.string(),
+          manifestDigest: digest,
+          layers: z.array(z.object({ digest, diffId: digest, size: count })),
+        }),
+      ),
+    }),
+  },
+  "store/import": {
+    scope: "full",
+    params: z.strictObject({ path: text(4096) }),
+    /** One for each image, in the archive's order. */
+    result: z.object({ jobs: z.array(Job) }),
   },
   "store/usage": { scope: "read", params: z.strictObject({}), result: StoreUsage },
   "store/verify": {

@@ -126,6 +126,7 @@ export class Repairer {
   /** From the first origin that gives it. */
   async #anew(diffId: DiffId, known: LayerDocument | undefined, signal: AbortSignal): Promise<string | undefined> {
     const { store, layers, sources, maxLayers, log } = this.#options;
+    await store.forgetFiles();
     let reason = "no name was installed from an image with this layer";
     for (const origin of originsOf(diffId, store)) {
       signal.throwIfAborted();

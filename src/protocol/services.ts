@@ -89,6 +89,13 @@ export interface Services {
     verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
     collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS, STORE_CORRUPT; ends on `signal`. `progress` comes a few times a second. */
+    export(
+      request: Omit<ParsedParams<"store/export">, "workDoneToken">,
+      watch: { signal: AbortSignal; progress: (done: number, total: number) => void },
+    ): Promise<Result<"store/export">>;
+    /** Jobs of which the session is interested. IMPORT_DENIED, ARCHIVE_LAYOUT, LAYOUT_INVALID, and what `start` throws. */
+    import(request: ParsedParams<"store/import">, sessionId: string): Promise<readonly Job[]>;
   };
   readonly server: {
     /** Everything but what the protocol itself knows. */

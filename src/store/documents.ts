@@ -32,6 +32,8 @@ export const layerSchema = z.looseObject({
   dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),
   escapingSymlinks: count,
   splitLinks: count.default(0),
+  sharedFiles: count.default(0),
+  sharedFileBytes: count.default(0),
   decoder: z.string(),
   changesetSha256: z.string(),
   createdAt: z.string(),

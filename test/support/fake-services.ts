@@ -194,6 +194,11 @@ export class FakeServices implements Services {
       findings: [],
       findingsTotal: 0,
     }),
+    export: async ({ path }, { progress }) => {
+      progress(5, 10);
+      return { path, bytes: 10, images: [] };
+    },
+    import: async () => [],
     collect: async ({ plan = false }) => ({ plan, removed: noneCollected, stays: noneCollected, gone: [], kept: [] }),
   };
 
