@@ -21,12 +21,13 @@ import {
   type LimitName,
   MAX_GENERATIONS,
   MAX_SOCKET_PATH_BYTES,
+  SCRUB_BYTES_PER_SECOND,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
 import { Overlap } from "./messages.js";
 import { printable } from "./printable.js";
-import { type Decoders, decoderChoices } from "./tasks.js";
+import { type Decoders, type Dedup, decoderChoices, dedupChoices } from "./tasks.js";
 
 export interface Config {
   readonly system: boolean;
@@ -42,6 +43,7 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   readonly workers: number;
   readonly decoders: Decoders;
+  readonly dedup: Dedup;
   /** The overlap policy of an install that names none, and those that it may name. */
   readonly overlap: Overlap;
   readonly allowedOverlaps: readonly Overlap[];
@@ -51,6 +53,8 @@ export interface Config {
   readonly importDirs?: readonly string[];
   /** Absent: never. */
   readonly idleExitMs?: number;
+  /** Absent: no scrub. */
+  readonly scrubBytesPerSecond?: number;
   /** Of each name, those whose roots stay; the current one always does. */
   readonly keepGenerations: number;
   /** What layers that no root needs may take. */
@@ -116,6 +120,7 @@ const level = { schema: z.enum(["debug", "info", "warn", "error"]), fromText: as
 const policy = { schema: Overlap, fromText: asIs };
 const policies = { schema: z.array(Overlap).min(1), fromText: words.fromText };
 const engines = { schema: z.enum(decoderChoices), fromText: asIs };
+const dedup = { schema: z.enum(dedupChoices), fromText: asIs };
 const anOrigin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/, "an origin looks like https://host:port");
 const origins = { schema: z.array(anOrigin), fromText: words.fromText };
 
@@ -136,6 +141,7 @@ const plain = [
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
   { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
+  { name: "store.dedup", ...dedup, fallback: () => "off", doc: "files: equal files of several layers are stored once (see Files that layers share); off" },
   { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a" },
   { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
@@ -145,6 +151,7 @@ const plain = [
   { name: "cache_bytes", ...most, fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
   { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
+  { name: "scrub_bytes_per_second", ...count(Number.MAX_SAFE_INTEGER), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
   { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
@@ -221,6 +228,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
   const value = <Name extends keyof PlainValues>(name: Name) => origin(name).value as PlainValues[Name];
   const optional = <Name extends keyof PlainValues>(name: Name) => value(name) as PlainValues[Name] | undefined;
   const [listen, importDirs, idleExitMs] = [optional("listen"), optional("import_dirs"), optional("idle_exit_ms")];
+  const scrubBytesPerSecond = optional("scrub_bytes_per_second");
   const [reserveBytes, reserveInodes] = [optional("reserve_bytes"), optional("reserve_inodes")];
   const limits = limitNames.map((name) => [name, origin(limitKey(name)).value]);
   checkStateDir(value("state_dir"));
@@ -234,11 +242,13 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     allowedOrigins: value("allowed_origins"),
     workers: value("workers"),
     decoders: value("decoders"),
+    dedup: value("store.dedup"),
     ...overlapPolicies(value("overlap"), value("allowed_overlaps")),
     logLevel: value("log_level"),
     insecureRegistries: value("insecure_registries"),
     ...(importDirs && { importDirs }),
     ...(idleExitMs && { idleExitMs }),
+    ...(scrubBytesPerSecond && { scrubBytesPerSecond }),
     keepGenerations: value("keep_generations"),
     cacheBytes: value("cache_bytes"),
     cacheInodes: value("cache_inodes"),

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.js";
 import { toStrataError } from "./errors.js";
+import { Exporter } from "./export/exporter.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
 import { removeEndpointFile, writeEndpointFile } from "./host/endpoint-file.js";
 import { ownIdentity, type ProcessIdentity } from "./host/identity.js";
@@ -18,14 +19,19 @@ import { createReadiness, type Readiness } from "./host/readiness.js";
 import { freeSpace, syncFileSystem } from "./host/space.js";
 import { ImageInstaller } from "./install/image-installer.js";
 import { imageStatus } from "./install/image-status.js";
+import { Importer } from "./install/importer.js";
 import { Installer } from "./install/installer.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { Planner } from "./install/planner.js";
+import { Repairer } from "./install/repairer.js";
 import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { Scrubber } from "./install/scrubber.js";
 import { reserveOf, SpaceLedger } from "./install/space-ledger.js";
+import { journalFindings, StoreVerification } from "./install/store-verification.js";
+import { Verifier } from "./install/verifier.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -94,6 +100,11 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     scanLayers: (task) => pool.run("scan", task),
     readFiles: (task) => pool.run("read", task),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
+    dedup: config.dedup,
+    sweepFiles: (files) => {
+      const progress = new TaskProgress();
+      return pool.run("sweepFiles", { files, progress: progress.shared }, { progress });
+    },
     checkTree: async (checked) => {
       const progress = new TaskProgress();
       return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
@@ -160,8 +171,31 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const freeBytes = async () => (await freeSpace(config.stateDir)).bytes;
   const planner = new Planner({ store, roots: assembler, sources, policies, maxLayers, freeBytes });
   const catalog = new Catalog(store);
+  const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
+  const verifier = new Verifier({ store, pool, guests });
+  const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
+  const verification = new StoreVerification({
+    store,
+    verifier,
+    repairer,
+    onFindings: (findings) => journalFindings(journal, findings),
+    emit,
+    log,
+  });
+  life.onEnd("verification", () => verification.close());
+  const { scrubBytesPerSecond: bytesPerSecond } = config;
+  const scrubber =
+    bytesPerSecond === undefined
+      ? undefined
+      : new Scrubber({ store, pool, verifier, verification, bytesPerSecond, log });
+  const exporter = new Exporter({ store, catalog, pool, importDirs: sources.importDirs });
+  const importer = new Importer({ jobs, policies, sources });
 
-  const drain = (): void => life.drain(() => drainJobs(jobs, config.drainTimeoutMs, log));
+  const drain = (): void =>
+    life.drain(async () => {
+      await scrubber?.stop();
+      await drainJobs(jobs, config.drainTimeoutMs, log);
+    });
   const services: Services = {
     installs: jobs,
     images: {
@@ -192,7 +226,13 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     layers: {
       list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
     },
-    store: { usage: () => catalog.usage(), collect: (request, signal) => collector.collect(request, signal) },
+    store: {
+      usage: () => catalog.usage(),
+      collect: (request, signal) => collector.collect(request, signal),
+      export: (request, watch) => exporter.export(request, watch),
+      import: (request, sessionId) => importer.import(request, sessionId),
+      verify: (params, signal) => verification.verify(params, signal),
+    },
     server: {
       status: () => ({
         version,
@@ -210,6 +250,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           ...catalog.total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
+        ...(verification.standing === undefined ? {} : { findings: verification.standing }),
       }),
       drain,
     },
@@ -255,6 +296,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
     drain();
   };
   life.onEnd("state watch", await watchState(store.layout.lock, lost));
+  scrubber?.start();
+  life.onEnd("scrub", () => scrubber?.stop());
   await tellReady(readiness, log, { version, endpoints });
   return { stopped: life.stopped, drain };
 }

@@ -21,12 +21,20 @@ export interface TreeFinding {
   readonly detail: string;
   /** Which inode is damaged, as a root that links it would see it (`watched`). */
   readonly inode?: string;
+  /** It is about a further inode of the file, under this name in the layer's spill. */
+  readonly spill?: string;
 }
 
 /** Where a root's entries come from, by the index that its list has. */
 export interface RootSource extends LinkedLayer {
   /** What leads from the root's tree to the layer's. */
   readonly target: string;
+}
+
+/** A list of a root's entries, and what they come from. */
+export interface RootList {
+  readonly entries: EntriesFile;
+  readonly layers: readonly RootSource[];
 }
 
 /** A tree, and what it was made of. */
@@ -38,7 +46,7 @@ export type CheckedTree =
       readonly link: FileMode | "symlink";
       readonly tree: string;
       /** Its plan, or the changesets of its layers where they stand in it as they are. */
-      readonly lists: readonly { readonly entries: EntriesFile; readonly layers: readonly RootSource[] }[];
+      readonly lists: readonly RootList[];
     };
 
 /**
@@ -65,4 +73,27 @@ export interface VerifyResult {
   /** Bytes of contents that were read. */
   readonly bytes: number;
   readonly seen: readonly string[];
+}
+
+/**
+ * Makes a tree what it was made as, path by path: each is damaged or whole at any time, and what is not damaged is not touched. A task
+ * that is cut short anywhere is made good by the next.
+ */
+export interface MendTask {
+  readonly checked: CheckedTree;
+  /** A tree of the same layer, just unpacked: contents are taken from there. Absent: only what needs none is mended. */
+  readonly fresh?: string;
+  /** An empty directory of the caller's, on the same file system: gets what is in the way. */
+  readonly aside: string;
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface MendResult {
+  /** What was found at first and is no more: the first MAX_FINDINGS_OF_TREE, and how much. */
+  readonly mended: readonly TreeFinding[];
+  readonly mendedTotal: number;
+  /** As a verification would find it. */
+  readonly left: VerifyResult;
+  /** Of the first thing that could not be done. */
+  readonly because?: string;
 }

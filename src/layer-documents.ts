@@ -26,6 +26,8 @@ export const layerSchema = z.looseObject({
   dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),
   escapingSymlinks: count,
   splitLinks: count.default(0),
+  sharedFiles: count.default(0),
+  sharedFileBytes: count.default(0),
   decoder: z.string(),
   changesetSha256: z.string(),
   createdAt: z.string(),
@@ -47,6 +49,8 @@ export const layerMetaSchema = z.object({
   blobs: z.array(layerBlobSchema).default([]),
   ...durability,
   lastUsedAt: z.string(),
+  /** When the scrub last read all of it; absent: not since it was unpacked. */
+  verifiedAt: z.string().optional(),
 });
 export type LayerMeta = z.output<typeof layerMetaSchema>;
 

@@ -140,6 +140,10 @@ export const MAX_RUNNING_INSTALLS = 8;
 /** Plans worked out at once, all sessions together and one: each may hold a resolve, and a worker with all changesets of an image. */
 export const MAX_RUNNING_PLANS = 4;
 export const MAX_RUNNING_PLANS_PER_SESSION = 2;
+/** Exports at once: each holds all its layers packed in staging, beside the archive. */
+export const MAX_RUNNING_EXPORTS = 2;
+/** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
+export const MAX_IMAGES_AT_ONCE = 256;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */
@@ -198,6 +202,20 @@ export const MAX_THIN_BLOCKS = 256;
 export const THIN_BLOCK_BYTES = 4 * KiB;
 /** Findings of one tree that are told: whoever edited a store by hand may have damaged all of it. The rest are counted. */
 export const MAX_FINDINGS_OF_TREE = 256;
+/** Findings that one pass over a tree mends: their paths are held in the worker's memory. */
+export const MAX_FINDINGS_MENDED = 65_536;
+/** Passes over one tree: what stands below what is missing is seen when that is there again, and trees are this deep at the most. */
+export const MAX_MENDING_PASSES = 160;
+/** Findings of one verification that are told, each some 300 bytes; the rest are counted. */
+export const MAX_FINDINGS_TOLD = 1000;
+/** Findings of one verification that are journalled: the journal is for jobs first. */
+export const MAX_FINDINGS_JOURNALLED = 256;
+/** Contents that one task of a verification reads, about: others get its thread in between, within a second on an ordinary disk. */
+export const VERIFY_SLICE_BYTES = 128 * MiB;
+/** A layer that was verified is not scrubbed again for a week: disks lose bits in months. */
+export const SCRUB_INTERVAL_MS = 7 * 24 * 60 * MINUTE;
+/** What the scrub of a system's daemon reads: 100 GB in seven hours, a fiftieth of what a slow disk gives. */
+export const SCRUB_BYTES_PER_SECOND = 4 * MiB;
 /** A worker that makes no progress for this long is ended (WORKER_STALLED). */
 export const STALL_TIMEOUT_MS = 60 * SECOND;
 /** A worker that is asked to stop and does not for this long is ended too: it hangs in a call. */

@@ -6,7 +6,15 @@
  */
 import { z } from "zod";
 import { errorCodes } from "./errors.js";
-import { DEFAULT_PAGE, MAX_GENERATIONS, MAX_HOLD_OWNER_BYTES, MAX_PAGE, MAX_WAIT_MS } from "./limits.js";
+import { findingCodes } from "./findings.js";
+import {
+  DEFAULT_PAGE,
+  MAX_GENERATIONS,
+  MAX_HOLD_OWNER_BYTES,
+  MAX_IMAGES_AT_ONCE,
+  MAX_PAGE,
+  MAX_WAIT_MS,
+} from "./limits.js";
 
 export const PROTOCOL_VERSION = 1;
 export const SUBPROTOCOL = "stratad.v1";
@@ -264,6 +272,33 @@ export const Plan = z.object({
 });
 export type Plan = z.infer<typeof Plan>;
 
+/** Something in the store that is not as it was made. */
+export const Finding = z.object({
+  code: z.enum(findingCodes),
+  layer: digest.optional(),
+  root: z.string().optional(),
+  /** Below the layer's or the root's tree, or one of its documents; without either, below the state directory. Escaped. */
+  path: z.string(),
+  detail: z.string(),
+  /** The roots that show a damaged file of a layer; `names` are those whose current generation it is. */
+  roots: z.array(z.object({ rootId: z.string(), names: z.array(z.string()) })).optional(),
+  /** Why it could not be repaired, where that was asked for. */
+  unrepaired: z.string().optional(),
+});
+export type Finding = z.infer<typeof Finding>;
+
+export const Verification = z.object({
+  /** What was looked at; bytes are contents that were read. */
+  checked: z.object({ layers: count, roots: count, documents: count, entries: count, bytes: count }),
+  /** What is left, the first of it, and how much there is. */
+  findings: z.array(Finding),
+  findingsTotal: count,
+  /** What was found and mended; only where that was asked for. */
+  repaired: z.array(Finding).optional(),
+  repairedTotal: count.optional(),
+});
+export type Verification = z.infer<typeof Verification>;
+
 const jobId = z.uuid();
 const name = text(128);
 const page = { limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE), cursor: text(512).optional() };
@@ -404,7 +439,47 @@ export const methods = {
     params: z.strictObject(page),
     result: z.object({ layers: z.array(Layer), nextCursor }),
   },
+  "store/export": {
+    scope: "full",
+    params: z.strictObject({
+      names: z.array(name).min(1).max(MAX_IMAGES_AT_ONCE),
+      /** Absolute, of the oci-archive; `force` replaces what is there. */
+      path: text(4096),
+      codec: z.enum(["gzip", "none"]).optional(),
+      force: z.boolean().optional(),
+      workDoneToken: z.union([text(256), z.number().int()]).optional(),
+    }),
+    result: z.object({
+      path: z.string(),
+      bytes: count,
+      images: z.array(
+        z.object({
+          name: z.string(),
+          manifestDigest: digest,
+          layers: z.array(z.object({ digest, diffId: digest, size: count })),
+        }),
+      ),
+    }),
+  },
+  "store/import": {
+    scope: "full",
+    params: z.strictObject({ path: text(4096) }),
+    /** One for each image, in the archive's order. */
+    result: z.object({ jobs: z.array(Job) }),
+  },
   "store/usage": { scope: "read", params: z.strictObject({}), result: StoreUsage },
+  "store/verify": {
+    scope: "full",
+    params: z
+      .strictObject({
+        deep: z.boolean().optional(),
+        repair: z.boolean().optional(),
+        name: name.optional(),
+        digest: text(200).optional(),
+      })
+      .refine((params) => params.name === undefined || params.digest === undefined, "give either name or digest"),
+    result: Verification,
+  },
   "store/gc": {
     scope: "full",
     params: z.strictObject({
@@ -458,6 +533,8 @@ export const methods = {
         ...z.object(usage).partial().shape,
       }),
       counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
+      /** What verifications found that is not mended, as far as this daemon knows; absent: nothing. */
+      findings: z.object({ total: count, at: time }).optional(),
     }),
   },
   "server/drain": { scope: "full", params: z.strictObject({}), result: z.object({ draining: z.boolean() }) },
@@ -509,6 +586,7 @@ export const eventTypes = [
   "name.changed",
   "root.removed",
   "store.collected",
+  "store.findings",
   "server.draining",
   "bookmark",
 ] as const;

@@ -5,6 +5,7 @@
  * memory, made no progress) becomes WORKER_CRASHED or WORKER_STALLED, and the pool goes on with a new thread. Knows nothing
  * of what the tasks mean.
  */
+import { EventEmitter, once } from "node:events";
 import { MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { StrataError } from "./errors.js";
@@ -43,13 +44,15 @@ export class Pool {
   readonly #threads: Slots;
   readonly #options: PoolOptions;
   #running = 0;
+  readonly #becameIdle = new EventEmitter();
 
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#threads = new Slots(options.threads);
     this.#piscina = new Piscina({
       filename: new URL("../workers/entry.js", import.meta.url).href,
-      minThreads: options.threads,
+      // The others start when they are first wanted: on a machine of many processors they would be most of the daemon's start.
+      minThreads: 1,
       maxThreads: options.threads,
       idleTimeout: 2 ** 31 - 1,
       // The default wait would stop pending asynchronous work in the thread: inflating ahead.
@@ -96,7 +99,14 @@ export class Pool {
     } finally {
       ending.over();
       this.#running -= 1;
+      if (this.#running === 0) this.#becameIdle.emit("idle");
     }
+  }
+
+  /** Resolves when no task runs or waits. Rejects with the signal's reason. */
+  async whenIdle(signal: AbortSignal): Promise<void> {
+    while (this.#running > 0) await once(this.#becameIdle, "idle", { signal });
+    signal.throwIfAborted();
   }
 
   async close(): Promise<void> {

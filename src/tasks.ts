@@ -6,7 +6,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import { StrataError, toStrataError, type WireError } from "./errors.js";
-import type { VerifyResult, VerifyTask } from "./findings.js";
+import type { MendResult, MendTask, VerifyResult, VerifyTask } from "./findings.js";
 import type { LayerMeta } from "./layer-documents.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
@@ -42,6 +42,8 @@ export interface UnpackTask {
   readonly wideWindow: TurnTicket;
   /** Gets a TopLevelName for each name at the image root when it is read first, MAX_TOP_LEVEL_TOLD of them at the most. */
   readonly topLevel: MessagePort;
+  /** The directory of files that layers share; absent: they share none. */
+  readonly files?: string;
 }
 
 /** A name (bytes, latin1) and what stands there; a directory that only follows from what is below it is a `dir` too. */
@@ -50,6 +52,10 @@ export type TopLevelName = readonly [name: string, type: Entry["type"]];
 /** By which engines codecs are read: Node's own where it has one, or those in JavaScript, the same on every Node version. */
 export const decoderChoices = ["native", "javascript"] as const;
 export type Decoders = (typeof decoderChoices)[number];
+
+/** Whether files of several layers with one content, mode and time are one inode. */
+export const dedupChoices = ["off", "files"] as const;
+export type Dedup = (typeof dedupChoices)[number];
 
 /** layer.json: what the store knows of a layer without reading its changeset. Never changed after its rename. */
 export interface LayerDocument {
@@ -76,6 +82,9 @@ export interface LayerDocument {
   readonly escapingSymlinks: number;
   /** Hard links that are another inode: the file system had no more of them for one. */
   readonly splitLinks: number;
+  /** Files that were linked to what the store had when it was unpacked, and their bytes; `files` and `bytes` count them too. */
+  readonly sharedFiles: number;
+  readonly sharedFileBytes: number;
   readonly decoder: string;
   /** SHA-256 of the changeset file. */
   readonly changesetSha256: string;
@@ -256,6 +265,52 @@ export interface ReadResult {
   readonly files: readonly ReadFile[];
 }
 
+/** Files that layers share: those that no layer has any more are removed from there. */
+export interface SweepFilesTask {
+  readonly files: string;
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface SweptFiles {
+  readonly kept: number;
+  readonly removed: number;
+  /** Of those that were removed: what the disk has again. */
+  readonly removedBytes: number;
+  /** What is no file that layers share; left alone. */
+  readonly strangers: number;
+}
+
+/** The codecs that a layer may be exported in. */
+export type ExportCodec = "gzip" | "none";
+
+/** A stored layer as a blob, in a new file of staging. */
+export interface PackTask {
+  readonly changeset: EntriesFile;
+  readonly tree: string;
+  readonly codec: ExportCodec;
+  readonly file: string;
+  /** `bytesWritten` counts the tar's. */
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface PackResult {
+  readonly diffId: DiffId;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly tarBytes: number;
+}
+
+export type ArchiveMember =
+  | { readonly name: string; readonly path: string }
+  | { readonly name: string; readonly text: string };
+
+/** An outer tar of these members, into a file that is there and empty. */
+export interface ArchiveTask {
+  readonly file: string;
+  readonly members: readonly ArchiveMember[];
+  readonly progress: SharedArrayBuffer;
+}
+
 export interface Tasks {
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
   readonly plan: { readonly task: PlanTask; readonly result: PlanResult };
@@ -265,8 +320,12 @@ export interface Tasks {
   readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
   readonly scan: { readonly task: ScanTask; readonly result: ScanResult };
   readonly read: { readonly task: ReadTask; readonly result: ReadResult };
+  readonly pack: { readonly task: PackTask; readonly result: PackResult };
+  readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
+  readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };
   readonly verify: { readonly task: VerifyTask; readonly result: VerifyResult };
+  readonly mend: { readonly task: MendTask; readonly result: MendResult };
 }
 
 export type WorkerName = keyof Tasks;

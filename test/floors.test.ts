@@ -18,6 +18,7 @@ const floors: Readonly<Record<string, number>> = {
   client: 6,
   install: 5,
   repack: 5,
+  export: 5,
   sources: 4,
   store: 4,
   host: 4,
@@ -58,7 +59,7 @@ const owners: readonly { readonly of: RegExp; readonly only: RegExp; readonly ru
   },
   {
     of: /^(fflate|fzstd|xxhash-wasm)$/,
-    only: /^(workers\/(deflate-fflate|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
+    only: /^(workers\/(deflate-fflate|pack|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
     rule: "codecs stand behind the inflater",
   },
 ];
@@ -77,7 +78,7 @@ const marks: readonly { readonly text: RegExp; readonly only: RegExp; readonly r
   {
     text: /\b(mkdirSync|symlinkSync|linkSync|renameSync|copyFileSync|writeFileSync|createWriteStream|cpSync|O_CREAT)\b/,
     // The plan's names are those that tree-writer.ts allowed; the others create names of our own in staging.
-    only: /^(src\/.*|workers\/(tree-writer|file-batch|link|tree-thread|plan|remove|copy-inode|file-modes|settle|symlinks)\.ts)$/,
+    only: /^(src\/.*|workers\/(tree-writer|file-batch|file-objects|link|tree-thread|plan|remove|copy-inode|file-modes|settle|symlinks|empty-file|mender)\.ts)$/,
     rule: "only tree-writer.ts (and what writes for it) creates under a name that an archive chose",
   },
 ];

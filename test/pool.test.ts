@@ -27,7 +27,7 @@ suite("pool", () => {
   let pool: Pool;
   before(() => {
     work = mkdtempSync(join(tmpdir(), "pool-"));
-    pool = new Pool({ threads: 1, stallTimeoutMs: 200, log });
+    pool = new Pool({ threads: 1, stallTimeoutMs: 60_000, log });
   });
   after(async () => {
     await pool.close();
@@ -61,11 +61,11 @@ suite("pool", () => {
     assert.equal(error.code, expected, error.message);
     return true;
   };
-  async function servesTheNext(): Promise<void> {
+  async function servesTheNext(on = pool): Promise<void> {
     const task = unpackTask(tar(file("a", "hello")));
-    assert.equal((await pool.run("unpack", task)).layer.entries, 1);
+    assert.equal((await on.run("unpack", task)).layer.entries, 1);
     assert.equal(readFileSync(join(task.staging, "tree/a"), "utf8"), "hello");
-    assert.deepEqual([pool.busy, pool.queued], [0, 0]);
+    assert.deepEqual([on.busy, on.queued], [0, 0]);
   }
 
   test("a task goes out and its result comes back, with progress on the way", async () => {
@@ -165,8 +165,10 @@ suite("pool", () => {
   test("a worker that is busy without progress is WORKER_STALLED", async () => {
     const progress = new TaskProgress();
     progress.activity = "working";
-    await assert.rejects(pool.run("plan", hugeTask("i\ta\n", 3_000_000), { progress }), code("WORKER_STALLED"));
-    await servesTheNext();
+    const own = new Pool({ threads: 1, stallTimeoutMs: 200, log });
+    await assert.rejects(own.run("plan", hugeTask("i\ta\n", 3_000_000), { progress }), code("WORKER_STALLED"));
+    await servesTheNext(own);
+    await own.close();
   });
 
   test("a busy worker is ended by its signal", async () => {
@@ -240,6 +242,19 @@ suite("pool", () => {
     growth.fail();
     await Promise.all([blocked, ...waiting]);
     assert.deepEqual(order, ["large", "large too", "middle", "small", "none"]);
+  });
+
+  test("a thread starts for the task that finds all others busy", async () => {
+    const own = new Pool({ threads: 2, stallTimeoutMs: 60_000, log });
+    const growing = Array.from({ length: 2 }, () => {
+      const [growth, progress] = [new GrowthWriter(), new TaskProgress()];
+      const task = unpackTask(Buffer.alloc(0), { length: 100, growth: growth.shared }, progress);
+      return { growth, progress, settled: own.run("unpack", task, { progress }).catch((error: unknown) => error) };
+    });
+    await until("both run", async () => growing.every(({ progress }) => progress.activity === "waiting"));
+    for (const { growth } of growing) growth.fail();
+    await Promise.all(growing.map(({ settled }) => settled));
+    await own.close();
   });
 
   test("a pool that is closed ends what runs", async () => {

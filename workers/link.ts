@@ -6,7 +6,7 @@
  * directories that it starts in, so that parts may be linked side by side, and leaves to `settle` the attributes of those that
  * reach beyond it.
  */
-import { closeSync, fchmodSync, futimesSync, lutimesSync, mkdirSync, openSync, symlinkSync } from "node:fs";
+import { lutimesSync, mkdirSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
@@ -19,6 +19,7 @@ import {
   TaskProgress,
 } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
+import { createEmpty } from "./empty-file.js";
 import { type StoredEntries, withEntries } from "./entries-file.js";
 import { FileMaker, type Origin } from "./file-modes.js";
 import { directoryAttributes, IMPLIED_MODE, setDirectoryAttributes } from "./stored-mode.js";
@@ -148,17 +149,6 @@ function ensureDirectory(path: string | Buffer): void {
     mkdirSync(path, IMPLIED_MODE);
   } catch (error) {
     if (systemErrorCode(error) !== "EEXIST") throw error;
-  }
-}
-
-function createEmpty(path: string | Buffer, mode: number, mtime: number): void {
-  const fd = openSync(path, "wx", mode);
-  try {
-    // The umask takes what only a root of copies keeps.
-    if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
-    futimesSync(fd, mtime, mtime);
-  } finally {
-    closeSync(fd);
   }
 }
 

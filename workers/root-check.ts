@@ -5,16 +5,15 @@
  * their place is judged by the entry. A root of symlinks is its symlinks: what they lead to is the layers'.
  */
 import type { BigIntStats } from "node:fs";
-import type { CheckedTree, RootSource } from "../src/findings.js";
+import type { CheckedTree, RootList, RootSource } from "../src/findings.js";
 import type { FileEntry, RootEntry } from "../src/overlap/changeset.js";
-import { outermost } from "../src/overlap/outermost.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import type { EntriesFile } from "../src/tasks.js";
 import type { StoredEntries } from "./entries-file.js";
 import { attributeFaults, type Fault, faultOf, linkFault, timeFault } from "./file-check.js";
 import type { Origin } from "./file-modes.js";
 import { SharedInodes } from "./shared-inodes.js";
 import { directoryAttributes, IMPLIED_MODE, storedFileMode } from "./stored-mode.js";
+import { symlinksOf } from "./symlink-root.js";
 import { TreeWalk } from "./tree-walk.js";
 import { inodeKey, type Verification } from "./verification.js";
 
@@ -123,33 +122,19 @@ export class RootCheck {
     this.#tell(path, faultOf(elsewhere.length > 0 ? "LINK_TARGET" : "MODE", [...elsewhere, ...timeFault(stat, mtime)]));
   }
 
-  /** What symlinks.ts made. */
-  #symlinks(
-    entries: StoredEntries,
-    list: { readonly entries: EntriesFile; readonly layers: readonly RootSource[] },
-  ): void {
-    const isPlanned = list.entries.kind === "plan";
-    for (const { planned, isOwnDirectory } of isPlanned ? outermost(() => entries.part(0, 1)) : topLevel(entries)) {
+  #symlinks(entries: StoredEntries, list: RootList): void {
+    for (const { path, target } of symlinksOf(entries, list)) {
       this.#verification.tick();
-      const { entry, layer, from } = planned;
-      const { path } = entry;
-      if (isOwnDirectory) {
-        const stat = this.#walk.look(path, "directory");
-        if (stat !== undefined) this.#tell(path, faultOf("MODE", attributeFaults(stat, IMPLIED_MODE, undefined)));
+      if (target !== undefined) {
+        this.#symlink(path, { target });
         continue;
       }
-      const up = "../".repeat(path.split("/").length - 1);
-      const leadsTo = `${up}${list.layers[layer]?.target ?? ""}/${from}`;
-      this.#symlink(path, { target: entry.type === "symlink" ? entry.target : leadsTo });
+      const stat = this.#walk.look(path, "directory");
+      if (stat !== undefined) this.#tell(path, faultOf("MODE", attributeFaults(stat, IMPLIED_MODE, undefined)));
     }
   }
 
   #tell(path: string, fault: Fault | undefined): void {
     if (fault !== undefined) this.#verification.tell({ path, ...fault });
   }
-}
-
-function* topLevel(entries: StoredEntries): Generator<{ planned: PlannedEntry; isOwnDirectory: boolean }> {
-  for (const planned of entries.part(0, 1))
-    if (!planned.entry.path.includes("/")) yield { planned, isOwnDirectory: false };
 }

@@ -48,13 +48,18 @@ function checkInode(
   const stat = lstatSync(at, { bigint: true, throwIfNoEntry: false });
   if (stat === undefined) return;
   if (entry === undefined || !stat.isFile()) {
-    tell({ code: "STRANGER", path: name, detail: "it is no further inode of a file of the layer (spill)" });
+    tell({
+      code: "STRANGER",
+      path: name,
+      detail: "it is no further inode of a file of the layer (spill)",
+      spill: name,
+    });
     return;
   }
   const fault = judge(at, stat, entry);
   if (fault === undefined) return;
   const detail = `a further inode of it, spill ${printableName(name)}: ${fault.detail}`;
-  tell({ code: fault.code, path: entry.path, detail, inode: inodeKey(stat) });
+  tell({ code: fault.code, path: entry.path, detail, inode: inodeKey(stat), spill: name });
 }
 
 const keyOf = (name: string): string => /^([0-9a-f]{32})-\d{1,9}$/.exec(name)?.[1] ?? "";

@@ -18,11 +18,14 @@ export class Verification {
   readonly watched: ReadonlySet<string>;
   readonly seen = new Set<string>();
   readonly #progress: TaskProgress;
+  readonly #limit: number;
   readonly #findings: TreeFinding[] = [];
   #total = 0;
   #entries = 0;
 
-  constructor(task: VerifyTask) {
+  /** `limit` findings are kept; the rest are counted. */
+  constructor(task: VerifyTask, limit = MAX_FINDINGS_OF_TREE) {
+    this.#limit = limit;
     this.extent = task.extent;
     this.#progress = new TaskProgress(task.progress);
     this.#progress.activity = "working";
@@ -37,7 +40,7 @@ export class Verification {
 
   tell(finding: TreeFinding): void {
     this.#total += 1;
-    if (this.#findings.length < MAX_FINDINGS_OF_TREE) this.#findings.push(finding);
+    if (this.#findings.length < this.#limit) this.#findings.push(finding);
   }
 
   /** Whoever goes through entries calls it for each. CANCELLED. */

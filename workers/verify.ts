@@ -16,19 +16,22 @@ import { unreadable } from "./tree-walk.js";
 import { Verification } from "./verification.js";
 
 export default (task: VerifyTask): Promise<Outcome<VerifyResult>> =>
-  outcomeOf("Cannot verify a tree", () => {
-    const verification = new Verification(task);
-    const { checked } = task;
-    const tree = openedTree(checked.tree, verification);
-    if (tree === undefined) return verification.result();
-    try {
-      if (checked.kind === "layer") new LayerCheck(verification, tree, checked).run();
-      else new RootCheck(verification, tree, checked).run();
-      return verification.result();
-    } finally {
-      closeSync(tree);
-    }
-  });
+  outcomeOf("Cannot verify a tree", () => verified(task));
+
+/** `limit` findings are listed, the rest counted; absent: as many as are told. */
+export function verified(task: VerifyTask, limit?: number): VerifyResult {
+  const verification = new Verification(task, limit);
+  const { checked } = task;
+  const tree = openedTree(checked.tree, verification);
+  if (tree === undefined) return verification.result();
+  try {
+    if (checked.kind === "layer") new LayerCheck(verification, tree, checked).run();
+    else new RootCheck(verification, tree, checked).run();
+    return verification.result();
+  } finally {
+    closeSync(tree);
+  }
+}
 
 function openedTree(path: string, verification: Verification): number | undefined {
   try {

@@ -13,7 +13,9 @@ import type { Options, Verb } from "./verb.js";
 import { cancel } from "./verbs/cancel.js";
 import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
+import { exportNames } from "./verbs/export.js";
 import { gc } from "./verbs/gc.js";
+import { importArchive } from "./verbs/import.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { logs } from "./verbs/logs.js";
@@ -25,6 +27,7 @@ import { rollback } from "./verbs/rollback.js";
 import { roots } from "./verbs/roots.js";
 import { serve } from "./verbs/serve.js";
 import { status } from "./verbs/status.js";
+import { verify } from "./verbs/verify.js";
 import { version } from "./verbs/version.js";
 import { wait } from "./verbs/wait.js";
 
@@ -41,9 +44,12 @@ const verbs: readonly Verb[] = [
   du,
   rm,
   rollback,
+  verify,
   pin,
   unpin,
   gc,
+  exportNames,
+  importArchive,
   serve,
   endpoint,
   version,

@@ -8,7 +8,8 @@
  *     for await (const job of client.install({ reference: "oci:/images:app" })) console.log(job.state, job.progress);
  *     await client.close();
  */
-import type { ImageStatus, Job, MethodName, Params, Result } from "../messages.js";
+import { randomUUID } from "node:crypto";
+import type { ImageStatus, Job, MethodName, Params, ProgressParams, Result } from "../messages.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
@@ -81,6 +82,23 @@ export class StratadClient {
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
     return this.#connections.request(method, params, options);
+  }
+
+  /** One request that tells how far it is until it is answered. */
+  async follow<M extends "store/export">(
+    method: M,
+    params: Params<M>,
+    show: (value: ProgressParams["value"]) => void,
+    options: Pick<RequestOptions<M>, "signal"> = {},
+  ): Promise<Result<M>> {
+    const connection = await this.#connections.connection();
+    const token = randomUUID();
+    const stop = connection.onProgress(token, show);
+    try {
+      return await connection.request(method, { ...params, workDoneToken: token }, options);
+    } finally {
+      stop();
+    }
   }
 
   /** The job when it is over, or as it stands after `timeoutMs`; over lost connections and restarts of the daemon too. UNKNOWN_JOB. */

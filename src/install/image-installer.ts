@@ -43,6 +43,8 @@ export class ImageInstaller {
   readonly #store: Store;
   readonly #roots: RootAssembler;
   readonly #layers: LayerInstaller;
+  /** Roots that are being linked, or committed. */
+  readonly #linking = new Set<Promise<unknown>>();
   readonly #space: SpaceLedger;
   readonly #maxLayerBytes: number;
   rootsLinked = 0;
@@ -85,7 +87,7 @@ export class ImageInstaller {
     progress.timing("unpackMs", performance.now() - unpackStart);
     progress.enter("link");
     const linkStart = performance.now();
-    const document = await this.#store.staging.with(async (paths) => {
+    const linking = this.#store.staging.with(async (paths) => {
       const assembly = this.#assembly(diffIds, request);
       const assembled = await this.#roots.assemble(paths, assembly);
       if (assembled.kind === "conflicts") throw await this.#overlap(assembly, { ...assembled, image });
@@ -98,9 +100,24 @@ export class ImageInstaller {
       progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
       return document;
     });
+    const document = await this.#whileLinking(linking);
     progress.timing("linkMs", performance.now() - linkStart);
     this.rootsLinked += 1;
     return document;
+  }
+
+  /** When everything that was being linked is linked: whoever changed a layer knows then which roots have it as it was. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#linking]);
+  }
+
+  async #whileLinking<Value>(linking: Promise<Value>): Promise<Value> {
+    this.#linking.add(linking);
+    try {
+      return await linking;
+    } finally {
+      this.#linking.delete(linking);
+    }
   }
 
   /** Before the root stands: nothing that comes after that may fail the job. */

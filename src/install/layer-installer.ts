@@ -101,6 +101,19 @@ export class LayerInstaller {
     }
   }
 
+  /**
+   * Fetches and unpacks a layer anew, whatever is stored, into `paths.layer`, and commits nothing. The layer's diffID is claimed.
+   * The codes of the source, the codecs and the tar.
+   */
+  async unpackAnew(
+    paths: StagingPaths,
+    source: ImageSource,
+    { layer, signal }: { readonly layer: Required<LayerDescriptor>; readonly signal: AbortSignal },
+  ): Promise<{ document: LayerDocument; blob: LayerBlob }> {
+    const wanted = { layer, signal, unlessQuick: NEVER, progress: () => undefined };
+    return this.#unpackTo(paths, source, wanted, new RunningUnpack(""));
+  }
+
   async #unpack(key: string, request: LayerRequest, signal: AbortSignal): Promise<DiffId> {
     const running = new RunningUnpack(request.from);
     running.topLevel.listen(request.topLevel);
@@ -119,8 +132,21 @@ export class LayerInstaller {
     paths: StagingPaths,
     source: ImageSource,
     request: LayerRequest,
-    { task, topLevel }: RunningUnpack,
+    running: RunningUnpack,
   ): Promise<DiffId> {
+    const { document, blob } = await this.#unpackTo(paths, source, request, running);
+    await this.#store.layers.commit(paths.layer, document, blob);
+    this.counters.layersUnpacked += 1;
+    return document.diffId;
+  }
+
+  /** The layer in staging, and what it was unpacked from. */
+  async #unpackTo(
+    paths: StagingPaths,
+    source: ImageSource,
+    request: Pick<LayerRequest, "layer" | "signal" | "unlessQuick" | "progress">,
+    { task, topLevel }: RunningUnpack,
+  ): Promise<{ document: LayerDocument; blob: LayerBlob }> {
     const { layer, signal } = request;
     const { descriptor } = layer;
     const codec = layerCodec(descriptor.mediaType);
@@ -140,7 +166,7 @@ export class LayerInstaller {
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
-      const { folding } = this.#store;
+      const { folding, files } = this.#store;
       const unpack: UnpackTask = {
         blob: withoutPromise(blob),
         codec,
@@ -155,6 +181,7 @@ export class LayerInstaller {
         progress: task.shared,
         wideWindow,
         topLevel: topLevel.port(),
+        ...(files === undefined ? {} : { files }),
       };
       const options = { signal: bothSignal, weight: descriptor.size, progress: task };
       // The thread may have been ended while it had the turn.
@@ -165,9 +192,7 @@ export class LayerInstaller {
     if (unpackEnd.status === "rejected") throw moreTelling(fetchEnd, unpackEnd.reason, signal);
     const { layer: document } = unpackEnd.value;
     if (fetchEnd.status === "rejected") throw fetchEnd.reason;
-    await this.#store.layers.commit(paths.layer, document, blob.digestIsOfBytes ? blobOf(descriptor) : tarOf(document));
-    this.counters.layersUnpacked += 1;
-    return document.diffId;
+    return { document, blob: blob.digestIsOfBytes ? blobOf(descriptor) : tarOf(document) };
   }
 
   /**
@@ -192,6 +217,9 @@ export class LayerInstaller {
     return unpack();
   }
 }
+
+/** For who wants the layer however long it takes. */
+const NEVER = new AbortController().signal;
 
 /** What jobs that join an unpack get to see of it, whoever started it. */
 class RunningUnpack {

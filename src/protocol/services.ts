@@ -17,6 +17,7 @@ import type {
   Root,
   ServerStatus,
   StoreUsage,
+  Verification,
 } from "../messages.js";
 
 export interface Page {
@@ -84,8 +85,17 @@ export interface Services {
   readonly layers: { list(page: Page): Paged<Layer> };
   readonly store: {
     usage(): StoreUsage;
+    /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
+    verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
     collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS, STORE_CORRUPT; ends on `signal`. `progress` comes a few times a second. */
+    export(
+      request: Omit<ParsedParams<"store/export">, "workDoneToken">,
+      watch: { signal: AbortSignal; progress: (done: number, total: number) => void },
+    ): Promise<Result<"store/export">>;
+    /** Jobs of which the session is interested. IMPORT_DENIED, ARCHIVE_LAYOUT, LAYOUT_INVALID, and what `start` throws. */
+    import(request: ParsedParams<"store/import">, sessionId: string): Promise<readonly Job[]>;
   };
   readonly server: {
     /** Everything but what the protocol itself knows. */

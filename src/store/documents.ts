@@ -12,7 +12,7 @@ import type { Log } from "../log.js";
 import { LinkMode, Overlap } from "../messages.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 
-export type { LayerBlob, LayerMeta } from "../layer-documents.js";
+export { type LayerBlob, type LayerMeta, layerMetaSchema, layerSchema } from "../layer-documents.js";
 
 const count = z.number().int().nonnegative();
 const digest = z.string().transform((text) => parseDigest(text));
@@ -87,6 +87,8 @@ let temporaries = 0;
 
 /** What writes that were cut short leave beside a document; swept at start. */
 export const TEMPORARY = ".new";
+/** Whether this process is writing what stands there, or was in this moment; what others left is swept at start. */
+export const isBeingWritten = (path: string): boolean => new RegExp(`\\.${process.pid}-\\d+\\${TEMPORARY}$`).test(path);
 
 export interface WriteOptions {
   /** Without it a power cut may leave the document empty, which reads as none: for what is only good to know. */

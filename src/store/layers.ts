@@ -8,11 +8,10 @@ import { join } from "node:path";
 import type { WireError } from "../errors.js";
 import { MAX_SCANNED_LAYERS } from "../limits.js";
 import type { Log } from "../log.js";
-import { type DiffId, digestAlgorithm } from "../oci/digest.js";
-import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
-import { layerCodec } from "../oci/media-types.js";
+import type { DiffId } from "../oci/digest.js";
+import type { LayerDescriptor } from "../oci/documents.js";
 import type { LayerDocument, ScanResult, ScanTask } from "../tasks.js";
-import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
+import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
   type LayerBlob,
   type LayerMeta,
@@ -22,29 +21,23 @@ import {
   writeDocument,
 } from "./documents.js";
 import { batchesOf, eachConcurrently } from "./each-concurrently.js";
+import { blobKey, blobOf, LayerIndex, type StoredLayer } from "./layer-index.js";
 import { ALGORITHMS, type StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
 import { publish, withdraw } from "./publish.js";
 
+export { blobKey, blobOf, type StoredLayer } from "./layer-index.js";
+
 /** One task, on a worker. */
 export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
-
-export interface StoredLayer {
-  /** The same object as long as the layer stands, whatever its meta comes to say. */
-  readonly document: LayerDocument;
-  readonly meta: LayerMeta;
-}
 
 export class Layers {
   readonly #layout: StoreLayout;
   readonly #bootId: string;
   readonly #log: Log;
-  readonly #index = new ByAge<DiffId, StoredLayer>(({ document }) => document.createdAt);
-  #bytes = 0;
-  readonly #byBlob = new Map<string, DiffId>();
+  readonly #index = new LayerIndex();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
-  readonly #notDurable = new Set<DiffId>();
   readonly #unreadable = new Set<string>();
   /** What a layer and its meta say of each other holds because they change together, one change at a time. */
   readonly #changes = new KeyedMutex<DiffId>();
@@ -53,14 +46,6 @@ export class Layers {
     this.#layout = layout;
     this.#bootId = options.bootId;
     this.#log = options.log;
-    this.watch({
-      added: ({ document }) => {
-        this.#bytes += document.bytes;
-      },
-      removed: ({ document }) => {
-        this.#bytes -= document.bytes;
-      },
-    });
   }
 
   /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. The names of all that stands here. */
@@ -76,7 +61,7 @@ export class Layers {
           for (const [index, layer] of layers.entries())
             if ("unreadable" in layer) this.#leaveOut(`${algorithm}:${left[index]}`, layer.unreadable);
             // Without its meta nothing says when it came: then no boot is the one that wrote it.
-            else this.#remember({ meta: { ...this.#newMeta(layer.document.createdAt), bootId: "" }, ...layer });
+            else this.#index.set({ meta: { ...this.#newMeta(layer.document.createdAt), bootId: "" }, ...layer });
           left = left.slice(layers.length);
         }
       });
@@ -96,8 +81,7 @@ export class Layers {
 
   /** By the diffID that is claimed for it; without one, by the blob that it was unpacked from. */
   find({ descriptor, diffId }: LayerDescriptor): StoredLayer | undefined {
-    const known = diffId ?? this.#byBlob.get(blobKey(blobOf(descriptor)));
-    return known === undefined ? undefined : this.#index.get(known);
+    return diffId === undefined ? this.#index.of(blobOf(descriptor)) : this.#index.get(diffId);
   }
 
   /** What the last scan left out. */
@@ -106,7 +90,7 @@ export class Layers {
   }
 
   all(): readonly StoredLayer[] {
-    return [...this.#index.values()];
+    return this.#index.all();
   }
 
   /** Oldest first. */
@@ -121,7 +105,7 @@ export class Layers {
 
   /** Of the files of all layers. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#index.bytes;
   }
 
   get size(): number {
@@ -139,7 +123,7 @@ export class Layers {
       if (!this.#index.has(diffId) || !(await this.exists(diffId))) await this.#publish(staged, document, blob);
       const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
       if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
-      this.#findBy(blob, diffId);
+      this.#index.findBy(blob, diffId);
       this.used(diffId);
     });
   }
@@ -155,9 +139,7 @@ export class Layers {
     await this.#forgetMeta(diffId);
     await publish(staged, this.#layout.layer(diffId), this.#log);
     this.#unreadable.delete(diffId);
-    const lost = this.#index.get(diffId);
-    if (lost !== undefined) this.#forget(lost);
-    this.#remember({ document, meta });
+    this.#index.replace({ document, meta });
     await this.#writeMeta(diffId, { sync: false });
   }
 
@@ -170,11 +152,12 @@ export class Layers {
     return this.#changes.run(diffId, async () => {
       const layer = this.#index.get(diffId);
       if (layer === undefined || !mayGo(layer)) return false;
-      this.#forget(layer);
+      this.#index.delete(layer);
+      this.#touched.delete(diffId);
       try {
         await withdraw(this.#layout.layer(diffId), staged);
       } catch (error) {
-        this.#remember(layer);
+        this.#index.set(layer);
         throw error;
       }
       await unlinkIfThere(this.#layout.layerMeta(diffId));
@@ -186,6 +169,42 @@ export class Layers {
   /** Makes what was taken stay away after a power cut: before its files go, or a layer without them might come back. */
   async sync(): Promise<void> {
     for (const algorithm of ALGORITHMS) await syncParent(join(this.#layout.layers, algorithm, "any"));
+  }
+
+  /**
+   * A repair is about to write into the layer: on the disk it counts as not synced before the first byte is. The caller makes it durable
+   * afterwards.
+   */
+  async mending(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { durable: false, bootId: this.#bootId });
+    await this.flush();
+  }
+
+  /** A repair has brought the layer's documents to their place; `document` is what they say. */
+  async restored(document: LayerDocument): Promise<void> {
+    const { diffId } = document;
+    const meta = this.#index.get(diffId)?.meta ?? this.#newMeta(document.createdAt);
+    this.#index.replace({ document, meta });
+    this.#unreadable.delete(diffId);
+    await syncParent(this.#layout.layerDocument(diffId));
+    await this.mending(diffId);
+  }
+
+  /** From memory; so `rewriteMeta`. */
+  async rewriteDocument(diffId: DiffId): Promise<void> {
+    const layer = this.#index.get(diffId);
+    if (layer !== undefined) await writeDocument(this.#layout.layerDocument(diffId), layer.document);
+  }
+
+  /** All of it was read now. */
+  async verified(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, { verifiedAt: new Date().toISOString() });
+    await this.flush();
+  }
+
+  async rewriteMeta(diffId: DiffId): Promise<void> {
+    this.#touch(diffId, {});
+    await this.flush();
   }
 
   /**
@@ -202,7 +221,7 @@ export class Layers {
   }
 
   notDurable(): LayerDocument[] {
-    return [...this.#notDurable].map((diffId) => (this.#index.get(diffId) as StoredLayer).document);
+    return this.#index.notDurable().map(({ document }) => document);
   }
 
   /** Those that a power cut may have taken something of: not on the disk when another boot wrote them, as far as is known. */
@@ -220,6 +239,14 @@ export class Layers {
     await eachConcurrently([...this.#touched], (diffId) => this.#changes.run(diffId, () => this.#writeMeta(diffId)));
   }
 
+  /** Whether anything stands where the layer belongs. */
+  async stands(diffId: DiffId): Promise<boolean> {
+    return stat(this.#layout.layer(diffId)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Whether the layer still stands where the index says. */
   async exists(diffId: DiffId): Promise<boolean> {
     return stat(this.#layout.layerDocument(diffId)).then(
@@ -233,30 +260,10 @@ export class Layers {
     return this.#index.get(document.diffId)?.document === document;
   }
 
-  #remember(layer: StoredLayer): void {
-    const { diffId } = layer.document;
-    this.#index.set(diffId, layer);
-    if (layer.meta.durable) this.#notDurable.delete(diffId);
-    else this.#notDurable.add(diffId);
-    for (const blob of layer.meta.blobs) this.#findBy(blob, diffId);
-  }
-
-  #forget({ document: { diffId }, meta }: StoredLayer): void {
-    this.#index.delete(diffId);
-    this.#notDurable.delete(diffId);
-    this.#touched.delete(diffId);
-    for (const blob of meta.blobs) if (this.#byBlob.get(blobKey(blob)) === diffId) this.#byBlob.delete(blobKey(blob));
-  }
-
-  /** Who claims no diffID gets one in sha256, whatever is stored. */
-  #findBy(blob: LayerBlob, diffId: DiffId): void {
-    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
-  }
-
   #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
     const layer = this.#index.get(diffId);
     if (layer === undefined) return;
-    this.#remember({ document: layer.document, meta: { ...layer.meta, ...change } });
+    this.#index.set({ document: layer.document, meta: { ...layer.meta, ...change } });
     this.#touched.add(diffId);
   }
 
@@ -281,16 +288,3 @@ export class Layers {
     return { schema: 1, blobs: [], durable: false, bootId: this.#bootId, lastUsedAt: at };
   }
 }
-
-/** What a descriptor says of a layer's bytes, and how it says that they are to be read. MEDIA_TYPE_UNSUPPORTED. */
-export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
-  digest,
-  size,
-  codec: layerCodec(mediaType),
-});
-
-/**
- * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
- * other, with two contents under one digest.
- */
-export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");

@@ -19,6 +19,12 @@ export interface StagingPaths {
   readonly root: string;
   readonly rootTree: string;
   readonly rootPlan: string;
+  /** What a repair takes out of its way. */
+  readonly aside: string;
+  /** Of the future layer. */
+  readonly layerTree: string;
+  readonly changeset: string;
+  readonly layerDocument: string;
   /** Where things are moved that are removed with this directory. */
   removed(count: number): string;
 }
@@ -61,6 +67,10 @@ export class StoreLayout {
   get spills(): string {
     return join(this.state, "spill");
   }
+  /** One more link to each file that layers share, by content, mode and time; none where they do not share. */
+  get files(): string {
+    return join(this.state, "files");
+  }
   get documents(): string {
     return join(this.state, "blobs");
   }
@@ -74,15 +84,43 @@ export class StoreLayout {
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
     const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
-    const perAlgorithm = [this.layers, this.documents].flatMap((dir) => [
-      dir,
-      ...ALGORITHMS.map((name) => join(dir, name)),
-    ]);
+    const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.keptDirectories];
     return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
   }
   /** Directories of documents that are written beside their place first. */
   get documentDirectories(): string[] {
-    return [this.state, ...ALGORITHMS.map((name) => join(this.documents, name)), this.meta, this.rootMetas];
+    return [this.state, ...this.keptDirectories, this.meta, this.rootMetas];
+  }
+
+  /** By the digest's algorithm. */
+  get layerDirectories(): string[] {
+    return ALGORITHMS.map((name) => join(this.layers, name));
+  }
+  /** Of manifests and configs. */
+  get keptDirectories(): string[] {
+    return ALGORITHMS.map((name) => join(this.documents, name));
+  }
+  /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
+  get parts(): string[] {
+    const { version, lock, holds, layers, meta, roots, names, spills, files, documents, journal, staging } = this;
+    const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
+    // What takes the lock writes beside it who has it.
+    const locks = [lock, `${lock}.pid`];
+    return [
+      version,
+      ...locks,
+      holds,
+      layers,
+      meta,
+      roots,
+      names,
+      spills,
+      files,
+      documents,
+      journal,
+      staging,
+      ...others,
+    ];
   }
 
   layer(diffId: DiffId): string {
@@ -164,10 +202,15 @@ export class StoreLayout {
   stagingPaths(process: string, count: number): StagingPaths {
     const directory = join(this.staging, process, String(count));
     const root = join(directory, "root");
+    const layer = join(directory, "layer");
     return {
       directory,
       blob: join(directory, "blob"),
-      layer: join(directory, "layer"),
+      aside: join(directory, "aside"),
+      layer,
+      layerTree: join(layer, "tree"),
+      changeset: join(layer, "changeset"),
+      layerDocument: join(layer, "layer.json"),
       root,
       rootTree: join(root, "tree"),
       rootPlan: join(root, "plan"),

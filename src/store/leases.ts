@@ -74,6 +74,11 @@ export class Lease {
     }
   }
 
+  /** One that is stored. */
+  stored(diffId: DiffId): void {
+    for (const { layers } of this.#holders()) layers.add(diffId);
+  }
+
   /** A manifest or a config. */
   document(digest: Digest): void {
     for (const { documents } of this.#holders()) documents.add(digest);

@@ -162,6 +162,14 @@ export class Names {
     return { had, has: to };
   }
 
+  /** Writes the name's document and its symlink from memory. */
+  async rewrite(name: string): Promise<void> {
+    const document = this.#index.get(name);
+    if (document === undefined) return;
+    await this.#write(document);
+    await this.#flip(document, await this.#prepare(document));
+  }
+
   /** One that cannot be removed as a whole is as it was. */
   async remove(name: string): Promise<void> {
     try {

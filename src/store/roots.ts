@@ -136,6 +136,14 @@ export class Roots {
     }
   }
 
+  /** Whether anything stands where the root belongs; nothing is forgotten. */
+  async isThere(rootId: string): Promise<boolean> {
+    return stat(this.#layout.root(rootId)).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */
   commit(staged: string, document: RootDocument): Promise<void> {
     const { rootId } = document;
@@ -149,6 +157,12 @@ export class Roots {
       this.#index.set(rootId, document);
       await this.#writeMeta(rootId, { sync: false });
     });
+  }
+
+  /** Writes the root's document from memory. */
+  async rewrite(rootId: string): Promise<void> {
+    const document = this.#index.get(rootId);
+    if (document !== undefined) await writeDocument(this.#layout.rootDocument(rootId), document);
   }
 
   /**
@@ -170,7 +184,10 @@ export class Roots {
         if (bootId !== undefined) this.#notDurable.set(rootId, bootId);
         throw error;
       }
-      await unlinkIfThere(this.#layout.rootMeta(rootId));
+      // It is gone; what stands about no root is swept at start.
+      await unlinkIfThere(this.#layout.rootMeta(rootId)).catch((error: unknown) =>
+        this.#log.warn("meta.left", { rootId, error }),
+      );
       return true;
     });
   }

@@ -4,12 +4,14 @@
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { readFile, stat, unlink } from "node:fs/promises";
+import { readFile, rename, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import type { Digest } from "../oci/digest.js";
+import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
+import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
@@ -33,6 +35,9 @@ export interface StoreOptions {
   readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
+  /** Whether layers share files. */
+  readonly dedup: Dedup;
+  readonly sweepFiles: (files: string) => Promise<SweptFiles>;
   readonly checkTree: CheckTree;
   readonly log: Log;
 }
@@ -69,6 +74,7 @@ export class Store {
   /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
     for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
     const staged = await this.staging.sweep();
@@ -79,6 +85,7 @@ export class Store {
     const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
     const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
     const judged = await judgeSuspects(this, this.#options);
+    if (judged.dropped.layers > 0) await this.forgetFiles();
     await this.names.scan(files, {
       standing: (rootId) => this.roots.get(rootId) !== undefined,
       folds: this.folding === undefined ? (name) => name : foldName(this.folding),
@@ -140,8 +147,26 @@ export class Store {
         for (const generation of this.names.get(name)?.generations ?? []) rootIds.add(generation.rootId);
         await this.names.remove(name);
       }
-      return this.#removeUnheld(rootIds);
+      return this.#removeUnheld(rootIds, rootId);
     });
+  }
+
+  /** Runs `look` while no name and no root changes. */
+  atRest<Value>(look: () => Promise<Value>): Promise<Value> {
+    return this.#changes.run(look);
+  }
+
+  /** A manifest or config that is kept; undefined where it is not. STORE_CORRUPT where it is not what it was. */
+  async document(digest: Digest): Promise<Buffer | undefined> {
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(this.layout.document(digest));
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+    if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+    throw new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
   }
 
   /**
@@ -198,6 +223,11 @@ export class Store {
     });
   }
 
+  /** Takes what stands at `path` (below the state directory) among the kept documents away: it is not what its name says. */
+  async dropDocument(path: string): Promise<void> {
+    await this.staging.with(async ({ aside }) => rename(join(this.layout.state, path), aside));
+  }
+
   /**
    * Syncs the file system once for all that ask while it runs, and marks durable what was committed before. False where this
    * machine has no sync(1): nothing is marked, and `durable` stays false.
@@ -212,6 +242,36 @@ export class Store {
     return this.#sync;
   }
 
+  /** Where unpacks find files that layers share; undefined where they share none. */
+  get files(): string | undefined {
+    return this.#options.dedup === "files" ? this.layout.files : undefined;
+  }
+
+  /**
+   * Gives back the bytes of shared files that no layer has any more: to be called when layers were removed, whatever the setting is
+   * now. Safe beside unpacks, which trust no object that only they hold. Undefined where no files were ever shared.
+   */
+  async sweepFiles(): Promise<SweptFiles | undefined> {
+    const { files } = this.layout;
+    const isThere = await stat(files).then(
+      () => true,
+      () => false,
+    );
+    return isThere ? this.#options.sweepFiles(files) : undefined;
+  }
+
+  /** No layer that is unpacked from here on gets a file from one that was damaged. */
+  async forgetFiles(): Promise<void> {
+    await this.staging.with(async (paths) => {
+      try {
+        await rename(this.layout.files, paths.removed(0));
+      } catch (error) {
+        if (systemErrorCode(error) !== "ENOENT") throw error;
+      }
+    });
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
+  }
+
   async #syncOnce(): Promise<boolean> {
     const [layers, roots] = [this.layers.notDurable(), this.roots.notDurable()];
     if (!(await this.#options.syncFileSystem())) return false;
@@ -221,16 +281,23 @@ export class Store {
     return true;
   }
 
-  async #removeUnheld(rootIds: ReadonlySet<string>): Promise<RootDocument[]> {
+  /** One that cannot be removed is said and left, unless it was asked for itself. */
+  async #removeUnheld(rootIds: ReadonlySet<string>, asked?: string): Promise<RootDocument[]> {
     const removed: RootDocument[] = [];
     for (const rootId of rootIds) {
       const document = this.roots.get(rootId);
       if (document === undefined || this.names.holds(rootId)) continue;
-      await this.staging.with(async (paths) => {
-        if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
-        await this.roots.sync();
-        removed.push(document);
-      });
+      try {
+        await this.staging.with(async (paths) => {
+          if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
+          await this.roots.sync();
+          removed.push(document);
+        });
+      } catch (error) {
+        // Its name is gone already: what asked for that has happened, and the root is what a collection is for.
+        if (rootId === asked) throw error;
+        this.#options.log.warn("root.left", { rootId, error });
+      }
     }
     return removed;
   }
@@ -271,7 +338,7 @@ export class Store {
   async #probe(): Promise<void> {
     const { layers, roots, spills, staging, state } = this.layout;
     try {
-      for (const directory of [layers, roots, spills]) {
+      for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
         if (await probeLink(staging, directory)) continue;
         const fact = `${directory} is on another mount than staging`;
         throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);

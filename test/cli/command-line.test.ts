@@ -3,20 +3,30 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { parse } from "./json.js";
-import { isolated, makeScratch, runCli, type Scratch } from "./support.js";
+import { isolated, makeScratch, runCli, runHere, type Scratch } from "./support.js";
 
 let scratch: Scratch;
 before(() => {
   scratch = makeScratch();
 });
 after(() => scratch.remove());
+const options = () => ({ env: isolated(scratch.path), cwd: scratch.path });
 const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
-  runCli(args, { env: { ...isolated(scratch.path), ...env }, cwd: scratch.path });
+  runHere(args, { env: { ...isolated(scratch.path), ...env }, cwd: scratch.path });
 
 describe("the command line", () => {
+  it("is a program: its arguments, its two streams and its exit code are the process's", async () => {
+    const version = await runCli(["version"], options());
+    assert.deepEqual(version, { code: 0, stdout: (await run(["version"])).stdout, stderr: "" });
+    const mistake = await runCli(["instal"], options());
+    assert.deepEqual(mistake, { code: 64, stdout: "", stderr: (await run(["instal"])).stderr });
+  });
+
   it("prints its help on stdout when nothing or help is asked, with every verb of this release and no other", async () => {
     const verbs =
-      "install plan status ps wait cancel logs roots layers du rm rollback serve endpoint version help".split(" ");
+      "install plan status ps wait cancel logs roots layers du rm rollback verify pin unpin gc export import serve endpoint version help".split(
+        " ",
+      );
     for (const args of [[], ["--help"], ["help"], ["-h"]]) {
       const { code, stdout, stderr } = await run(args);
       assert.equal(code, 0);

@@ -3,11 +3,10 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { run } from "../../src/cli/program.js";
 import { StratadClient } from "../../src/client/client.js";
 import { MAX_DAEMON_LOG_BYTES } from "../../src/limits.js";
 import { parse } from "./json.js";
-import { type CliResult, fakeHost, isolated, makeScratch, type Scratch } from "./support.js";
+import { type CliResult, isolated, makeScratch, runHere, type Scratch } from "./support.js";
 
 const script = fileURLToPath(new URL("fake-serve.js", import.meta.url));
 
@@ -23,11 +22,8 @@ afterEach(async () => {
   }
 });
 
-async function command(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
-  const host = fakeHost({ argv: args, cwd: scratch.path, script, env: { ...isolated(scratch.path), ...env } });
-  const code = await run(host);
-  return { code, stdout: host.out.text, stderr: host.err.text };
-}
+const command = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> =>
+  runHere(args, { cwd: scratch.path, script, env: { ...isolated(scratch.path), ...env } });
 
 const state = () => join(scratch.path, "data", "stratad");
 const daemonLog = () => join(state(), "daemon.log");

@@ -15,7 +15,7 @@ import {
   makeScratch,
   readyJob,
   resultOf,
-  runCli,
+  runHere,
   type Scratch,
   startCli,
 } from "./support.js";
@@ -40,7 +40,7 @@ const serve = async (answers: Answers) => {
   daemon = await FakeDaemon.start(socket(), answers);
   return daemon;
 };
-const run = (...args: string[]) => runCli(args, options());
+const run = (...args: string[]) => runHere(args, options());
 
 const TIME = "2026-01-01T00:00:00.000Z";
 const root: Root = {

@@ -11,43 +11,54 @@ import { until } from "../support/deadline.js";
 import { type Gate, gateAt } from "../support/gate.js";
 import { bulkyTar, layerDigests } from "../support/images.js";
 import { buildImage, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
-import { Sandbox } from "../support/sandbox.js";
+import { fileScope, Sandbox, type Scope } from "../support/sandbox.js";
 import { everythingBelow } from "../support/trees.js";
 import { type Json, Wire } from "../support/wire.js";
 
-let image: TestImage;
-
+const scope = fileScope();
+let shared: Host;
 before(async () => {
-  image = buildImage([await bulkyTar("alpha", 200, 4096), await bulkyTar("beta", 50, 4096)]);
+  shared = await host(scope);
 });
 
-interface Stage {
+interface Host {
   readonly sandbox: Sandbox;
   readonly daemon: Daemon;
+}
+
+interface Stage extends Host {
+  readonly image: TestImage;
   readonly registry: TestRegistry;
   readonly gate: Gate;
   readonly reference: string;
   connect(): Promise<Wire>;
 }
 
-async function stage(t: TestContext): Promise<Stage> {
+async function host(of: Scope): Promise<Host> {
+  const sandbox = await Sandbox.create(of);
+  return { sandbox, daemon: await serve(sandbox) };
+}
+
+/** An image that nobody has installed; on the daemon of all tests here, unless one must be alone on its own. */
+async function stage(t: TestContext, on: Host = shared): Promise<Stage> {
+  // Of noise: no two have a layer in common.
+  const image = buildImage([await bulkyTar("alpha", 200, 4096), await bulkyTar("beta", 50, 4096)]);
   const gate = gateAt(layerDigests(image), 64 * 1024);
   const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
   t.after(() => registry.close());
-  const sandbox = await Sandbox.create(t);
-  const daemon = await serve(sandbox);
   const reference = `${registry.host}/app:1`;
-  return { sandbox, daemon, registry, gate, reference, connect: () => Wire.connect(t, daemon.socket) };
+  return { ...on, image, registry, gate, reference, connect: () => Wire.connect(t, on.daemon.socket) };
 }
 
-const blobRequests = ({ requests }: TestRegistry) =>
+const blobRequests = ({ image, registry: { requests } }: Stage) =>
   layerDigests(image).map((digest) => requests.filter(({ path }) => path.endsWith(`/blobs/${digest}`)).length);
 
 const staged = ({ stateDir }: Sandbox) =>
   everythingBelow(join(stateDir, "staging")).filter((path) => path.includes("/"));
 
 test("20 sessions that install one image get 20 answers from one download and one unpack", async (t) => {
-  const { registry, gate, reference, connect, sandbox } = await stage(t);
+  const own = await stage(t, await host(t));
+  const { gate, reference, connect, sandbox } = own;
   const wires = await Promise.all(Array.from({ length: 20 }, connect));
   const jobs: Json[] = await Promise.all(wires.map((wire) => wire.request("install/start", { reference })));
   assert.equal(new Set(jobs.map(({ jobId }) => jobId)).size, 20);
@@ -59,13 +70,13 @@ test("20 sessions that install one image get 20 answers from one download and on
     Array(20).fill("ready"),
   );
   assert.equal(new Set(ends.map(({ root }) => root.path)).size, 1);
-  assert.deepEqual(blobRequests(registry), [1, 1]);
+  assert.deepEqual(blobRequests(own), [1, 1]);
   assert.deepEqual(await (wires[0] as Wire).counters(), { blobsRead: 2, layersUnpacked: 2, rootsLinked: 1 });
   assert.deepEqual(staged(sandbox), []);
 });
 
 test("20 sessions that install under names of their own share one root", async (t) => {
-  const { gate, reference, connect } = await stage(t);
+  const { gate, reference, connect } = await stage(t, await host(t));
   gate.open();
   const wires = await Promise.all(Array.from({ length: 20 }, connect));
   const ends = await Promise.all(wires.map((wire, i) => wire.ready(reference, { name: `name-${i}` })));
@@ -77,7 +88,8 @@ test("20 sessions that install under names of their own share one root", async (
 });
 
 test("a cancel by who came first does not cancel the others, and nothing is fetched again", async (t) => {
-  const { registry, gate, reference, connect } = await stage(t);
+  const own = await stage(t);
+  const { gate, reference, connect } = own;
   const [first, ...others] = await Promise.all(Array.from({ length: 4 }, connect));
   const started = await (first as Wire).request("install/start", { reference });
   await gate.reached;
@@ -95,7 +107,7 @@ test("a cancel by who came first does not cancel the others, and nothing is fetc
     ends.map(({ state }) => state),
     ["ready", "ready", "ready"],
   );
-  assert.deepEqual(blobRequests(registry), [1, 1]);
+  assert.deepEqual(blobRequests(own), [1, 1]);
 });
 
 test("when all have cancelled the work ends, staging is empty, and the same install works at once", async (t) => {

@@ -6,10 +6,10 @@ import { appendFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
 import * as messages from "../../src/messages.js";
-import { cli, cliJson, serve } from "../support/daemon.js";
+import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { type TarFile, tarOf, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
-import { Sandbox } from "../support/sandbox.js";
+import { fileScope, Sandbox, type Scope } from "../support/sandbox.js";
 import { type Json, Wire } from "../support/wire.js";
 
 const images: Record<string, TestImage> = {};
@@ -30,15 +30,34 @@ before(async () => {
   images.many = buildImage([await tarOf([...many.map((name) => file(name)), file("evil\x1b[2J")])]);
 });
 
-async function stage(t: TestContext) {
-  const sandbox = await Sandbox.create(t);
+const scope = fileScope();
+let shared: Host;
+before(async () => {
+  shared = await host(scope);
+});
+
+interface Host {
+  readonly sandbox: Sandbox;
+  readonly daemon: Daemon;
+}
+
+async function host(of: Scope): Promise<Host> {
+  const sandbox = await Sandbox.create(of);
   await writeLayout(sandbox.file("layout"), images);
-  const daemon = await serve(sandbox);
+  return { sandbox, daemon: await serve(sandbox) };
+}
+
+let names = 0;
+
+/** A name that nobody has installed under; on the daemon of all tests here, unless one needs a store of its own. */
+async function stage(t: TestContext, on: Host = shared) {
+  const { sandbox, daemon } = on;
+  names += 1;
+  const name = `app-${names}`;
   const wire = await Wire.connect(t, daemon.socket);
   const reference = (tag: string) => `oci:${sandbox.file("layout")}:${tag}`;
-  const install = (tag: string, params: object = {}): Promise<Json> =>
-    wire.ready(reference(tag), { name: "app", ...params });
-  return { sandbox, daemon, wire, reference, install };
+  const install = (tag: string, params: object = {}): Promise<Json> => wire.ready(reference(tag), { name, ...params });
+  return { sandbox, daemon, wire, name, reference, install };
 }
 
 const listed = ({ changes }: Json) => changes && [changes.added, changes.changed, changes.removed];
@@ -81,11 +100,11 @@ test("the write bits that copies have are a change; symlinks into the layers are
 });
 
 test("a name that keeps its root, by whatever reference, has no changes to tell", async (t) => {
-  const { sandbox, wire, install } = await stage(t);
+  const { sandbox, wire, name, install } = await stage(t);
   await install("one");
   assert.equal("changes" in (await install("one")), false);
   await writeLayout(sandbox.file("other"), { one: images.one as TestImage });
-  const job = await wire.ready(`oci:${sandbox.file("other")}:one`, { name: "app" });
+  const job = await wire.ready(`oci:${sandbox.file("other")}:one`, { name });
   assert.deepEqual([job.name.generation, "changes" in job], [2, false]);
 });
 
@@ -99,34 +118,33 @@ test("twenty names of each kind are listed, escaped, and all are counted", async
 });
 
 test("the command says it in one clause, and --json in full", async (t) => {
-  const { sandbox, reference } = await stage(t);
-  const update = (tag: string, ...args: string[]) =>
-    cli(sandbox, ["install", reference(tag), "--name", "app", ...args]);
+  const { sandbox, name, reference } = await stage(t, await host(t));
+  const update = (tag: string, ...args: string[]) => cli(sandbox, ["install", reference(tag), "--name", name, ...args]);
   assert.doesNotMatch((await update("one")).stderr, /added|changed|removed/);
   assert.match(
     (await update("two")).stderr,
-    /^app: ready, 2 layers \(1 shared\), 5 files linked, 1 added, 1 changed, 1 removed, /m,
+    /^app-\d+: ready, 2 layers \(1 shared\), 5 files linked, 1 added, 1 changed, 1 removed, /m,
   );
   assert.match((await update("flat")).stderr, /, 1 added, 1 changed, 1 removed, /);
   assert.match(
     (await update("one")).stderr,
-    /^app: ready, 2 layers \(2 shared\), already installed, nothing changed, /m,
+    /^app-\d+: ready, 2 layers \(2 shared\), already installed, nothing changed, /m,
   );
-  const document = await cliJson(sandbox, ["install", reference("many"), "--name", "app"]);
+  const document = await cliJson(sandbox, ["install", reference("many"), "--name", name]);
   const job = messages.Job.parse(document);
   assert.deepEqual(job, document, "it says no more than its schema");
   assert.deepEqual(job.changes?.total, { added: 31, changed: 0, removed: 5 });
 });
 
 test("an update whose old root cannot be read any more is an update all the same", async (t) => {
-  const { sandbox, daemon, wire, install } = await stage(t);
+  const { sandbox, daemon, wire, name, install } = await stage(t, await host(t));
   const { layers } = await install("one");
   const own = layers[1].diffId.replace(":", "/");
   appendFileSync(join(sandbox.stateDir, "layers", own, "changeset"), "x");
   await wire.request("events/subscribe", { filter: { types: ["name.changed"] } });
   const job = await install("two");
   assert.deepEqual([job.state, "changes" in job, job.name.generation], ["ready", false, 2]);
-  assert.match(readlinkSync(join(sandbox.stateDir, "names/app")), new RegExp(job.root.rootId));
+  assert.match(readlinkSync(join(sandbox.stateDir, "names", name)), new RegExp(job.root.rootId));
   const { params } = await wire.notified("the flip", ({ method }) => method === "event");
   assert.equal("changes" in params.data, false);
   assert.match(daemon.log(), /"changes\.unknown".*STORE_CORRUPT/);

@@ -2,11 +2,29 @@
 import assert from "node:assert/strict";
 import { before, suite, test } from "node:test";
 import { fileScope } from "../support/sandbox.js";
+import { SweptNames } from "./change-sweep.js";
 import { codeOf, SweptDaemon, type SweptErrno } from "./errno-sweep.js";
 import { openWorkshop, skip } from "./workshop.js";
 
 /** An install has about 150 calls: four of them for each errno, others for each. */
 const STRIDE = 37;
+
+suite("a file system call of a rollback or a removal fails", { skip }, () => {
+  const scope = fileScope();
+  let names: SweptNames;
+
+  before(async () => {
+    const { library, place } = await openWorkshop(scope);
+    names = await SweptNames.start(scope, library, await place());
+  });
+
+  for (const change of ["rollback", "remove"] as const)
+    test(`${change}: it is done, or answered with STORE_IO and nothing has changed`, async () => {
+      const { faults, problems } = await names.sweep(change, "EIO", { first: 2, stride: 3 });
+      assert.deepEqual(problems, []);
+      assert.ok(faults >= 3, `only ${faults} calls were met`);
+    });
+});
 
 suite("a file system call of an install fails", { skip }, () => {
   const scope = fileScope();

@@ -110,17 +110,25 @@ class DoomedStore {
     const expect = (holds: boolean, what: string): void => void (holds || problems.push(what));
     this.faults.disarm();
     const daemon = await this.#serve();
+    const wire = await Wire.connect(this.#scope, daemon.socket);
+    for (const { jobId, state, error } of await wire.settled())
+      expect(state === "ready", `job ${jobId}, which was accepted, is ${state}: ${JSON.stringify(error)}`);
     const left = readdirSync(join(this.#sandbox.stateDir, "staging"));
     expect(left.length === 0, `staging holds ${left} after a start`);
-    const wire = await Wire.connect(this.#scope, daemon.socket);
-    for (const { what, run } of this.#scenario.steps.slice(first))
+    const added = new Set<string>();
+    const look = (): void => {
+      for (const path of this.#stored().keys()) if (!this.#layers.has(path)) added.add(path);
+    };
+    look();
+    for (const { what, run } of this.#scenario.steps.slice(first)) {
       await run(wire).catch((error: unknown) => problems.push(`${what}: ${error}`));
+      look();
+    }
     const names = await namesTold(wire);
     expect(isDeepStrictEqual(names, this.#scenario.names), `the names are ${JSON.stringify(names)}`);
     const { layersUnpacked } = await wire.counters();
     const stored = this.#stored();
-    const added = [...stored.keys()].filter((path) => !this.#layers.has(path)).length;
-    expect(layersUnpacked === added, `${layersUnpacked} layers were unpacked, ${added} are new`);
+    expect(layersUnpacked === added.size, `${layersUnpacked} layers were unpacked, ${added.size} are new`);
     for (const [path, inode] of this.#layers)
       expect((stored.get(path) ?? inode) === inode, `the layer ${path}, which was stored, was replaced`);
     daemon.kill("SIGTERM");

@@ -29,6 +29,8 @@ export const arrows = {
   "a name's removal": "unlink names/tool",
   "its document's removal": "unlink names/.meta/tool.json",
   "rename out of roots/": "rename roots/* staging/*",
+  "rename out of layers/": "rename layers/* staging/*",
+  "a job's acceptance": "fdatasync journal/*",
 } as const;
 export type Arrow = keyof typeof arrows;
 

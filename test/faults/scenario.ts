@@ -27,7 +27,7 @@ export async function makeScenario(scope: Scope, directory: string): Promise<Sce
   const [base, libs] = [await layerOf("base", "base"), await layerOf("libs", "libs", { large: true })];
   const imageOf = async (word: string): Promise<TestImage> => buildImage([base, libs, await layerOf("app", word)]);
   const [one, two, three] = [await imageOf("one"), await imageOf("two"), await imageOf("three")];
-  await writeLayout(join(directory, "layout"), { one, three });
+  await writeLayout(join(directory, "layout"), { one, three, four: await imageOf("four") });
   const registry = await startRegistry({ images: { "tool:2": two } });
   scope.after(() => registry.close());
   const layout = (tag: string): string => `oci:${join(directory, "layout")}:${tag}`;
@@ -39,6 +39,9 @@ export async function makeScenario(scope: Scope, directory: string): Promise<Sce
     rollback("app", 1),
     install(`${registry.host}/tool:2`, "again"),
     install(layout("three"), "app"),
+    install(layout("four"), "passing"),
+    remove("passing"),
+    collect,
   ];
   return { steps, registry, names: { app: three.descriptor.digest, again: two.descriptor.digest } };
 }
@@ -62,6 +65,11 @@ const rollback = (name: string, generation: number): Step => ({
   what: `roll back ${name}`,
   run: async (wire) => void (await wire.request("root/rollback", { name, generation })),
 });
+
+const collect: Step = {
+  what: "collect",
+  run: async (wire) => void (await wire.request("store/gc")),
+};
 
 /** The manifest of each name's root, as the daemon tells it. */
 export async function namesTold(wire: Wire): Promise<Record<string, string>> {

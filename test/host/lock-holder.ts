@@ -1,6 +1,6 @@
 /**
- * A process that takes the lock: `lock-holder.js PATH FLOCK`. It tries when a line comes in, or its input ends, says how that
- * went in one JSON line, and keeps the lock until the next line, or for ever.
+ * A process that takes the lock: `lock-holder.js PATH FLOCK`. It tries when a line comes in, or its input ends, and says how that
+ * went in one JSON line. Refused, it tries again with the next line; else it keeps the lock until the next line, or for ever.
  */
 import { createInterface } from "node:readline";
 import { toStrataError } from "../../src/errors.js";
@@ -15,17 +15,17 @@ process.stdin.resume();
 setInterval(() => {}, 1 << 30);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 say({ ready: true, pid: process.pid });
-await lines.next();
-try {
-  const lock = await acquireLock(path, log, { flockProgram });
-  say({ locked: true, how: lock.how, pid: process.pid });
-  const { done } = await lines.next();
-  if (!done) {
+for (let ended = false; !ended; ) {
+  ended = (await lines.next()).done === true;
+  try {
+    const lock = await acquireLock(path, log, { flockProgram });
+    say({ locked: true, how: lock.how, pid: process.pid });
+    if ((await lines.next()).done === true) break;
     await lock.release();
     process.exit(0);
+  } catch (error) {
+    const { code, message, details } = toStrataError(error).toWire();
+    say({ locked: false, code, message, holder: details?.pid, pid: process.pid });
+    if (ended) process.exit(0);
   }
-} catch (error) {
-  const { code, message, details } = toStrataError(error).toWire();
-  say({ locked: false, code, message, holder: details?.pid, pid: process.pid });
-  process.exit(0);
 }

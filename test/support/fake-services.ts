@@ -189,6 +189,16 @@ export class FakeServices implements Services {
 
   readonly store: Services["store"] = {
     usage: () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
+    verify: async () => ({
+      checked: { layers: 1, roots: 1, documents: 0, entries: 0, bytes: 0 },
+      findings: [],
+      findingsTotal: 0,
+    }),
+    export: async ({ path }, { progress }) => {
+      progress(5, 10);
+      return { path, bytes: 10, images: [] };
+    },
+    import: async () => [],
     collect: async ({ plan = false }) => ({ plan, removed: noneCollected, stays: noneCollected, gone: [], kept: [] }),
   };
 

@@ -62,7 +62,7 @@ const tables = (): Record<string, string> => ({
 
 const shapeOf = (schema: object): object => ("shape" in schema ? (schema.shape as object) : {});
 const code = (text: string): string => `\`${text}\``;
-const variable = (name: string): string => `STRATAD_${name.toUpperCase()}`;
+const variable = (name: string): string => `STRATAD_${name.replace(".", "_").toUpperCase()}`;
 
 function table(head: Row, rows: readonly Row[]): string {
   const line = (row: Row): string => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;

@@ -79,6 +79,8 @@ function writeLayer(layout: StoreLayout, index: number, bare: boolean): LayerDoc
     unresolved: 0,
     escapingSymlinks: 0,
     splitLinks: 0,
+    sharedFiles: 0,
+    sharedFileBytes: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
     topLevel: [[top, type]],
     changesetSha256: hexOf(changeset),

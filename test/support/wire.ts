@@ -4,7 +4,7 @@
  */
 import { createConnection } from "node:net";
 import { WebSocket } from "ws";
-import { within } from "./deadline.js";
+import { until, within } from "./deadline.js";
 import type { Scope } from "./sandbox.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: an outside client takes documents as they come
@@ -98,6 +98,15 @@ export class Wire {
     throw new Error(`${reference} is ${job.state}: ${JSON.stringify(job.error)}`);
   }
 
+  /** When no job is under way any more, those that a daemon went on with after its start among them: all that are remembered. */
+  async settled(): Promise<Json[]> {
+    await until("no job is under way", async () => {
+      const { jobs, workers } = await this.request("server/status");
+      return jobs.queued + jobs.running + workers.busy === 0;
+    });
+    return (await this.request("install/list", { limit: 100 })).jobs;
+  }
+
   async counters(): Promise<{ blobsRead: number; layersUnpacked: number; rootsLinked: number }> {
     return (await this.request("server/status")).counters;
   }
@@ -118,6 +127,16 @@ export class Wire {
     } finally {
       this.#watchers.delete(look);
     }
+  }
+
+  /** Reads nothing any more. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Gone without a word, as a client that was killed. */
+  terminate(): void {
+    this.#socket.terminate();
   }
 
   async close(): Promise<void> {

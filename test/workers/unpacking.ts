@@ -21,7 +21,14 @@ export interface Unpacking {
   readonly growth?: SharedArrayBuffer;
   /** What the descriptor says; absent: the bytes' own length. */
   readonly length?: number;
+  /** Where files that layers share are; absent: they share none, unless the environment says so. */
+  readonly files?: string;
 }
+
+/** `STRATAD_STORE_DEDUP=files`, as for the daemon: all unpacks of a test file share what they can. */
+const everybodysFiles =
+  process.env.STRATAD_STORE_DEDUP === "files" ? mkdtempSync(join(tmpdir(), "shared-files-")) : undefined;
+if (everybodysFiles !== undefined) process.on("exit", () => rmSync(everybodysFiles, { recursive: true, force: true }));
 
 export interface Unpacked {
   readonly error?: WireError;
@@ -56,7 +63,15 @@ export async function withUnpacked<Value>(
 export async function unpackFile(
   path: string,
   staging: string,
-  { codec = "none", decoders = "native", limits = {}, expected = {}, growth, length = lstatSync(path).size }: Unpacking,
+  {
+    codec = "none",
+    decoders = "native",
+    limits = {},
+    expected = {},
+    growth,
+    length = lstatSync(path).size,
+    files = everybodysFiles,
+  }: Unpacking,
 ): Promise<Unpacked> {
   const outcome = await oneAtATime({
     blob: { path, offset: 0, length, ...(growth === undefined ? {} : { growth }) },
@@ -68,6 +83,7 @@ export async function unpackFile(
     progress: new TaskProgress().shared,
     wideWindow: new Turn().ticket(),
     topLevel: new MessageChannel().port1,
+    ...(files === undefined ? {} : { files }),
   });
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
   const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));

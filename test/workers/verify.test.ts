@@ -2,7 +2,6 @@
  * Trees that were edited by hand, against what they were made of: every edit is found, by its name, and nothing else is.
  */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import {
   appendFileSync,
   chmodSync,
@@ -11,9 +10,6 @@ import {
   lstatSync,
   lutimesSync,
   mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -23,14 +19,13 @@ import {
 import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import type { CheckedTree, Extent, TreeFinding, VerifyResult } from "../../src/findings.js";
-import { type EntriesFile, TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/tasks.js";
 import { spillKey } from "../../workers/file-modes.js";
 import verify from "../../workers/verify.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";
 import { dealing, dealtOut, things } from "./arbitrary-roots.js";
-import { type Linked, withLinked } from "./linking.js";
-import { onDisk } from "./unpacking.js";
+import { codes, damage, hurtAll, layerOf, rootOf, verified } from "./damage.js";
+import { withLinked } from "./linking.js";
 
 const blob = tar(
   directory("app/"),
@@ -43,40 +38,6 @@ const blob = tar(
   file("app/sub/deep", "deep"),
   file("implied/x", "x"),
 );
-
-const sha256 = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex");
-
-function layerOf({ trees, root }: Linked, index = 0): CheckedTree {
-  const tree = trees[index] as string;
-  const path = join(dirname(tree), "changeset");
-  const spill = join(dirname(root), "spill", String(index));
-  return { kind: "layer", tree, spill, changeset: { kind: "changeset", path, sha256: sha256(path) } };
-}
-
-function rootOf({ trees, root, lists }: Linked): CheckedTree {
-  const sources = trees.map((tree, index) => ({
-    tree,
-    spill: join(dirname(root), "spill", String(index)),
-    target: "",
-  }));
-  const isPlanned = lists[0]?.kind === "plan";
-  const layersOf = (index: number) => (isPlanned ? sources : sources.slice(index, index + 1));
-  const each = lists.map((entries: EntriesFile, index) => ({ entries, layers: layersOf(index) }));
-  return { kind: "root", link: "hardlink", tree: root, lists: each };
-}
-
-async function verified(
-  checked: CheckedTree,
-  extent: Extent = "contents",
-  watched: string[] = [],
-): Promise<VerifyResult> {
-  const outcome = await verify({ checked, extent, watched, progress: new TaskProgress().shared });
-  assert.ok(outcome.ok, JSON.stringify(outcome));
-  return outcome.value;
-}
-
-const codes = (findings: readonly TreeFinding[]): string[] =>
-  findings.map(({ code, path }) => `${code} ${path}`).sort();
 
 interface Edit {
   readonly title: string;
@@ -333,95 +294,6 @@ suite("a root of links", () => {
   });
 });
 
-/** One hand edit each at paths that do not lie below each other. */
-const damage = fc.record({
-  at: fc.nat(),
-  how: fc.constantFrom("flip", "chmod", "delete", "add", "swap", "touch"),
-});
-
-interface Hurt {
-  readonly path: string;
-  readonly finding: string;
-}
-
-/** Does it, if it can be done there, and tells what must be found. Nothing else may be: the times of directories are kept. */
-function hurt(tree: string, paths: readonly string[], { at, how }: { at: number; how: string }): Hurt | undefined {
-  const path = paths[at % Math.max(1, paths.length)];
-  if (path === undefined) return undefined;
-  const place = onDisk(tree, path);
-  const parent = onDisk(tree, path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "");
-  const stat = lstatSync(place);
-  const within = (code: string, edit: () => void): Hurt => {
-    const { atime, mtime } = lstatSync(parent);
-    edit();
-    if (path.includes("/")) utimesSync(parent, atime, mtime);
-    return { path, finding: `${code} ${path}` };
-  };
-  if (how === "delete") return within("MISSING", () => rmSync(place, { recursive: true }));
-  if (how === "swap")
-    return within("CONTENT", () => {
-      rmSync(place, { recursive: true });
-      if (stat.isDirectory()) writeFileSync(place, "");
-      else mkdirSync(place);
-    });
-  if (how === "touch") {
-    lutimesSync(place, 5, 5);
-    return { path, finding: `MODE ${path}` };
-  }
-  if (stat.isSymbolicLink())
-    return within("LINK_TARGET", () => {
-      const target = readlinkSync(place);
-      rmSync(place);
-      symlinkSync(`${target}x`, place);
-      lutimesSync(place, stat.atime, stat.mtime);
-    });
-  if (how === "chmod") {
-    chmodSync(place, (stat.mode & 0o7777) ^ 0o020);
-    return { path, finding: `MODE ${path}` };
-  }
-  if (how === "add" && stat.isDirectory()) {
-    writeFileSync(onDisk(tree, `${path}/added`), "");
-    utimesSync(place, stat.atime, stat.mtime);
-    return { path: `${path}/added`, finding: `EXTRA ${path}/added` };
-  }
-  if (!stat.isFile()) return undefined;
-  writeFileSync(place, stat.size === 0 ? "x" : Buffer.alloc(stat.size, "\x7f"));
-  utimesSync(place, stat.atime, stat.mtime);
-  return { path, finding: `CONTENT ${path}` };
-}
-
-/** Every path with nothing of other names' inodes: what is done to one name is then that name's only. */
-function pathsOf(tree: string, ownInodes: boolean): string[] {
-  const found: string[] = [];
-  const inodes = new Map<number, number>();
-  const walk = (below: string): void => {
-    for (const name of readdirSync(onDisk(tree, below), "latin1").sort()) {
-      const path = below === "" ? name : `${below}/${name}`;
-      const stat = lstatSync(onDisk(tree, path));
-      found.push(path);
-      inodes.set(stat.ino, (inodes.get(stat.ino) ?? 0) + 1);
-      if (stat.isDirectory()) walk(path);
-    }
-  };
-  walk("");
-  return found.filter((path) => {
-    const stat = lstatSync(onDisk(tree, path));
-    return inodes.get(stat.ino) === 1 && (!ownInodes || stat.isDirectory() || stat.isSymbolicLink() || stat.size === 0);
-  });
-}
-
-const areApart = (a: string, b: string): boolean => a !== b && !a.startsWith(`${b}/`) && !b.startsWith(`${a}/`);
-
-function hurtAll(tree: string, ownInodes: boolean, damages: readonly { at: number; how: string }[]): string[] {
-  const done: Hurt[] = [];
-  for (const each of damages) {
-    const free = pathsOf(tree, ownInodes).filter((path) => done.every((other) => areApart(path, other.path)));
-    const hurting = hurt(tree, free, each);
-    if (hurting !== undefined) done.push(hurting);
-  }
-  return done.map(({ finding }) => finding).sort();
-}
-
 test("whatever is done to a layer or to what a root has for itself, exactly that is found", async () => {
   const roots = dealing.map((dealt) => ({ ...dealt, link: "hardlink" as const }));
   await fc.assert(
@@ -434,12 +306,12 @@ test("whatever is done to a layer or to what a root has for itself, exactly that
         const { layers, policy } = dealtOut(all, dealt);
         await withLinked(layers, policy === undefined ? {} : { policy }, async (linked) => {
           assert.equal(linked.error, undefined);
+          const own = hurtAll(linked.root, true, ofRoot);
+          assert.deepEqual(codes((await verified(rootOf(linked))).findings), own);
           for (const [index, tree] of linked.trees.entries()) {
             const done = hurtAll(tree, false, ofLayer);
             assert.deepEqual(codes((await verified(layerOf(linked, index))).findings), done);
           }
-          const done = hurtAll(linked.root, true, ofRoot);
-          assert.deepEqual(codes((await verified(rootOf(linked))).findings), done);
         });
       },
     ),

@@ -86,6 +86,14 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
     `jobs     ${jobs.running} running, ${jobs.queued} queued, ${jobs.ready} ready, ${jobs.failed} failed, ${jobs.cancelled} cancelled`,
     `workers  ${workers.busy} of ${workers.total} busy, ${plural(workers.queuedTasks, "task")} queued`,
     `clients  ${sessions.full} full, ${sessions.read} read-only`,
+    ...findingLines(server, nowMs),
+  ];
+}
+
+function findingLines({ findings }: ServerStatus, nowMs: number): string[] {
+  if (findings === undefined) return [];
+  return [
+    `damage   ${plural(findings.total, "finding")} ${formatAge(findings.at, nowMs)}: stratad verify --deep --repair`,
   ];
 }
 
