@@ -20,10 +20,19 @@ export interface Watcher<Item> {
   readonly removed: (item: Item) => void;
 }
 
-export class ByAge<Key extends string, Item> {
-  readonly #items = new Map<Key, Item>();
-  /** Keys, oldest first. Undefined until somebody asks: sorting once is much quicker than inserting a whole store. */
-  #order: Key[] | undefined;
+/** A key's place in the order; without an item it is a place of what is gone. */
+interface Place<Key, Item> {
+  readonly key: Key;
+  readonly createdAt: string;
+  item: Item | undefined;
+}
+
+export class ByAge<Key extends string, Item extends object> {
+  readonly #places = new Map<Key, Place<Key, Item>>();
+  /** Oldest first. Undefined until somebody asks: sorting once is much quicker than inserting a whole store. */
+  #order: Place<Key, Item>[] | undefined;
+  /** How many places in the order are of what is gone: to close each gap at once would move half of a large store. */
+  #gone = 0;
   readonly #watchers: Watcher<Item>[] = [];
   readonly #createdAt: (item: Item) => string;
 
@@ -33,81 +42,94 @@ export class ByAge<Key extends string, Item> {
   }
 
   get size(): number {
-    return this.#items.size;
+    return this.#places.size;
   }
 
   get(key: Key): Item | undefined {
-    return this.#items.get(key);
+    return this.#places.get(key)?.item;
   }
 
   has(key: Key): boolean {
-    return this.#items.has(key);
+    return this.#places.has(key);
   }
 
-  values(): MapIterator<Item> {
-    return this.#items.values();
+  all(): Item[] {
+    return Array.from(this.#places.values(), ({ item }) => item as Item);
   }
 
   /** An item that takes another's place is the same thing at the same age: nobody is told. */
   set(key: Key, item: Item): void {
-    const isNew = !this.#items.has(key);
-    this.#items.set(key, item);
-    if (!isNew) return;
-    this.#order?.splice(this.#placeOf(key), 0, key);
+    const known = this.#places.get(key);
+    if (known !== undefined) {
+      known.item = item;
+      return;
+    }
+    const place = { key, createdAt: this.#createdAt(item), item };
+    this.#places.set(key, place);
+    this.#order?.splice(behind(this.#order, place), 0, place);
     for (const { added } of this.#watchers) added(item);
   }
 
   delete(key: Key): void {
-    const item = this.#items.get(key);
-    if (item === undefined) return;
-    this.#order?.splice(this.#placeOf(key), 1);
-    this.#items.delete(key);
+    const place = this.#places.get(key);
+    const item = place?.item;
+    if (place === undefined || item === undefined) return;
+    this.#places.delete(key);
+    place.item = undefined;
+    this.#closeGaps();
     for (const { removed } of this.#watchers) removed(item);
   }
 
   /** Tells of all that are there, and from then on of each that comes and goes. */
   watch(watcher: Watcher<Item>): void {
-    for (const item of this.#items.values()) watcher.added(item);
+    for (const item of this.all()) watcher.added(item);
     this.#watchers.push(watcher);
   }
 
   /** A cursor that names what is gone starts anew: nothing is skipped in silence. */
   page({ limit, cursor }: PageQuery<Key>): Page<Key, Item> {
-    const order = this.sort();
-    const from = cursor === undefined || !this.#items.has(cursor) ? 0 : this.#placeOf(cursor) + 1;
-    const keys = order.slice(from, from + limit);
-    const last = keys.at(-1);
-    const items = keys.flatMap((key) => this.#items.get(key) ?? []);
-    return { items, ...(from + keys.length < order.length && last !== undefined ? { nextCursor: last } : {}) };
+    const order = this.#sorted();
+    const last = cursor === undefined ? undefined : this.#places.get(cursor);
+    const found: Place<Key, Item>[] = [];
+    for (let at = last === undefined ? 0 : behind(order, last); at < order.length && found.length <= limit; at += 1) {
+      const place = order[at] as Place<Key, Item>;
+      if (place.item !== undefined) found.push(place);
+    }
+    const shown = found.slice(0, limit);
+    const end = shown.at(-1);
+    const items = shown.map(({ item }) => item as Item);
+    return { items, ...(found.length > shown.length && end !== undefined ? { nextCursor: end.key } : {}) };
   }
 
-  /** The keys in order; a tenth of a second for a hundred thousand, the first time. */
-  sort(): readonly Key[] {
-    this.#order ??= [...this.#items]
-      .map(([key, item]) => ({ key, createdAt: this.#createdAt(item) }))
-      .sort((a, b) => older(a, b))
-      .map(({ key }) => key);
+  /** Once all are there: a tenth of a second for a hundred thousand, which the first page takes else. */
+  sort(): void {
+    this.#sorted();
+  }
+
+  #sorted(): Place<Key, Item>[] {
+    this.#order ??= [...this.#places.values()].sort(older);
     return this.#order;
   }
 
-  /** Where the key, whose item is there, stands in the order or would. */
-  #placeOf(key: Key): number {
-    const order = this.#order ?? [];
-    const wanted = this.#aged(key);
-    let [low, high] = [0, order.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const other = order[middle] as Key;
-      if (older(this.#aged(other), wanted) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  /** Once they are as many as what is there. */
+  #closeGaps(): void {
+    if (this.#order === undefined) return;
+    this.#gone += 1;
+    if (this.#gone <= this.#places.size) return;
+    this.#order = this.#order.filter(({ item }) => item !== undefined);
+    this.#gone = 0;
   }
+}
 
-  #aged(key: Key): Aged {
-    const item = this.#items.get(key);
-    return { key, createdAt: item === undefined ? "" : this.#createdAt(item) };
+/** The index behind everything that is as old as `place`, or older. */
+function behind(order: readonly Aged[], place: Aged): number {
+  let [low, high] = [0, order.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (older(order[middle] as Aged, place) <= 0) low = middle + 1;
+    else high = middle;
   }
+  return low;
 }
 
 interface Aged {

@@ -56,7 +56,7 @@ export class LayerIndex {
   }
 
   all(): readonly StoredLayer[] {
-    return [...this.#layers.values()];
+    return this.#layers.all();
   }
 
   /** Oldest first. */

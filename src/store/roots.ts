@@ -105,7 +105,7 @@ export class Roots {
   }
 
   all(): readonly RootDocument[] {
-    return [...this.#index.values()];
+    return this.#index.all();
   }
 
   /** Oldest first. */
