@@ -25,7 +25,7 @@ import {
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import type { LogLevel } from "./log.js";
-import { Overlap } from "./messages.js";
+import { Overlap } from "./messages/choices.js";
 import { printable } from "./printable.js";
 import { type Decoders, type Dedup, decoderChoices, dedupChoices } from "./tasks.js";
 

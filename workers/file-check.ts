@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
-import type { FindingCode } from "../src/findings.js";
+import type { FindingCode } from "../src/finding-codes.js";
 import { printableName } from "../src/printable.js";
 import type { TaskProgress } from "../src/tasks.js";
 import { unreadable } from "./tree-walk.js";

@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import { LinkMode, Overlap } from "../messages.js";
+import { LinkMode, Overlap } from "../messages/choices.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 import { codecs } from "../oci/media-types.js";
 import { entryTypes } from "../overlap/changeset.js";

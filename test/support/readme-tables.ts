@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { settings } from "../../src/config.js";
 import { codeTable, type ErrorKind } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
-import { methods } from "../../src/messages.js";
+import { methods } from "../../src/messages/methods.js";
 
 type Row = readonly string[];
 
