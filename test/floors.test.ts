@@ -14,6 +14,7 @@ const floors: Readonly<Record<string, number>> = {
   cli: 9,
   "daemon.ts": 8,
   "config.ts": 7,
+  "settings.ts": 7,
   protocol: 6,
   client: 6,
   install: 5,
