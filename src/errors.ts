@@ -159,7 +159,7 @@ export type ErrorCode = keyof typeof codeTable;
 export const errorCodes = Object.keys(codeTable) as [ErrorCode, ...ErrorCode[]];
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(codeTable, text);
 
-/** What a client sees of an error; the schema in messages.ts is the same shape. */
+/** What a client sees of an error; the schema in messages/wire-error.ts is the same shape. */
 export interface WireError {
   readonly code: ErrorCode;
   readonly message: string;

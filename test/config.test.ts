@@ -4,8 +4,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { type ConfigInput, loadConfig, nearest, type SettingName, settings } from "../src/config.js";
+import { type ConfigInput, loadConfig, nearest } from "../src/config.js";
 import { imageLimits } from "../src/limits.js";
+import { type SettingName, settings } from "../src/settings.js";
 
 const base = await mkdtemp(join(tmpdir(), "stratad-config-"));
 after(() => rm(base, { recursive: true, force: true }));

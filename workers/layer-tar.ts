@@ -2,21 +2,21 @@
  * A stored layer as a tar again, from its changeset and its tree: the same changeset gives the same bytes, whatever archive it came
  * from, and unpacking them gives the same changeset.
  *
- * Whiteouts come first, since a careless reader would let one hide what its own layer brought; then the entries as the changeset has them. Of a file with several
- * names the first that comes is the file and the others link to it, since every reader needs it in this order.
+ * Whiteouts come first, since a careless reader would let one hide what its own layer brought; then the entries as the changeset has
+ * them. Of a file with several names the first that comes is the file and the others link to it, since every reader needs it in this
+ * order.
  */
 import { createHash } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { Entry, FileEntry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import type { StoredEntries } from "./entries-file.js";
 import { OpenDirectories } from "./open-directories.js";
+import { openToRead } from "./open-to-read.js";
 import { END_OF_TAR, padding, tarHeader } from "./tar-encode.js";
 
 const PIECE_BYTES = 256 * 1024;
-/** A FIFO in a file's place would block open(2) for ever. */
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const WHITEOUT = { type: "file", mode: 0o644, mtime: 0 } as const;
 
 export class LayerTar {
@@ -129,7 +129,7 @@ export class LayerTar {
 
   #open(path: string): number {
     try {
-      return openSync(this.#directories.at(path), READ);
+      return openToRead(this.#directories.at(path));
     } catch (error) {
       const errno = systemErrorCode(error);
       if (errno === "ENOENT" || errno === "ENOTDIR" || errno === "ELOOP" || errno === "ENXIO") corrupt(path, errno);

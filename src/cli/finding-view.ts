@@ -4,7 +4,7 @@
  * Pure; escaped.
  */
 import { formatSize } from "../byte-size.js";
-import type { Finding, Verification } from "../messages.js";
+import type { Finding, Verification } from "../messages/verification.js";
 import { printable } from "../printable.js";
 import { plural, shortDigest, shown } from "./text.js";
 

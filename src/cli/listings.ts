@@ -5,7 +5,11 @@
  * within 100, and the rest of a root is in its JSON document.
  */
 import { formatSize } from "../byte-size.js";
-import type { Job, JobLog, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { Layer } from "../messages/layer.js";
+import type { JobLog } from "../messages/methods.js";
+import type { NameGeneration, Root } from "../messages/root.js";
+import type { StoreUsage } from "../messages/usage.js";
 import { printable } from "../printable.js";
 import { formatAge } from "./duration.js";
 import { stateWords } from "./summary.js";

@@ -9,7 +9,7 @@ import { link, open, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_RUNNING_EXPORTS } from "../limits.js";
-import type { ParsedParams, Result } from "../messages.js";
+import type { ParsedParams, Result } from "../messages/methods.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import { digestHex } from "../oci/digest.js";
 import type { Pool } from "../pool.js";

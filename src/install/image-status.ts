@@ -1,5 +1,5 @@
 /** Whether an image is installed, or on its way: from memory, never from the network (protocol.md, image/status). */
-import type { ImageStatus, ParsedParams } from "../messages.js";
+import type { ImageStatus, ParsedParams } from "../messages/methods.js";
 import { parsePlatform, platformMatches } from "../oci/platform.js";
 import { formatReference, parseReference } from "../oci/reference.js";
 import type { Catalog } from "../store/catalog.js";

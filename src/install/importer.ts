@@ -4,7 +4,9 @@
  */
 import { StrataError } from "../errors.js";
 import { MAX_IMAGES_AT_ONCE } from "../limits.js";
-import { type Job, LinkMode, Overlap, type ParsedParams } from "../messages.js";
+import { LinkMode, Overlap } from "../messages/choices.js";
+import type { Job } from "../messages/job.js";
+import type { ParsedParams } from "../messages/methods.js";
 import { LINK, OVERLAP, REF_NAME } from "../oci/annotations.js";
 import type { Descriptor } from "../oci/documents.js";
 import { type ArchiveReference, formatReference } from "../oci/reference.js";

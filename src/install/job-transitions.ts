@@ -4,7 +4,8 @@
  * Pure.
  */
 import { MAX_JOURNAL_LINE_BYTES } from "../limits.js";
-import { type JobLayer, type JobLogLine, type Job as JobView, WireErrorSchema } from "../messages.js";
+import type { JobLayer, JobLogLine, Job as JobView } from "../messages/job.js";
+import { WireErrorSchema } from "../messages/wire-error.js";
 import { printable } from "../printable.js";
 import type { EntryOf, JobEntry } from "../store/journal-entries.js";
 import { slimView } from "./past-job.js";

@@ -9,7 +9,7 @@ import { mkdir, rename } from "node:fs/promises";
 import { toStrataError } from "../errors.js";
 import type { CheckedTree, MendResult } from "../findings.js";
 import type { Log } from "../log.js";
-import type { Finding } from "../messages.js";
+import type { Finding } from "../messages/verification.js";
 import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import type { OpenOptions } from "../sources/open.js";

@@ -4,9 +4,10 @@
  *
  * Layers come first: what is wrong with an inode that roots share is the layer's finding, and the roots that show it are named with it.
  */
-import type { CheckedTree, Extent, FindingCode, TreeFinding, VerifyResult } from "../findings.js";
+import type { FindingCode } from "../finding-codes.js";
+import type { CheckedTree, Extent, TreeFinding, VerifyResult } from "../findings.js";
 import { MAX_FINDINGS_TOLD, VERIFY_SLICE_BYTES } from "../limits.js";
-import type { Finding, Verification } from "../messages.js";
+import type { Finding, Verification } from "../messages/verification.js";
 import type { DiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import { printable, printableName } from "../printable.js";

@@ -3,7 +3,7 @@
  *
  * Who calls sees to it that reports are not too many.
  */
-import type { ProgressParams } from "../messages.js";
+import type { ProgressParams } from "../messages/notifications.js";
 import type { ProgressReceiver } from "./progress.js";
 
 export class BytesProgress {

@@ -7,14 +7,9 @@
 import { StrataError } from "../errors.js";
 import * as limits from "../limits.js";
 import type { Log } from "../log.js";
-import {
-  type InstallRequest,
-  type Job,
-  type MethodName,
-  type ParsedParams,
-  PROTOCOL_VERSION,
-  type Result,
-} from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { InstallRequest, MethodName, ParsedParams, Result } from "../messages/methods.js";
+import { PROTOCOL_VERSION } from "../messages/protocol.js";
 import { BytesProgress } from "./bytes-progress.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
 import type { EventHub, Subscription } from "./events.js";

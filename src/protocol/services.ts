@@ -1,24 +1,15 @@
 /**
- * What the protocol asks of the rest of the daemon, in the words of messages.ts. daemon.ts hands it over; install/ and
+ * What the protocol asks of the rest of the daemon, in the words of messages/. daemon.ts hands it over; install/ and
  * store/ provide it without knowing that there is a protocol.
  */
-import type {
-  Collection,
-  Hold,
-  ImageStatus,
-  InstallRequest,
-  Job,
-  JobLog,
-  JobState,
-  Layer,
-  ParsedParams,
-  Plan,
-  Result,
-  Root,
-  ServerStatus,
-  StoreUsage,
-  Verification,
-} from "../messages.js";
+import type { Collection } from "../messages/collection.js";
+import type { Job, JobState } from "../messages/job.js";
+import type { Layer } from "../messages/layer.js";
+import type { ImageStatus, InstallRequest, JobLog, ParsedParams, Result, ServerStatus } from "../messages/methods.js";
+import type { Plan } from "../messages/plan.js";
+import type { Hold, Root } from "../messages/root.js";
+import type { StoreUsage } from "../messages/usage.js";
+import type { Verification } from "../messages/verification.js";
 
 export interface Page {
   readonly limit: number;

@@ -3,7 +3,10 @@
  * memory; changes nothing but through the store.
  */
 import { StrataError } from "../errors.js";
-import type { Hold, Layer, NameGeneration, ParsedParams, Root, StoreUsage as StoreUsageView } from "../messages.js";
+import type { Layer } from "../messages/layer.js";
+import type { ParsedParams } from "../messages/methods.js";
+import type { Hold, NameGeneration, Root } from "../messages/root.js";
+import type { StoreUsage as StoreUsageView } from "../messages/usage.js";
 import type { DiffId } from "../oci/digest.js";
 import { printable, printableName } from "../printable.js";
 import type { Page, PageQuery } from "./by-age.js";

@@ -8,7 +8,7 @@
 import { toStrataError } from "../errors.js";
 import { MAX_REMOVED_AT_ONCE } from "../limits.js";
 import type { Log } from "../log.js";
-import type { Collection } from "../messages.js";
+import type { Collection } from "../messages/collection.js";
 import type { DiffId } from "../oci/digest.js";
 import { Slots } from "../slots.js";
 import {

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { systemErrorCode } from "../errors.js";
 import { durability, parseDocument } from "../layer-documents.js";
 import type { Log } from "../log.js";
-import { LinkMode, Overlap } from "../messages.js";
+import { LinkMode, Overlap } from "../messages/choices.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
 
 export { type LayerBlob, type LayerMeta, layerMetaSchema, layerSchema } from "../layer-documents.js";

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import type { Log } from "../log.js";
-import type { LinkMode, Overlap } from "../messages.js";
+import type { LinkMode, Overlap } from "../messages/choices.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";

@@ -4,7 +4,11 @@ import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import type { Job, Layer, NameGeneration, Plan, Root, StoreUsage } from "../../src/messages.js";
+import type { Job } from "../../src/messages/job.js";
+import type { Layer } from "../../src/messages/layer.js";
+import type { Plan } from "../../src/messages/plan.js";
+import type { NameGeneration, Root } from "../../src/messages/root.js";
+import type { StoreUsage } from "../../src/messages/usage.js";
 import { parse } from "./json.js";
 import {
   type Answers,

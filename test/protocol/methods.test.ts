@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { StrataError } from "../../src/errors.js";
 import { MAX_RUNNING_JOBS_PER_SESSION, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
-import { type MethodName, methods, PROTOCOL_VERSION } from "../../src/messages.js";
+import { type MethodName, methods } from "../../src/messages/methods.js";
+import { PROTOCOL_VERSION } from "../../src/messages/protocol.js";
 import { fakeJob } from "../support/fake-services.js";
 import { Peer, startHarness } from "./harness.js";
 

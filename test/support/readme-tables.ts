@@ -5,10 +5,10 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { settings } from "../../src/config.js";
 import { codeTable, type ErrorKind } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
-import { methods } from "../../src/messages.js";
+import { methods } from "../../src/messages/methods.js";
+import { settings } from "../../src/settings.js";
 
 type Row = readonly string[];
 

@@ -7,7 +7,6 @@ import {
   copyFileSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -15,22 +14,16 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { after, beforeEach, suite, test } from "node:test";
+import { beforeEach, suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { decoderChoices, type LayerDocument, type SweptFiles, TaskProgress } from "../../src/tasks.js";
 import sweepFiles from "../../workers/sweep-files.js";
 import { file, hardlink, MTIME, pax, tar } from "../support/tar-builder.js";
 import { type Unpacking, unpackFile } from "./unpacking.js";
+import { workDirectory } from "./work-directory.js";
 
-const top = mkdtempSync(join(tmpdir(), "file-objects-"));
-// Shared memory wakes nobody in a process that has nothing else to wait for.
-const alive = setInterval(() => undefined, 1000);
-after(() => {
-  clearInterval(alive);
-  rmSync(top, { recursive: true });
-});
+const top = workDirectory("file-objects");
 let serial = 0;
 let files = "";
 beforeEach(() => {

@@ -7,7 +7,6 @@ import {
   chmodSync,
   closeSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readFileSync,
   renameSync,
@@ -15,9 +14,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, suite, test } from "node:test";
+import { suite, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { type Outcome, type PackResult, type PackTask, TaskProgress } from "../../src/tasks.js";
 import packLayer from "../../workers/pack.js";
@@ -25,14 +23,9 @@ import { sha256 } from "../support/registry.js";
 import { directory, file, hardlink, MTIME, pax, symlink, tar } from "../support/tar-builder.js";
 import { differences, readTree } from "../support/trees.js";
 import { type Unpacked, unpackFile } from "./unpacking.js";
+import { workDirectory } from "./work-directory.js";
 
-const top = mkdtempSync(join(tmpdir(), "layer-tar-"));
-// Shared memory wakes nobody in a process that has nothing else to wait for.
-const alive = setInterval(() => undefined, 1000);
-after(() => {
-  clearInterval(alive);
-  rmSync(top, { recursive: true });
-});
+const top = workDirectory("layer-tar");
 let serial = 0;
 
 async function unpacked(archive: Buffer): Promise<Unpacked> {

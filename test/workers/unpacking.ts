@@ -12,6 +12,7 @@ import { decodeChangeset, type Entry } from "../../src/overlap/changeset.js";
 import { type Decoders, type LayerDocument, TaskProgress, type UnpackTask } from "../../src/tasks.js";
 import { Turn } from "../../src/turn.js";
 import unpack from "../../workers/unpack.js";
+import { stayAwake } from "./work-directory.js";
 
 export interface Unpacking {
   readonly codec?: Codec;
@@ -47,14 +48,13 @@ export async function withUnpacked<Value>(
   look: (unpacked: Unpacked) => Value | Promise<Value>,
 ): Promise<Value> {
   const work = mkdtempSync(join(tmpdir(), "unpack-"));
-  // Shared memory wakes nobody in a process that has nothing else to wait for.
-  const alive = setInterval(() => undefined, 1000);
+  const rest = stayAwake();
   try {
     const path = join(work, "blob");
     writeFileSync(path, blob);
     return await look(await unpackFile(path, work, { length: blob.length, ...options }));
   } finally {
-    clearInterval(alive);
+    rest();
     rmSync(work, { recursive: true, force: true });
   }
 }

@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
-import type { Job } from "../../messages.js";
+import type { Job } from "../../messages/job.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
 import { listenForInterrupt } from "../interrupt.js";

@@ -1,7 +1,7 @@
 /**
  * `verify [NAME|DIGEST]`: whether the store is as it was made, and with --repair makes it so. Exits with 65 where a finding is left.
  */
-import type { Params } from "../../messages.js";
+import type { Params } from "../../messages/methods.js";
 import { parseName } from "../../oci/reference.js";
 import { withDaemon } from "../connect.js";
 import { checkedLine, findingLines } from "../finding-view.js";
