@@ -6,8 +6,11 @@ import { closeSync, fchmodSync, futimesSync, openSync } from "node:fs";
 /** Creates `path`. */
 export function createEmpty(path: string | Buffer, mode: number, mtime: number): void {
   const fd = openSync(path, "wx", mode);
-  // The umask takes what only a root of copies keeps.
-  if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
-  futimesSync(fd, mtime, mtime);
-  closeSync(fd);
+  try {
+    // The umask takes what only a root of copies keeps.
+    if ((mode & 0o022) !== 0) fchmodSync(fd, mode);
+    futimesSync(fd, mtime, mtime);
+  } finally {
+    closeSync(fd);
+  }
 }

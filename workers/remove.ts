@@ -60,10 +60,15 @@ function openLevel(name: string, path: string | Buffer): Level | undefined {
   const descriptor = openOwn(path);
   if (descriptor === undefined) return undefined;
   const directories: string[] = [];
-  for (const entry of readdirSync(`/proc/self/fd/${descriptor}`, { encoding: "buffer", withFileTypes: true })) {
-    const child = entry.name.toString("latin1");
-    if (entry.isDirectory()) directories.push(child);
-    else ignoring("ENOENT", () => unlinkSync(inDirectory(descriptor, child)));
+  try {
+    for (const entry of readdirSync(`/proc/self/fd/${descriptor}`, { encoding: "buffer", withFileTypes: true })) {
+      const child = entry.name.toString("latin1");
+      if (entry.isDirectory()) directories.push(child);
+      else ignoring("ENOENT", () => unlinkSync(inDirectory(descriptor, child)));
+    }
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
   }
   return { name, descriptor, directories };
 }
@@ -71,15 +76,24 @@ function openLevel(name: string, path: string | Buffer): Level | undefined {
 /** Entries of a directory without its write bit cannot be removed by anyone but root, nor listed without the others. */
 function openOwn(path: string | Buffer): number | undefined {
   try {
-    const descriptor = openDirectory(path);
-    if ((fstatSync(descriptor).mode & OWN) !== OWN) fchmodSync(descriptor, OWN);
-    return descriptor;
+    return opened(openDirectory(path));
   } catch (error) {
     const errno = systemErrorCode(error);
     if (errno === "ENOENT") return undefined;
     if (errno !== "EACCES") throw error;
     chmodSync(path, OWN);
     return openDirectory(path);
+  }
+}
+
+/** The same descriptor, of a directory that its owner may fill and empty. */
+function opened(descriptor: number): number {
+  try {
+    if ((fstatSync(descriptor).mode & OWN) !== OWN) fchmodSync(descriptor, OWN);
+    return descriptor;
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
   }
 }
 

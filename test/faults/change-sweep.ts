@@ -19,11 +19,19 @@ const METHODS = { rollback: "root/rollback", remove: "root/remove" } as const;
 export class SweptNames {
   readonly #sandbox: Sandbox;
   readonly #faults: Faults;
-  readonly #wire: Wire;
+  readonly #scope: Scope;
+  readonly #socket: string;
+  #wire: Wire;
   readonly #references: readonly string[];
 
-  private constructor(sandbox: Sandbox, parts: { faults: Faults; wire: Wire; references: readonly string[] }) {
+  private constructor(
+    scope: Scope,
+    sandbox: Sandbox,
+    parts: { faults: Faults; socket: string; wire: Wire; references: readonly string[] },
+  ) {
+    this.#scope = scope;
     this.#sandbox = sandbox;
+    this.#socket = parts.socket;
     this.#faults = parts.faults;
     this.#wire = parts.wire;
     this.#references = parts.references;
@@ -38,7 +46,7 @@ export class SweptNames {
     const references: string[] = [];
     for (const word of ["one", "two"])
       references.push(await layoutOf(sandbox.file("files", word), await smallImage(word)));
-    return new SweptNames(sandbox, { faults, wire, references });
+    return new SweptNames(scope, sandbox, { faults, socket, wire, references });
   }
 
   /** Every `stride`th call from `first` on. What did not hold, and after which call. */
@@ -49,6 +57,7 @@ export class SweptNames {
   ): Promise<{ faults: number; problems: string[] }> {
     const problems: string[] = [];
     for (let at = first, faults = 0; ; at += stride, faults += 1) {
+      await this.#reconnect();
       for (const reference of this.#references) await this.#wire.ready(reference, { name: NAME });
       const before = await this.#told();
       this.#faults.arm({ at, what: errno });
@@ -72,6 +81,12 @@ export class SweptNames {
       if (left.join() !== "names/.meta") say(`removed for good it leaves ${left}`);
       if (hits === 0) return { faults, problems };
     }
+  }
+
+  /** A session may not start more than so many installs a second. */
+  async #reconnect(): Promise<void> {
+    await this.#wire.close();
+    this.#wire = await Wire.connect(this.#scope, this.#socket);
   }
 
   /** The root that the daemon says the name has. */

@@ -129,7 +129,9 @@ export class ModelledStore {
   }
 
   async #start(): Promise<void> {
-    this.#daemon = await serve(this.#sandbox, { env: { STRATAD_WORKERS: "2", ...this.#faults.env } });
+    this.#daemon = await serve(this.#sandbox, {
+      env: { STRATAD_WORKERS: "2", STRATAD_KEEP_GENERATIONS: "100", ...this.#faults.env },
+    });
     this.#wire = await Wire.connect(this.#scope, this.#daemon.socket);
     // An install that was accepted before a crash goes on: then it has happened.
     await this.#wire.settled();
