@@ -24,7 +24,6 @@ import { Installer } from "./install/installer.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { LayerInstaller } from "./install/layer-installer.js";
-import { pageOf } from "./install/page.js";
 import { Planner } from "./install/planner.js";
 import { Repairer } from "./install/repairer.js";
 import { LINK_WEIGHT, RootAssembler } from "./install/root-assembler.js";
@@ -37,6 +36,7 @@ import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { type EndpointDocument, LinkMode, PROTOCOL_VERSION } from "./messages.js";
+import type { DiffId } from "./oci/digest.js";
 import { Pool } from "./pool.js";
 import { EventHub } from "./protocol/events.js";
 import type { Listener } from "./protocol/listen.js";
@@ -48,7 +48,6 @@ import { FetchGate } from "./sources/registry/fetch-gate.js";
 import { Catalog } from "./store/catalog.js";
 import type { Amount } from "./store/collection.js";
 import { Collector } from "./store/collector.js";
-import type { RootDocument } from "./store/documents.js";
 import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
@@ -98,6 +97,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   const store = new Store(config.stateDir, {
     bootId: identity.bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
+    scanLayers: (task) => pool.run("scan", task),
+    readFiles: (task) => pool.run("read", task),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
     dedup: config.dedup,
     sweepFiles: (files) => {
@@ -202,16 +203,9 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       plan: (request, options) => planner.plan(request, options),
     },
     roots: {
-      list: (page) => {
-        const usage = catalog.usageNow();
-        const view = (root: RootDocument) => catalog.root(root, usage);
-        return pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view });
-      },
+      list: (page) => catalog.roots(page),
       get: (selector) => catalog.get(selector),
-      all: () => {
-        const usage = catalog.usageNow();
-        return catalog.roots().map((root) => catalog.root(root, usage));
-      },
+      all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
       remove: async (selector) => {
         const { removed, rootIds, stays } = await catalog.remove(selector);
         for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
@@ -230,7 +224,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
       },
     },
     layers: {
-      list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
+      list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
     },
     store: {
       usage: () => catalog.usage(),
@@ -253,7 +247,7 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
           roots: store.roots.size,
           names: store.names.size,
           bytes: store.layers.bytes,
-          ...catalog.usageNow().total(),
+          ...catalog.total(),
         },
         counters: { ...layers.counters, rootsLinked: images.rootsLinked },
         ...(verification.standing === undefined ? {} : { findings: verification.standing }),
