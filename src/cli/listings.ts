@@ -51,6 +51,7 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       shortDigest(root.rootId),
       root.overlap,
       root.link,
+      root.pinned ? "pinned" : "",
       formatSize(root.bytes),
       sizeIfKnown(root.uniqueBytes),
       sizeIfKnown(root.sharedBytes),
@@ -58,7 +59,7 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       printable(path, 8192),
     ]);
   });
-  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
+  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "PIN", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
   return formatTable(quiet ? undefined : header, rows);
 }
 

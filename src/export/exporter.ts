@@ -5,7 +5,7 @@
  * changed is not looked at.
  */
 import { randomBytes } from "node:crypto";
-import { link, open, realpath, rename, rm } from "node:fs/promises";
+import { link, lstat, open, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_RUNNING_EXPORTS } from "../limits.js";
@@ -54,6 +54,7 @@ export class Exporter {
     const { path, names, force = false } = request;
     const directory = await allowedPlace(dirname(path), this.#options.importDirs);
     const place = join(directory, basename(path));
+    await refuseTaken(place, force);
     const roots = [...new Set(names)].map((name) => ({ name, root: this.#options.catalog.find({ name }) }));
     const lease = this.#options.store.leases.open();
     for (const { root } of roots) lease.root(root.rootId);
@@ -214,6 +215,13 @@ async function linkOrRename(from: string, to: string): Promise<void> {
   }
 }
 
+/** Before anything is packed; what appears later is found when the archive gets its name. */
+async function refuseTaken(place: string, force: boolean): Promise<void> {
+  const standing = await lstat(place).catch(() => undefined);
+  if (standing?.isDirectory()) throw isDirectory(place);
+  if (standing !== undefined && !force) throw isTaken(place);
+}
+
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(await realpath(path), "r");
   try {
@@ -225,13 +233,18 @@ async function syncDirectory(path: string): Promise<void> {
 
 /** What is wrong with the place is the caller's to mend, not the store's. */
 function placeError(place: string, error: unknown): unknown {
-  const what = `Cannot export to ${printable(place, 1024)}`;
   const errno = error instanceof StrataError ? undefined : systemErrorCode(error);
-  if (errno === "EEXIST")
-    return new StrataError("INVALID_PARAMS", `${what}: there is something already`, {
-      hint: "Choose another file, or replace it with --force.",
-    });
-  if (errno === "EISDIR" || errno === "ENOTEMPTY")
-    return new StrataError("INVALID_PARAMS", `${what}: it is a directory`);
+  if (errno === "EEXIST") return isTaken(place);
+  if (errno === "EISDIR" || errno === "ENOTEMPTY") return isDirectory(place);
   return error;
 }
+
+const isTaken = (place: string): StrataError =>
+  new StrataError("INVALID_PARAMS", `Cannot export to ${printable(place, 1024)}: there is something already`, {
+    hint: "Choose another file, or replace it with --force.",
+  });
+
+const isDirectory = (place: string): StrataError =>
+  new StrataError("INVALID_PARAMS", `Cannot export to ${printable(place, 1024)}: it is a directory`, {
+    hint: "Name the file to write in it.",
+  });

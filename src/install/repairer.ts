@@ -238,7 +238,7 @@ const idsOf = ({ findings }: Found, of: "layer" | "root"): string[] => [
 ];
 
 const standingReason = ({ code, root, path }: Finding): string | undefined => {
-  if (code === "STRANGER") return "it may be somebody's: remove it by hand";
+  if (code === "STRANGER") return "it may be somebody's; remove it by hand where it is not";
   if (root !== undefined && path === "plan") return "remove the root and install the image again";
   return undefined;
 };

@@ -72,13 +72,17 @@ export async function allowedPlace(directory: string, importDirs: OpenOptions["i
   const real = await realpath(directory).catch((error: unknown) => {
     const errno = systemErrorCode(error);
     if (errno === undefined || !inside(normalize(directory))) return undefined;
-    throw new StrataError(errno === "EACCES" ? "IMPORT_DENIED" : "INVALID_PARAMS", `${what}: ${errno}`);
+    if (errno === "EACCES") throw new StrataError("IMPORT_DENIED", `${what}: ${errno}`);
+    throw placeError(`${what}: ${errno === "ENOENT" ? "it does not exist" : errno}`);
   });
   if (real === undefined || !inside(real))
     throw new StrataError("IMPORT_DENIED", `${what}: it is below none of the import directories`);
   if ((await stat(real)).isDirectory()) return real;
-  throw new StrataError("INVALID_PARAMS", `${what}: it is not a directory`);
+  throw placeError(`${what}: it is not a directory`);
 }
+
+const placeError = (message: string): StrataError =>
+  new StrataError("INVALID_PARAMS", message, { hint: "Choose a file in a directory that exists." });
 
 /** The path without symlinks. What stands outside the import directories is denied alike whether it exists or not. */
 async function allowedPath(reference: LocalReference, importDirs: OpenOptions["importDirs"]): Promise<string> {

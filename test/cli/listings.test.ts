@@ -74,6 +74,6 @@ describe("a table", () => {
   it("has a dash for the sharing that an older daemon does not tell", () => {
     const { uniqueBytes: _, sharedBytes: __, ...older } = root;
     const [, row = ""] = rootTable([older], options);
-    assert.match(row, / {2}hardlink {2}999\.9 GB {2}- +- +59 days ago/);
+    assert.match(row, / {2}hardlink {2}- {4}999\.9 GB {2}- +- +59 days ago/);
   });
 });

@@ -201,6 +201,9 @@ suite("names of a store in an archive", () => {
     assert.equal(await codeOf("nobody", join(place, "new.tar")), "UNKNOWN_NAME");
     assert.equal(await codeOf("one", join(place, "no/new.tar")), "INVALID_PARAMS");
     assert.equal(await codeOf("one", place, "--force"), "INVALID_PARAMS");
+    const refused = await cli(sandbox, ["export", "one", target, "--events", "ndjson"]);
+    assert.match(refused.stderr, /^error: Cannot export to .*: there is something already \[INVALID_PARAMS\]\nhint: /);
+    assert.doesNotMatch(refused.stdout, /progress/, "it was packed for nothing");
     assert.equal(readFileSync(target, "utf8"), "there");
     assert.deepEqual(readdirSync(place), ["there.tar"]);
     assert.equal(await codeOf("one", target, "--force"), undefined);

@@ -57,7 +57,10 @@ export const exportNames: Verb = {
 /** USAGE; INVALID_NAME. */
 function placesOf(args: readonly string[], cwd: string): { names: string[]; path: string } {
   const [file, names] = [args.at(-1) ?? "", args.slice(0, -1)];
-  if (names.length === 0) throw new StrataError("USAGE", "Cannot read the command line: give names, and then a file");
+  if (names.length === 0)
+    throw new StrataError("USAGE", "Cannot read the command line: there is no name before the file", {
+      hint: "`stratad export NAME... FILE`: first the names, last the file to write.",
+    });
   return { names: names.map(parseName), path: resolve(cwd, file) };
 }
 

@@ -95,7 +95,7 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
 function findingLines({ findings }: ServerStatus, nowMs: number): string[] {
   if (findings === undefined) return [];
   return [
-    `damage   ${plural(findings.total, "finding")} ${formatAge(findings.at, nowMs)}: stratad verify --deep --repair`,
+    `damage   ${plural(findings.total, "finding")}, ${formatAge(findings.at, nowMs)}: \`stratad verify --deep\` shows them, --repair repairs`,
   ];
 }
 
