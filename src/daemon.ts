@@ -136,6 +136,8 @@ async function openState(
   const store = new Store(config.stateDir, {
     bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
+    scanLayers: (task) => pool.run("scan", task),
+    readFiles: (task) => pool.run("read", task),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
     dedup: config.dedup,
     sweepFiles: (files) => {

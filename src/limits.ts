@@ -185,6 +185,10 @@ export const MAX_FETCHES = 6;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
+/** Layers, or documents, of the store that one task reads, and the size of texts where it stops before: a start takes them so. */
+export const MAX_SCANNED_LAYERS = 500;
+export const MAX_READ_FILES = 500;
+export const READ_RESULT_BYTES = 4 * MiB;
 /** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
 export const QUICK_LAYER_BYTES = 8 * MiB;
 /** LIMIT_BYTES, a layer: names at the image root stand in layer.json, and so in the daemon's own memory. */

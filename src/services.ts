@@ -3,10 +3,9 @@
  * request that changes roots; everything else is handed on.
  */
 import { imageStatus } from "./install/image-status.js";
-import { pageOf } from "./install/page.js";
+import type { DiffId } from "./oci/digest.js";
 import type { Parts } from "./parts.js";
 import type { Services } from "./protocol/services.js";
-import type { RootDocument } from "./store/documents.js";
 
 /** What a status says of the daemon itself, and what ends it. */
 export interface Self {
@@ -27,7 +26,7 @@ export function servicesOf(parts: Parts, self: Self): Services {
     },
     roots: rootServices(parts),
     layers: {
-      list: (page) => pageOf(catalog.layers(), { ...page, keyOf: ({ diffId }) => diffId, view: (layer) => layer }),
+      list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
     },
     store: {
       usage: () => catalog.usage(),
@@ -42,16 +41,9 @@ export function servicesOf(parts: Parts, self: Self): Services {
 
 function rootServices({ store, catalog, collector, emit }: Parts): Services["roots"] {
   return {
-    list: (page) => {
-      const usage = catalog.usageNow();
-      const view = (root: RootDocument) => catalog.root(root, usage);
-      return pageOf(catalog.roots(), { ...page, keyOf: ({ rootId }) => rootId, view });
-    },
+    list: (page) => catalog.roots(page),
     get: (selector) => catalog.get(selector),
-    all: () => {
-      const usage = catalog.usageNow();
-      return catalog.roots().map((root) => catalog.root(root, usage));
-    },
+    all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
     remove: async (selector) => {
       const { removed, rootIds, stays } = await catalog.remove(selector);
       for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
@@ -87,7 +79,7 @@ function statusOf(parts: Parts, self: Self): ReturnType<Services["server"]["stat
       roots: store.roots.size,
       names: store.names.size,
       bytes: store.layers.bytes,
-      ...catalog.usageNow().total(),
+      ...catalog.total(),
     },
     counters: { ...layers.counters, rootsLinked: images.rootsLinked },
     ...(verification.standing === undefined ? {} : { findings: verification.standing }),

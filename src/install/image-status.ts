@@ -16,14 +16,10 @@ export function imageStatus(
   const reference = formatReference(parseReference(query.reference));
   const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
   const found = store.names
-    .all()
-    .map(({ generations }) => generations.at(-1))
-    .filter((generation) => generation?.reference === reference)
-    .filter(
-      (generation) => platform === undefined || platformMatches(parsePlatform(generation?.platform ?? ""), platform),
-    )
-    .sort((a, b) => ((a?.at ?? "") < (b?.at ?? "") ? 1 : -1));
-  const roots = [...new Set(found.map((generation) => generation?.rootId ?? ""))]
+    .installedFrom(reference)
+    .filter((generation) => platform === undefined || platformMatches(parsePlatform(generation.platform), platform))
+    .sort((a, b) => (a.at < b.at ? 1 : -1));
+  const roots = [...new Set(found.map(({ rootId }) => rootId))]
     .map((rootId) => store.roots.get(rootId))
     .filter((root) => root !== undefined)
     .filter(({ overlap }) => query.overlap === undefined || overlap === query.overlap);

@@ -146,6 +146,13 @@ export class StoreLayout {
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);
   }
+  /** What stands before and behind the hex in every path of `layerDocument`, and of `layerMeta`: they are many. */
+  layerDocuments(algorithm: DigestAlgorithm): readonly [string, string] {
+    return [`${join(this.layers, algorithm)}/`, "/layer.json"];
+  }
+  get layerMetas(): readonly [string, string] {
+    return [`${this.meta}/`, ".json"];
+  }
 
   rootMeta(rootId: string): string {
     return join(this.rootMetas, `${rootId}.json`);

@@ -16,7 +16,7 @@ import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
-import { Layers } from "./layers.js";
+import { Layers, type ScanLayers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Leases } from "./leases.js";
 import { KeyedMutex, Mutex } from "./mutex.js";
@@ -24,12 +24,15 @@ import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
+import { type ReadFiles, StoredFiles } from "./stored-files.js";
 import { type CheckTree, judgeSuspects } from "./suspects.js";
 import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
 export interface StoreOptions {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
+  readonly scanLayers: ScanLayers;
+  readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
   /** Whether layers share files. */
@@ -74,20 +77,24 @@ export class Store {
     if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
-    const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
+    const staged = await this.staging.sweep();
+    const { swept, left: metas } = await sweepTemporaries(this.layout);
     await this.#probe();
     await this.holds.read();
-    await this.layers.scan();
-    await this.roots.scan();
-    const orphans = await sweepOrphans(this.layout, this.staging);
+    const files = new StoredFiles(this.#options.readFiles);
+    const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
+    const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
     const judged = await judgeSuspects(this, this.#options);
     if (judged.dropped.layers > 0) await this.forgetFiles();
-    await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
+    await this.names.scan(files, {
+      standing: (rootId) => this.roots.get(rootId) !== undefined,
+      folds: this.folding === undefined ? (name) => name : foldName(this.folding),
+    });
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
-      swept,
+      swept: staged + swept,
       orphans,
       ...judged,
     });
@@ -104,10 +111,9 @@ export class Store {
   /** INVALID_NAME where the file system takes it for another that is there: who follows one path would find the other's root. */
   refuseFoldedName(name: string): void {
     if (this.folding === undefined) return;
-    const folds = foldName(this.folding);
-    const other = this.names.all().find((known) => known.name !== name && folds(known.name) === folds(name));
+    const other = this.names.foldedLike(name);
     if (other === undefined) return;
-    const fact = `to the file system it is the same as ${other.name}`;
+    const fact = `to the file system it is the same as ${other}`;
     throw new StrataError("INVALID_NAME", `Cannot give a root the name ${name}: ${fact}`);
   }
 
