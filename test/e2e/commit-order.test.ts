@@ -18,6 +18,9 @@ const strace = tracer();
 const CALLS = ["fsync", "fdatasync", "syncfs", "rename", "renameat", "renameat2", "write", "writev", "pwrite64"];
 
 /** The calls of one install among all. */
+/** A line of the journal, as strace shows it. */
+const ASKED = /\{\\"kind\\":\\"job\.accepted\\".*?\\n/g;
+
 class Order {
   readonly #calls: readonly SystemCall[];
   readonly #state: string;
@@ -50,11 +53,12 @@ class Order {
     return found;
   }
 
-  /** Writes that claim something, into a file or to a client. */
+  /** Writes that claim something, into a file or to a client; what a job was asked for is no claim. */
   claims(of: RegExp): SystemCall[] {
-    return this.#calls.filter(
-      ({ name, text }) => /write/.test(name) && text.includes('\\"durable\\":true') && of.test(text),
-    );
+    return this.#calls.filter(({ name, text }) => {
+      const said = text.replaceAll(ASKED, "");
+      return /write/.test(name) && said.includes('\\"durable\\":true') && of.test(said);
+    });
   }
 
   /** The first sync of everything that began after that call. */

@@ -71,12 +71,19 @@ async function stage(scope: Scope, tags: readonly string[]): Promise<Stage> {
   return { sandbox, machine: await Machine.make(sandbox), reference: (tag) => `oci:${sandbox.file("layout")}:${tag}` };
 }
 
-async function start(scope: Scope, { sandbox, machine }: Stage): Promise<{ daemon: Daemon; wire: Wire }> {
+interface Started {
+  readonly daemon: Daemon;
+  readonly wire: Wire;
+}
+
+async function start(scope: Scope, { sandbox, machine }: Stage): Promise<Started> {
   const daemon = await serve(sandbox, { env: machine.env });
   return { daemon, wire: await Wire.connect(scope, daemon.socket) };
 }
 
-async function kill(daemon: Daemon): Promise<void> {
+/** Once the journal has the end of the job: without it the next daemon would take the job up again. */
+async function kill({ daemon, wire }: Started, { jobId }: Json): Promise<void> {
+  await wire.request("job/log", { jobId });
   daemon.kill("SIGKILL");
   await daemon.ended;
 }
@@ -114,7 +121,7 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
     }
     assert.equal(durable.durable, true);
     for (const job of [sound, edited, copied, ...jobs.values()]) assert.equal(job.durable, false);
-    await kill(first.daemon);
+    await kill(first, durable);
     for (const [tag, damage] of Object.entries(damages)) damage(layerDirectory(on, jobs.get(tag), tag));
     writeFileSync(join(edited.root.path, "edited/stranger"), "");
     truncateSync(join(cut.root.path, "copied/file"));
@@ -152,7 +159,7 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
     const on = await stage(scope, ["app", "next"]);
     const first = await start(scope, on);
     const { jobId } = await first.wire.ready(on.reference("app"));
-    await kill(first.daemon);
+    await kill(first, { jobId });
     const { daemon, wire } = await start(scope, on);
     assert.deepEqual(said(daemon, "store.opened")[0].suspect, { layers: 0, roots: 0 });
     await wire.request("events/subscribe");
@@ -168,7 +175,7 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
       [true, true],
     );
     // What is durable is not compared, whatever the boot.
-    await kill(daemon);
+    await kill({ daemon, wire }, job);
     await on.machine.reboot();
     const last = await start(scope, on);
     assert.deepEqual(said(last.daemon, "store.opened")[0].suspect, { layers: 0, roots: 0 });
@@ -185,7 +192,7 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
     rmSync(join(layerDirectory(on, before, "app"), "../.."), { recursive: true });
     const again = await first.wire.ready(on.reference("app"));
     assert.equal(again.durable, false);
-    await kill(first.daemon);
+    await kill(first, again);
     damages.emptied?.(layerDirectory(on, again, "app"));
     await on.machine.reboot();
     const { wire } = await start(scope, on);
@@ -203,7 +210,7 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
     await on.machine.letSync(false);
     const sound = await first.wire.ready(on.reference("sound"));
     const emptied = await first.wire.ready(on.reference("emptied"), { name: "app" });
-    await kill(first.daemon);
+    await kill(first, emptied);
     damages.emptied?.(layerDirectory(on, emptied, "emptied"));
     await leaveHalfDone(stateDir);
     await on.machine.reboot();

@@ -94,7 +94,9 @@ export class Stage {
     } else {
       assert.ok(codes.includes(job.error?.code), `${JSON.stringify(job.error) ?? job.state}, not ${codes.join()}`);
       assertPrintable(job.error);
-      assert.deepEqual(this.#roots(), roots, "a root stands after a refusal");
+      // Fewer may stand: older generations of the witness are collected behind the answer.
+      const made = this.#roots().filter((rootId) => !roots.includes(rootId));
+      assert.deepEqual(made, [], "a root stands after a refusal");
     }
     await this.assertClean();
     if (codes !== undefined) this.#refusals += 1;
@@ -103,10 +105,8 @@ export class Stage {
   }
 
   async assertClean(): Promise<void> {
-    assert.deepEqual(
-      everythingBelow(join(this.stateDir, "staging")).filter((path) => path.includes("/")),
-      [],
-    );
+    // Older generations of the witness leave through it.
+    await until("staging is empty", () => !everythingBelow(join(this.stateDir, "staging")).some(isBelow), HELD_MS);
     assert.deepEqual(readdirSync(this.outside), ["canary"], "something was made outside");
     assert.equal(readFileSync(join(this.outside, "canary"), "utf8"), CANARY);
     assert.deepEqual(this.#canaryFacts(), this.#canary, "the canary was touched");
@@ -154,6 +154,9 @@ export class Stage {
       .filter((path) => inputs.some((input) => path.startsWith(input)));
   }
 }
+
+/** Of a process's own directory in staging, which comes and goes. */
+const isBelow = (path: string): boolean => path.includes("/");
 
 function assertPrintable(value: unknown): void {
   if (typeof value === "string") assert.doesNotMatch(value, UNPRINTABLE);
