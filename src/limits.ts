@@ -140,6 +140,8 @@ export const MAX_RUNNING_INSTALLS = 8;
 /** Plans worked out at once, all sessions together and one: each may hold a resolve, and a worker with all changesets of an image. */
 export const MAX_RUNNING_PLANS = 4;
 export const MAX_RUNNING_PLANS_PER_SESSION = 2;
+/** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
+export const MAX_FURTHER_INODES = 10_000;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */
