@@ -144,6 +144,8 @@ export const MAX_RUNNING_PLANS_PER_SESSION = 2;
 export const MAX_RUNNING_EXPORTS = 2;
 /** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
 export const MAX_IMAGES_AT_ONCE = 256;
+/** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
+export const MAX_FURTHER_INODES = 10_000;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */

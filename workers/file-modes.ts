@@ -18,6 +18,7 @@ import {
   utimesSync,
 } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
+import { MAX_FURTHER_INODES } from "../src/limits.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { FileMode, LinkedLayer } from "../src/tasks.js";
@@ -78,13 +79,13 @@ export class FileMaker {
     this.copiedBytes += entry.size;
   }
 
-  /** A further inode is a file of its own until it is linked into the spill: whoever comes first there has made the next one for all. */
+  /** STORE_IO where there is no end to it. A further inode is a file of its own until it is linked into the spill: whoever comes first there has made the next one for all. */
   #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
     tried(() => mkdirSync(spill), "EEXIST");
     const key = spillKey(name);
-    for (let n = 0; ; ) {
+    for (let n = 0; n < MAX_FURTHER_INODES; ) {
       const further = `${spill}/${key}-${n}`;
       const linked = tried(() => linkSync(further, to), "ENOENT");
       if (linked === undefined) return;
@@ -95,12 +96,16 @@ export class FileMaker {
       copyInode(from, to);
       // On the disk before it has the name that others link: nobody compares it with anything after a power cut.
       syncFile(to);
-      if (tried(() => linkSync(to, further), "EEXIST") === undefined) {
+      const kept = tried(() => linkSync(to, further), "EEXIST");
+      if (kept === undefined) {
         this.copied += 1;
         return;
       }
       rmSync(to); // another root was quicker: that one's
+      if (kept === "EMLINK") break;
     }
+    const fact = "its file system gives a file no further name (EMLINK)";
+    throw new StrataError("STORE_IO", `Cannot link the root: ${fact}`, { details: { errno: "EMLINK" } });
   }
 }
 

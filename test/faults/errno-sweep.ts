@@ -60,10 +60,12 @@ export class SweptDaemon {
   readonly #sandbox: Sandbox;
   readonly #faults: Faults;
   readonly #daemon: Daemon;
-  readonly #wire: Wire;
+  readonly #scope: Scope;
+  #wire: Wire;
   #images = 0;
 
-  private constructor(sandbox: Sandbox, parts: { faults: Faults; daemon: Daemon; wire: Wire }) {
+  private constructor(scope: Scope, sandbox: Sandbox, parts: { faults: Faults; daemon: Daemon; wire: Wire }) {
+    this.#scope = scope;
     this.#sandbox = sandbox;
     this.#faults = parts.faults;
     this.#daemon = parts.daemon;
@@ -75,7 +77,7 @@ export class SweptDaemon {
     const faults = new Faults(library, sandbox);
     scope.after(async () => faults.close());
     const daemon = await serve(sandbox, { env: { STRATAD_WORKERS: "2", ...faults.env } });
-    const swept = new SweptDaemon(sandbox, { faults, daemon, wire: await Wire.connect(scope, daemon.socket) });
+    const swept = new SweptDaemon(scope, sandbox, { faults, daemon, wire: await Wire.connect(scope, daemon.socket) });
     await swept.#installOther("the first");
     return swept;
   }
@@ -114,6 +116,9 @@ export class SweptDaemon {
     const broken: string[] = [];
     const expect = (holds: boolean, what: string): void => void (holds || broken.push(what));
     this.#images += 1;
+    // A session may not start more than so many installs a second.
+    await this.#wire.close();
+    this.#wire = await Wire.connect(this.#scope, this.#daemon.socket);
     const directory = this.#sandbox.file("files", `image-${this.#images}`);
     const reference = await layoutOf(directory, await smallImage(`word ${this.#images}`));
     // A name of its own: older generations would be collected beside the next install, and meet its fault.
