@@ -148,7 +148,10 @@ export const codeTable = {
   STORE_SPLIT_MOUNT: store(74, "Keep the whole state directory on one mount; hardlinks do not cross mounts."),
   STORE_FS_FOLDING: store(),
   STORE_VERSION: store(74, "Use the release that wrote the state directory, or choose another with --state."),
-  NO_SPACE: store(74, "Free space or inodes on the state directory's file system, then run the same again."),
+  NO_SPACE: store(
+    74,
+    "`stratad gc` gives back what nothing needs. Else free space or inodes there; then run the same again.",
+  ),
 
   INTERNAL: row("internal", 70, "This is a bug in stratad; the daemon's log has the details."),
   WORKER_CRASHED: row("internal", 70, "The worker was replaced; run the same again.", SERVER_ERROR, true),
@@ -159,7 +162,7 @@ export type ErrorCode = keyof typeof codeTable;
 export const errorCodes = Object.keys(codeTable) as [ErrorCode, ...ErrorCode[]];
 export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(codeTable, text);
 
-/** What a client sees of an error; the schema in messages.ts is the same shape. */
+/** What a client sees of an error; the schema in messages/wire-error.ts is the same shape. */
 export interface WireError {
   readonly code: ErrorCode;
   readonly message: string;
@@ -238,6 +241,12 @@ const systemCodes: Readonly<Record<string, ErrorCode>> = {
   EROFS: "STORE_NOT_WRITABLE",
 };
 
+/** What a person may not know by its errno. */
+const systemWords: Readonly<Record<string, string>> = {
+  ENOSPC: "no space or no inodes are left (ENOSPC)",
+  EDQUOT: "the quota is used up (EDQUOT)",
+};
+
 /**
  * Total conversion: whatever was thrown becomes a StrataError. System errors (with an errno code) become store errors whose
  * message says what failed; everything else is INTERNAL and keeps its cause for the log.
@@ -246,7 +255,7 @@ export function toStrataError(thrown: unknown, action = "Cannot finish the work"
   if (thrown instanceof StrataError) return thrown;
   const errno = systemErrorCode(thrown);
   if (errno !== undefined) {
-    return new StrataError(systemCodes[errno] ?? "STORE_IO", `${action}: ${errno}`, {
+    return new StrataError(systemCodes[errno] ?? "STORE_IO", `${action}: ${systemWords[errno] ?? errno}`, {
       details: { errno },
       cause: thrown,
     });

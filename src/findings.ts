@@ -1,17 +1,10 @@
 /**
- * What a verification is asked to look at and what it finds, as data: the thread boundary of `verify`, and the words for what is wrong.
+ * What a verification is asked to look at and what it finds, as data: the thread boundary of `verify`.
  *
  * Paths are bytes (latin1) here; whoever tells them escapes them.
  */
+import type { FindingCode } from "./finding-codes.js";
 import type { EntriesFile, FileMode, LinkedLayer } from "./tasks.js";
-
-/**
- * MISSING: not there. EXTRA: nothing that was unpacked or linked here. CONTENT: other bytes, or another type. MODE: other permissions
- * or another time. LINK_TARGET: a symlink that leads elsewhere. DOCUMENT: layer.json, changeset, root.json, plan and the like.
- * STRANGER: nothing of the store's.
- */
-export const findingCodes = ["MISSING", "EXTRA", "CONTENT", "MODE", "LINK_TARGET", "DOCUMENT", "STRANGER"] as const;
-export type FindingCode = (typeof findingCodes)[number];
 
 export interface TreeFinding {
   readonly code: FindingCode;

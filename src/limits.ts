@@ -142,6 +142,10 @@ export const MAX_RUNNING_PLANS = 4;
 export const MAX_RUNNING_PLANS_PER_SESSION = 2;
 /** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
 export const MAX_FURTHER_INODES = 10_000;
+/** Exports at once: each holds all its layers packed in staging, beside the archive. */
+export const MAX_RUNNING_EXPORTS = 2;
+/** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
+export const MAX_IMAGES_AT_ONCE = 256;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
 export const MAX_CONFLICTS_LISTED = 20;
 /** Generations of a name that are remembered. */
@@ -183,6 +187,10 @@ export const MAX_FETCHES = 6;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
+/** Layers, or documents, of the store that one task reads, and the size of texts where it stops before: a start takes them so. */
+export const MAX_SCANNED_LAYERS = 500;
+export const MAX_READ_FILES = 500;
+export const READ_RESULT_BYTES = 4 * MiB;
 /** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
 export const QUICK_LAYER_BYTES = 8 * MiB;
 /** LIMIT_BYTES, a layer: names at the image root stand in layer.json, and so in the daemon's own memory. */

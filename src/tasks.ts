@@ -7,8 +7,9 @@
 import type { MessagePort } from "node:worker_threads";
 import { StrataError, toStrataError, type WireError } from "./errors.js";
 import type { MendResult, MendTask, VerifyResult, VerifyTask } from "./findings.js";
+import type { LayerMeta } from "./layer-documents.js";
 import type { ImageLimits } from "./limits.js";
-import type { DiffId, Digest } from "./oci/digest.js";
+import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
 import type { Codec } from "./oci/media-types.js";
 import type { Entry } from "./overlap/changeset.js";
 import type { Folding } from "./overlap/name-folding.js";
@@ -41,6 +42,8 @@ export interface UnpackTask {
   readonly wideWindow: TurnTicket;
   /** Gets a TopLevelName for each name at the image root when it is read first, MAX_TOP_LEVEL_TOLD of them at the most. */
   readonly topLevel: MessagePort;
+  /** The directory of files that layers share; absent: they share none. */
+  readonly files?: string;
 }
 
 /** A name (bytes, latin1) and what stands there; a directory that only follows from what is below it is a `dir` too. */
@@ -49,6 +52,10 @@ export type TopLevelName = readonly [name: string, type: Entry["type"]];
 /** By which engines codecs are read: Node's own where it has one, or those in JavaScript, the same on every Node version. */
 export const decoderChoices = ["native", "javascript"] as const;
 export type Decoders = (typeof decoderChoices)[number];
+
+/** Whether files of several layers with one content, mode and time are one inode. */
+export const dedupChoices = ["off", "files"] as const;
+export type Dedup = (typeof dedupChoices)[number];
 
 /** layer.json: what the store knows of a layer without reading its changeset. Never changed after its rename. */
 export interface LayerDocument {
@@ -75,6 +82,9 @@ export interface LayerDocument {
   readonly escapingSymlinks: number;
   /** Hard links that are another inode: the file system had no more of them for one. */
   readonly splitLinks: number;
+  /** Files that were linked to what the store had when it was unpacked, and their bytes; `files` and `bytes` count them too. */
+  readonly sharedFiles: number;
+  readonly sharedFileBytes: number;
   readonly decoder: string;
   /** SHA-256 of the changeset file. */
   readonly changesetSha256: string;
@@ -220,6 +230,87 @@ export interface RemoveTask {
   readonly path: string;
 }
 
+/** Layers of the store, each by the hex of its diffID: what a start wants to know of them. */
+export interface ScanTask {
+  readonly algorithm: DigestAlgorithm;
+  readonly hexes: readonly string[];
+  /** What stands before and behind the hex in the paths of layer.json and of its meta document. */
+  readonly document: readonly [string, string];
+  readonly meta: readonly [string, string];
+}
+
+/** A layer whose documents were checked. */
+export interface ScannedLayer {
+  readonly document: LayerDocument;
+  /** Absent where there is none that could be read. */
+  readonly meta?: LayerMeta;
+}
+
+export interface ScanResult {
+  /** Of the first hexes, in order, as many as make a message of bounded size: one at the least. */
+  readonly layers: readonly (ScannedLayer | { readonly unreadable: WireError })[];
+}
+
+/** Files of the store that are small and many: documents, or symlinks. */
+export interface ReadTask {
+  readonly kind: "documents" | "symlinks";
+  readonly paths: readonly string[];
+}
+
+/** A document's text or a symlink's target; undefined where there is none; else the errno. */
+export type ReadFile = string | undefined | { readonly errno: string };
+
+export interface ReadResult {
+  /** Of the first paths, in order, as many as make a message of bounded size: one at the least. */
+  readonly files: readonly ReadFile[];
+}
+
+/** Files that layers share: those that no layer has any more are removed from there. */
+export interface SweepFilesTask {
+  readonly files: string;
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface SweptFiles {
+  readonly kept: number;
+  readonly removed: number;
+  /** Of those that were removed: what the disk has again. */
+  readonly removedBytes: number;
+  /** What is no file that layers share; left alone. */
+  readonly strangers: number;
+}
+
+/** The codecs that a layer may be exported in. */
+export type ExportCodec = "gzip" | "none";
+
+/** A stored layer as a blob, in a new file of staging. */
+export interface PackTask {
+  readonly changeset: EntriesFile;
+  readonly tree: string;
+  readonly codec: ExportCodec;
+  readonly file: string;
+  /** `bytesWritten` counts the tar's. */
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface PackResult {
+  readonly diffId: DiffId;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly tarBytes: number;
+}
+
+export type ArchiveMember =
+  | { readonly name: string; readonly path: string }
+  | { readonly name: string; readonly text: string };
+
+/** An outer tar of these members, into a file that is there and empty. */
+export interface ArchiveTask {
+  readonly file: string;
+  readonly members: readonly ArchiveMember[];
+  readonly progress: SharedArrayBuffer;
+}
+
 export interface Tasks {
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
   readonly plan: { readonly task: PlanTask; readonly result: PlanResult };
@@ -227,7 +318,12 @@ export interface Tasks {
   readonly symlinks: { readonly task: SymlinkTask; readonly result: { readonly symlinks: number } };
   readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
   readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
+  readonly scan: { readonly task: ScanTask; readonly result: ScanResult };
+  readonly read: { readonly task: ReadTask; readonly result: ReadResult };
+  readonly pack: { readonly task: PackTask; readonly result: PackResult };
+  readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
+  readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };
   readonly verify: { readonly task: VerifyTask; readonly result: VerifyResult };
   readonly mend: { readonly task: MendTask; readonly result: MendResult };
 }

@@ -4,8 +4,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { type ConfigInput, loadConfig, nearest, type SettingName, settings } from "../src/config.js";
+import { type ConfigInput, loadConfig, nearest } from "../src/config.js";
 import { imageLimits } from "../src/limits.js";
+import { type SettingName, settings } from "../src/settings.js";
 
 const base = await mkdtemp(join(tmpdir(), "stratad-config-"));
 after(() => rm(base, { recursive: true, force: true }));
@@ -35,6 +36,7 @@ test("without a file every setting has its default", async () => {
     allowedOrigins: [],
     workers: availableParallelism(),
     decoders: "native",
+    dedup: "off",
     overlap: "c",
     allowedOverlaps: ["c", "b", "a"],
     logLevel: "info",
@@ -75,6 +77,7 @@ const samples: Record<string, { toml: string; text: string; value: unknown }> = 
   workers: { toml: "5", text: "5", value: 5 },
   overlap: { toml: '"b"', text: "b", value: "b" },
   allowed_overlaps: { toml: '["c", "a"]', text: "c,a", value: ["c", "a"] },
+  "store.dedup": { toml: '"files"', text: "files", value: "files" },
   decoders: { toml: '"javascript"', text: "javascript", value: "javascript" },
   log_level: { toml: '"error"', text: "error", value: "error" },
   insecure_registries: { toml: '["a:5000", "b"]', text: "a:5000,b", value: ["a:5000", "b"] },
@@ -88,7 +91,8 @@ const sampleOf = (name: string) => samples[name] ?? { toml: "17", text: "17", va
 for (const { name } of settings) {
   test(`${name} may be set in the file, the environment and by a flag, with one meaning`, async () => {
     const { toml, text, value } = sampleOf(name);
-    const inFile = name.startsWith("limits.") ? `[limits]\n${name.slice(7)} = ${toml}` : `${name} = ${toml}`;
+    const [table, key] = name.split(".");
+    const inFile = key === undefined ? `${name} = ${toml}` : `[${table}]\n${key} = ${toml}`;
     const variable = `STRATAD_${name.replace(".", "_").toUpperCase()}`;
     for (const input of [
       await inputWith(inFile),

@@ -45,17 +45,17 @@ suite("errors", () => {
   });
 
   const system = [
-    ["ENOSPC", "NO_SPACE"],
-    ["EDQUOT", "NO_SPACE"],
-    ["EACCES", "STORE_NOT_WRITABLE"],
-    ["EROFS", "STORE_NOT_WRITABLE"],
-    ["EIO", "STORE_IO"],
+    ["ENOSPC", "NO_SPACE", "Cannot write: no space or no inodes are left (ENOSPC)"],
+    ["EDQUOT", "NO_SPACE", "Cannot write: the quota is used up (EDQUOT)"],
+    ["EACCES", "STORE_NOT_WRITABLE", "Cannot write: EACCES"],
+    ["EROFS", "STORE_NOT_WRITABLE", "Cannot write: EROFS"],
+    ["EIO", "STORE_IO", "Cannot write: EIO"],
   ] as const;
-  for (const [errno, code] of system) {
+  for (const [errno, code, said] of system) {
     test(`${errno} becomes ${code} and names itself`, () => {
       const thrown = Object.assign(new Error("/secret/path"), { code: errno, errno: -1 });
       const error = toStrataError(thrown, "Cannot write");
-      assert.deepEqual([error.code, error.message, error.options.details], [code, `Cannot write: ${errno}`, { errno }]);
+      assert.deepEqual([error.code, error.message, error.options.details], [code, said, { errno }]);
     });
   }
 

@@ -3,15 +3,15 @@
  * are synchronous, because a worker has nothing better to do and the codec's own threads do not wait for them.
  */
 import { createHash, type Hash } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import { GrowthReader } from "../src/growth.js";
 import type { TaskProgress, UnpackTask } from "../src/tasks.js";
+import { openToRead } from "./open-to-read.js";
 
 /** A download shows early what it is; what zlib makes of 64 KiB fills a chunk of its own. */
 const FIRST_PIECE_BYTES = 4 * 1024;
 const PIECE_BYTES = 64 * 1024;
-const OPEN = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** Pieces double until they have their size: where one ends depends on nothing but where it starts. */
 const pieceBytes = (at: number): number => Math.min(PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, at));
@@ -92,7 +92,7 @@ export class BlobReader {
 /** Between the source's look and ours somebody may have put something else there. */
 function openBlob(path: string): number {
   try {
-    return openSync(path, OPEN);
+    return openToRead(path);
   } catch (error) {
     const errno = systemErrorCode(error);
     if (errno === "ELOOP" || errno === "ENXIO") throw notRegular();

@@ -7,6 +7,7 @@
 import { hash } from "node:crypto";
 import { closeSync, constants, futimesSync, openSync, writeSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
+import { type FileIdentity, FileObjects, isShareable } from "./file-objects.js";
 import { OpenDirectories } from "./open-directories.js";
 
 const BATCH_BYTES = 1024 * 1024;
@@ -19,13 +20,14 @@ export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLO
 const STATE = { filling: 0, ready: 1, taken: 2, done: 3 } as const;
 
 /** Control words at the start of the memory, then the errno of a failure, then the records. */
-const WORD = { state: 0, files: 1, failed: 2, tree: 3 } as const;
-const ERRNO_AT = 16;
+const WORD = { state: 0, files: 1, failed: 2, tree: 3, objects: 4, scratch: 5 } as const;
+const ERRNO_AT = 24;
 const ERRNO_BYTES = 32;
+const NONE = -1;
 const RECORDS_AT = 64;
 
-/** A record: path length, size, mode (uint32), mtime (double), SHA-256 of the content; then the path's bytes and the content. */
-const FIELD = { pathBytes: 0, size: 4, mode: 8, mtime: 16, sha256: 24 } as const;
+/** A record: path length, size, mode, whether it is shared (uint32), mtime (double), SHA-256 of the content; then the path's bytes and the content. */
+const FIELD = { pathBytes: 0, size: 4, mode: 8, isShared: 12, mtime: 16, sha256: 24 } as const;
 const HEAD_BYTES = 56;
 const HASH_BYTES = 32;
 
@@ -35,6 +37,20 @@ export interface NewFile {
   readonly mode: number;
   readonly mtime: number;
   readonly size: number;
+}
+
+export interface WrittenFile {
+  /** Hex, of its content. */
+  readonly sha256: string;
+  /** It is a link to a file of an earlier layer. */
+  readonly isShared: boolean;
+}
+
+/** Where the files of a batch go, by descriptors that are open until it is done. */
+export interface BatchPlace {
+  readonly tree: number;
+  /** What other layers have of them; absent: each file is written. */
+  readonly objects: FileObjects | undefined;
 }
 
 export class FileBatch {
@@ -67,6 +83,7 @@ export class FileBatch {
     this.#bytes.writeUInt32LE(path.length, at + FIELD.pathBytes);
     this.#bytes.writeUInt32LE(size, at + FIELD.size);
     this.#bytes.writeUInt32LE(mode, at + FIELD.mode);
+    this.#bytes.writeUInt32LE(0, at + FIELD.isShared);
     this.#bytes.writeDoubleLE(mtime, at + FIELD.mtime);
     this.#bytes.write(path, pathAt, "latin1");
     this.#content = pathAt + path.length;
@@ -79,9 +96,11 @@ export class FileBatch {
     this.#content += piece.length;
   }
 
-  /** From now on anybody may claim it. `tree` is the descriptor of the tree that the paths lie in, open until it is done. */
-  submit(tree: number): void {
+  /** From now on anybody may claim it. */
+  submit({ tree, objects }: BatchPlace): void {
     this.#words[WORD.tree] = tree;
+    this.#words[WORD.objects] = objects?.directory ?? NONE;
+    this.#words[WORD.scratch] = objects?.scratch ?? NONE;
     Atomics.store(this.#words, WORD.state, STATE.ready);
   }
 
@@ -98,15 +117,17 @@ export class FileBatch {
     }
   }
 
-  /** The hashes (hex) of the files that were written, in order; then the batch is empty. Throws the failure of a system call. */
-  collect(): string[] {
-    const hashes: string[] = [];
-    for (const at of this.#records())
-      hashes.push(this.#bytes.toString("hex", at + FIELD.sha256, at + FIELD.sha256 + HASH_BYTES));
+  /** What became of the files, in order; then the batch is empty. Throws the failure of a system call. */
+  collect(): WrittenFile[] {
+    const files: WrittenFile[] = [];
+    for (const at of this.#records()) {
+      const sha256 = this.#bytes.toString("hex", at + FIELD.sha256, at + FIELD.sha256 + HASH_BYTES);
+      files.push({ sha256, isShared: this.#bytes.readUInt32LE(at + FIELD.isShared) === 1 });
+    }
     const failure = Atomics.load(this.#words, WORD.failed) === 0 ? undefined : this.#failure();
     this.clear();
     if (failure !== undefined) throw failure;
-    return hashes;
+    return files;
   }
 
   clear(): void {
@@ -125,7 +146,8 @@ export class FileBatch {
   write(): void {
     const directories = new OpenDirectories(this.#words[WORD.tree] as number);
     try {
-      for (const at of this.#records()) this.#writeFile(at, directories);
+      const objects = this.#objects();
+      for (const at of this.#records()) this.#writeFile(at, directories, objects);
     } catch (error) {
       this.#bytes.fill(0, ERRNO_AT, ERRNO_AT + ERRNO_BYTES);
       this.#bytes.write(systemErrorCode(error) ?? String(error), ERRNO_AT, ERRNO_BYTES - 1, "latin1");
@@ -137,21 +159,26 @@ export class FileBatch {
     Atomics.notify(this.#words, WORD.state);
   }
 
-  #writeFile(at: number, directories: OpenDirectories): void {
+  #objects(): FileObjects | undefined {
+    const directory = this.#words[WORD.objects] as number;
+    return directory === NONE ? undefined : new FileObjects(directory, this.#words[WORD.scratch] as number);
+  }
+
+  #writeFile(at: number, directories: OpenDirectories, objects: FileObjects | undefined): void {
     const size = this.#bytes.readUInt32LE(at + FIELD.size);
     const mtime = this.#bytes.readDoubleLE(at + FIELD.mtime);
     const pathAt = at + HEAD_BYTES;
     const contentAt = pathAt + this.#bytes.readUInt32LE(at + FIELD.pathBytes);
     const content = this.#bytes.subarray(contentAt, contentAt + size);
     const path = this.#bytes.toString("latin1", pathAt, contentAt);
-    const fd = openSync(directories.at(path), CREATE, this.#bytes.readUInt32LE(at + FIELD.mode));
-    try {
-      for (let done = 0; done < size; ) done += writeSync(fd, content, done);
-      futimesSync(fd, mtime, mtime);
-    } finally {
-      closeSync(fd);
-    }
-    this.#bytes.write(hash("sha256", content, "hex"), at + FIELD.sha256, "hex");
+    const mode = this.#bytes.readUInt32LE(at + FIELD.mode);
+    const onDisk = directories.at(path);
+    const sha256 = hash("sha256", content, "hex");
+    this.#bytes.write(sha256, at + FIELD.sha256, "hex");
+    const file = { sha256, size, mode, mtime };
+    const shared = isShareable(file) ? objects : undefined;
+    const isShared = shared?.link(file, onDisk) === true || writeFile(onDisk, file, { content, objects: shared });
+    if (isShared) this.#bytes.writeUInt32LE(1, at + FIELD.isShared);
   }
 
   *#records(): Generator<number> {
@@ -167,4 +194,20 @@ export class FileBatch {
     const errno = this.#bytes.toString("latin1", ERRNO_AT, ERRNO_AT + ERRNO_BYTES).replace(/\0.*$/s, "");
     return Object.assign(new Error(`${errno}, while writing a file`), { code: errno, errno: -1 });
   }
+}
+
+/** True where another layer's file has come in the meantime, and taken its place. */
+function writeFile(
+  onDisk: string | Buffer,
+  file: FileIdentity,
+  { content, objects }: { readonly content: Buffer; readonly objects: FileObjects | undefined },
+): boolean {
+  const fd = openSync(onDisk, CREATE, file.mode);
+  try {
+    for (let done = 0; done < file.size; ) done += writeSync(fd, content, done);
+    futimesSync(fd, file.mtime, file.mtime);
+  } finally {
+    closeSync(fd);
+  }
+  return objects?.offer(file, onDisk) === true;
 }

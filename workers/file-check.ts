@@ -3,16 +3,16 @@
  * the gravest code, that names every fact.
  */
 import { createHash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
-import type { FindingCode } from "../src/findings.js";
+import type { FindingCode } from "../src/finding-codes.js";
+import type { FileEntry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import type { TaskProgress } from "../src/tasks.js";
+import { openToRead } from "./open-to-read.js";
 import { unreadable } from "./tree-walk.js";
 
 const PIECE_BYTES = 1024 * 1024;
-/** A FIFO that took the file's place since it was looked at blocks nobody. */
-const READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** What is wrong with something that is there. */
 export interface Fault {
@@ -20,23 +20,55 @@ export interface Fault {
   readonly detail: string;
 }
 
-/** What everything has. Times count in seconds: what the file system rounds, or cannot hold, is no damage. */
-export function attributeFaults(stat: BigIntStats, mode: number, mtime: number | undefined): string[] {
-  const is = Number(stat.mode) & 0o7777;
-  return [...(is === mode ? [] : [`its mode is ${octal(is)}, not ${octal(mode)}`]), ...timeFault(stat, mtime)];
+/** As they are to be on the disk; without a time: any. */
+interface Attributes {
+  readonly mode: number;
+  readonly mtime: number | undefined;
 }
 
-export function timeFault(stat: BigIntStats, mtime: number | undefined): string[] {
+/** One that is a directory. */
+export const directoryFault = (stat: BigIntStats, attributes: Attributes): Fault | undefined =>
+  faultOf("MODE", attributeFacts(stat, attributes));
+
+/** One that is a symlink. */
+export function symlinkFault(
+  at: string | Buffer,
+  stat: BigIntStats,
+  { target, mtime }: { readonly target: string; readonly mtime?: number | undefined },
+): Fault | undefined {
+  const elsewhere = linkFacts(at, target);
+  return faultOf(elsewhere.length > 0 ? "LINK_TARGET" : "MODE", [...elsewhere, ...timeFacts(stat, mtime)]);
+}
+
+/** One that is a file. Without a reader its content is not looked at, only how much there is. CANCELLED. */
+export function fileFault(
+  at: string | Buffer,
+  stat: BigIntStats,
+  { size, sha256, ...attributes }: Attributes & Pick<FileEntry, "size" | "sha256">,
+  reader: FileReader | undefined,
+): Fault | undefined {
+  const content =
+    stat.size === BigInt(size) ? (reader?.facts(at, size, sha256) ?? []) : [`it has ${stat.size} bytes, not ${size}`];
+  return faultOf(content.length > 0 ? "CONTENT" : "MODE", [...content, ...attributeFacts(stat, attributes)]);
+}
+
+/** What everything has. Times count in seconds: what the file system rounds, or cannot hold, is no damage. */
+function attributeFacts(stat: BigIntStats, { mode, mtime }: Attributes): string[] {
+  const is = Number(stat.mode) & 0o7777;
+  return [...(is === mode ? [] : [`its mode is ${octal(is)}, not ${octal(mode)}`]), ...timeFacts(stat, mtime)];
+}
+
+function timeFacts(stat: BigIntStats, mtime: number | undefined): string[] {
   const is = Number(stat.mtimeNs) / 1e9;
   return mtime === undefined || Math.abs(is - mtime) < 1 ? [] : [`its time is ${moment(is)}, not ${moment(mtime)}`];
 }
 
 /** The gravest first. */
-export function faultOf(code: FindingCode, facts: readonly string[]): Fault | undefined {
+function faultOf(code: FindingCode, facts: readonly string[]): Fault | undefined {
   return facts.length === 0 ? undefined : { code, detail: facts.join("; ") };
 }
 
-export function linkFault(at: string | Buffer, target: string): string[] {
+function linkFacts(at: string | Buffer, target: string): string[] {
   try {
     const is = readlinkSync(at, { encoding: "latin1" as BufferEncoding });
     return is === target ? [] : [`it leads to ${printableName(is)}, not to ${printableName(target)}`];
@@ -57,10 +89,10 @@ export class FileReader {
   }
 
   /** What is wrong with the content of a file that has the right size. CANCELLED. */
-  fault(at: string | Buffer, size: number, sha256: string): string[] {
+  facts(at: string | Buffer, size: number, sha256: string): string[] {
     let descriptor: number | undefined;
     try {
-      descriptor = openSync(at, READ);
+      descriptor = openToRead(at);
       if (!fstatSync(descriptor).isFile()) return ["it was replaced while it was read"];
       const is = this.#sha256(descriptor, size);
       return is === sha256 ? [] : [`the SHA-256 of its content is ${is}, not ${sha256}`];

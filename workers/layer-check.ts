@@ -5,7 +5,7 @@ import type { BigIntStats } from "node:fs";
 import type { CheckedTree } from "../src/findings.js";
 import type { Entry, FileEntry } from "../src/overlap/changeset.js";
 import type { StoredEntries } from "./entries-file.js";
-import { attributeFaults, faultOf, linkFault, timeFault } from "./file-check.js";
+import { directoryFault, type Fault, fileFault, symlinkFault } from "./file-check.js";
 import { checkSpill } from "./spill-check.js";
 import { directoryAttributes, storedFileMode } from "./stored-mode.js";
 import { TreeWalk } from "./tree-walk.js";
@@ -59,8 +59,7 @@ export class LayerCheck {
       case "dir":
       case "implied": {
         const stat = this.#walk.look(path, "directory");
-        const { mode, mtime } = directoryAttributes(entry);
-        if (stat !== undefined) this.#tell(path, faultOf("MODE", attributeFaults(stat, mode, mtime)));
+        if (stat !== undefined) this.#tell(path, directoryFault(stat, directoryAttributes(entry)));
         return;
       }
       case "file":
@@ -87,24 +86,16 @@ export class LayerCheck {
     if (stat !== undefined) this.#tell(path, this.#fault(this.#walk.at(path), stat, entry), stat);
   }
 
-  #symlink({ path, target, mtime }: Entry & { readonly type: "symlink" }): void {
+  #symlink(entry: Entry & { readonly type: "symlink" }): void {
+    const { path } = entry;
     const stat = this.#walk.look(path, "symlink");
-    if (stat === undefined) return;
-    const elsewhere = linkFault(this.#walk.at(path), target);
-    const facts = [...elsewhere, ...timeFault(stat, mtime)];
-    this.#tell(path, faultOf(elsewhere.length > 0 ? "LINK_TARGET" : "MODE", facts));
+    if (stat !== undefined) this.#tell(path, symlinkFault(this.#walk.at(path), stat, entry));
   }
 
-  #fault(at: string | Buffer, stat: BigIntStats, { mode, mtime, size, sha256 }: FileEntry): ReturnType<typeof faultOf> {
-    const attributes = attributeFaults(stat, storedFileMode(mode), mtime);
-    const isReading = this.#verification.extent !== "attributes";
-    const content =
-      stat.size === BigInt(size)
-        ? isReading
-          ? this.#verification.reader.fault(at, size, sha256)
-          : []
-        : [`it has ${stat.size} bytes, not ${size}`];
-    return faultOf(content.length > 0 ? "CONTENT" : "MODE", [...content, ...attributes]);
+  #fault(at: string | Buffer, stat: BigIntStats, entry: FileEntry): Fault | undefined {
+    const { extent, reader } = this.#verification;
+    const stored = { ...entry, mode: storedFileMode(entry.mode) };
+    return fileFault(at, stat, stored, extent === "attributes" ? undefined : reader);
   }
 
   /** Names that are another inode than their first: the file system had no more links, or somebody put them there. */
@@ -138,7 +129,7 @@ export class LayerCheck {
     return stat === undefined ? undefined : inodeKey(stat);
   }
 
-  #tell(path: string, fault: ReturnType<typeof faultOf>, stat?: BigIntStats): void {
+  #tell(path: string, fault: Fault | undefined, stat?: BigIntStats): void {
     if (fault === undefined) return;
     this.#verification.tell({ path, ...fault, ...(stat === undefined ? {} : { inode: inodeKey(stat) }) });
   }

@@ -9,7 +9,7 @@ import type { CheckedTree, RootList, RootSource } from "../src/findings.js";
 import type { FileEntry, RootEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { StoredEntries } from "./entries-file.js";
-import { attributeFaults, type Fault, faultOf, linkFault, timeFault } from "./file-check.js";
+import { directoryFault, type Fault, fileFault, symlinkFault } from "./file-check.js";
 import type { Origin } from "./file-modes.js";
 import { SharedInodes } from "./shared-inodes.js";
 import { directoryAttributes, IMPLIED_MODE, storedFileMode } from "./stored-mode.js";
@@ -99,27 +99,20 @@ export class RootCheck {
     return true;
   }
 
-  #judge(path: string, stat: BigIntStats, { mode, mtime, size, sha256 }: FileEntry): void {
+  #judge(path: string, stat: BigIntStats, entry: FileEntry): void {
     const isCopy = this.#root.link !== "hardlink";
-    const attributes = attributeFaults(stat, isCopy ? mode : storedFileMode(mode), mtime);
-    const content =
-      stat.size !== BigInt(size)
-        ? [`it has ${stat.size} bytes, not ${size}`]
-        : this.#verification.reader.fault(this.#walk.at(path), size, sha256);
-    this.#tell(path, faultOf(content.length > 0 ? "CONTENT" : "MODE", [...content, ...attributes]));
+    const linked = { ...entry, mode: isCopy ? entry.mode : storedFileMode(entry.mode) };
+    this.#tell(path, fileFault(this.#walk.at(path), stat, linked, this.#verification.reader));
   }
 
   #directory(entry: RootEntry & { readonly type: "dir" | "implied" }): void {
     const stat = this.#walk.look(entry.path, "directory");
-    const { mode, mtime } = directoryAttributes(entry);
-    if (stat !== undefined) this.#tell(entry.path, faultOf("MODE", attributeFaults(stat, mode, mtime)));
+    if (stat !== undefined) this.#tell(entry.path, directoryFault(stat, directoryAttributes(entry)));
   }
 
-  #symlink(path: string, { target, mtime }: { readonly target: string; readonly mtime?: number }): void {
+  #symlink(path: string, entry: { readonly target: string; readonly mtime?: number }): void {
     const stat = this.#walk.look(path, "symlink");
-    if (stat === undefined) return;
-    const elsewhere = linkFault(this.#walk.at(path), target);
-    this.#tell(path, faultOf(elsewhere.length > 0 ? "LINK_TARGET" : "MODE", [...elsewhere, ...timeFault(stat, mtime)]));
+    if (stat !== undefined) this.#tell(path, symlinkFault(this.#walk.at(path), stat, entry));
   }
 
   #symlinks(entries: StoredEntries, list: RootList): void {
@@ -130,7 +123,7 @@ export class RootCheck {
         continue;
       }
       const stat = this.#walk.look(path, "directory");
-      if (stat !== undefined) this.#tell(path, faultOf("MODE", attributeFaults(stat, IMPLIED_MODE, undefined)));
+      if (stat !== undefined) this.#tell(path, directoryFault(stat, { mode: IMPLIED_MODE, mtime: undefined }));
     }
   }
 

@@ -9,6 +9,7 @@ import { encodeChangeset } from "../src/overlap/changeset.js";
 import type { Folding } from "../src/overlap/name-folding.js";
 import { type LayerDocument, type Outcome, outcomeOf, TaskProgress, type TopLevelName } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
+import { type FileObjects, withFileObjects } from "./file-objects.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSyncedText } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
@@ -24,6 +25,8 @@ export interface TreeTask {
   readonly folding: Folding | undefined;
   readonly progress: SharedArrayBuffer;
   readonly feed: SharedArrayBuffer;
+  /** Of the store, for files that layers share; absent: they share none. */
+  readonly files: string | undefined;
   readonly topLevel: MessagePort;
 }
 
@@ -41,37 +44,47 @@ parentPort?.on("message", async (task: TreeTask) => {
   parentPort?.postMessage(outcome);
 });
 
-async function build(
-  { staging: path, limits, folding, progress, topLevel }: TreeTask,
-  feed: FeedReader,
-): Promise<BuiltTree> {
-  const staging = openDirectory(fromHere(path));
+async function build(task: TreeTask, feed: FeedReader): Promise<BuiltTree> {
+  const staging = openDirectory(fromHere(task.staging));
   try {
     mkdirSync(inDirectory(staging, "tree"), 0o755);
     const tree = openDirectory(inDirectory(staging, "tree"));
     try {
-      const told = new TaskProgress(progress);
-      const tick = (): void => {
-        told.steps += 1;
-      };
-      const writer = new TreeWriter(tree, { limits, folding, behind, tick });
-      writer.index.onTopLevel(teller(topLevel));
-      if (!(await write(feed, writer, { limits, progress: told }))) return undefined;
-      return {
-        ...writer.counts,
-        topLevel: writer.index.topLevel(),
-        changesetSha256: writeSyncedText(
-          inDirectory(staging, "changeset"),
-          encodeChangeset(writer.index.changeset()),
-          tick,
-        ),
-      };
+      const files = task.files === undefined ? undefined : fromHere(task.files);
+      return await withFileObjects(files, staging, (objects) => fill({ staging, tree, objects }, task, feed));
     } finally {
       closeSync(tree);
     }
   } finally {
     closeSync(staging);
   }
+}
+
+/** Descriptors of where a layer is built. */
+interface Site {
+  readonly staging: number;
+  readonly tree: number;
+  readonly objects: FileObjects | undefined;
+}
+
+async function fill(
+  { staging, tree, objects }: Site,
+  { limits, folding, progress, topLevel }: TreeTask,
+  feed: FeedReader,
+): Promise<BuiltTree> {
+  const told = new TaskProgress(progress);
+  const tick = (): void => {
+    told.steps += 1;
+  };
+  const writer = new TreeWriter(tree, { limits, folding, behind, objects, tick });
+  writer.index.onTopLevel(teller(topLevel));
+  if (!(await write(feed, writer, { limits, progress: told }))) return undefined;
+  const changeset = encodeChangeset(writer.index.changeset());
+  return {
+    ...writer.counts,
+    topLevel: writer.index.topLevel(),
+    changesetSha256: writeSyncedText(inDirectory(staging, "changeset"), changeset, tick),
+  };
 }
 
 function teller(port: MessagePort): (name: TopLevelName) => void {

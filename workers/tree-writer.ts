@@ -5,18 +5,7 @@
  * this very layer, held open: whoever swaps one for a symlink moves no write (open-directories.ts). Files keep their mode without write bits, because every root shares their inodes (invariant 6).
  * Knows no policy: whiteouts and hard links whose target the layer lacks become data (invariant 8).
  */
-import { createHash, type Hash } from "node:crypto";
-import {
-  closeSync,
-  fchmodSync,
-  futimesSync,
-  linkSync,
-  lutimesSync,
-  mkdirSync,
-  openSync,
-  symlinkSync,
-  writeSync,
-} from "node:fs";
+import { fchmodSync, futimesSync, linkSync, lutimesSync, mkdirSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
@@ -24,7 +13,9 @@ import type { Folding } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
-import { CREATE } from "./file-batch.js";
+import type { NewFile, WrittenFile } from "./file-batch.js";
+import type { FileObjects } from "./file-objects.js";
+import { LargeFile } from "./large-file.js";
 import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
 import { escapes, firstName, hardlinkTarget } from "./link-target.js";
 import { OpenDirectories } from "./open-directories.js";
@@ -45,13 +36,7 @@ type FileEntry = Entry & { readonly type: "file" };
 /** Where the content of the entry that is being read goes: into a batch, or straight to a file that is too large for one. */
 type OpenFile =
   | { readonly kind: "batched" }
-  | {
-      readonly kind: "direct";
-      readonly leaf: LeafNode;
-      readonly entry: FileEntry;
-      readonly fd: number;
-      readonly hash: Hash;
-    };
+  | { readonly kind: "direct"; readonly leaf: LeafNode; readonly entry: FileEntry; readonly file: LargeFile };
 
 export interface TreeCounts {
   entries: number;
@@ -62,6 +47,9 @@ export interface TreeCounts {
   escapingSymlinks: number;
   /** Files that became another inode, since the file system had no more links for one. */
   splitLinks: number;
+  /** Files that became links to what the store had, and their bytes. */
+  sharedFiles: number;
+  sharedFileBytes: number;
   readonly dropped: { setid: number; ownership: number; xattrs: number; aufs: number };
 }
 
@@ -69,6 +57,8 @@ export interface TreeWriterOptions {
   readonly limits: ImageLimits;
   readonly folding?: Folding | undefined;
   readonly behind: WriteBehind;
+  /** What earlier layers have; absent: every file is written. */
+  readonly objects?: FileObjects | undefined;
   readonly tick: () => void;
 }
 
@@ -82,6 +72,8 @@ export class TreeWriter implements TarSink {
     unresolved: 0,
     escapingSymlinks: 0,
     splitLinks: 0,
+    sharedFiles: 0,
+    sharedFileBytes: 0,
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
   };
   readonly #limits: ImageLimits;
@@ -89,6 +81,7 @@ export class TreeWriter implements TarSink {
   /** Where hard links lead: another place of the same tree. */
   readonly #targets: OpenDirectories;
   readonly #behind: WriteBehind;
+  readonly #objects: FileObjects | undefined;
   #file: OpenFile | undefined;
   /** Made last: what they link to may still be on its way to the disk. */
   readonly #links: { readonly path: string; readonly target: string }[] = [];
@@ -102,13 +95,14 @@ export class TreeWriter implements TarSink {
    * `tree` is the descriptor of an empty directory of the caller's, in staging; the caller closes it after `finish` or `abandon`.
    * `behind` is the thread's, and is left empty; `tick` is called for whatever takes time when the archive is read.
    */
-  constructor(tree: number, { limits, folding, behind, tick }: TreeWriterOptions) {
+  constructor(tree: number, { limits, folding, behind, objects, tick }: TreeWriterOptions) {
     this.#directories = new OpenDirectories(tree);
     this.#targets = new OpenDirectories(tree);
     this.#limits = limits;
     this.#behind = behind;
     this.#tick = tick;
-    behind.open(tree);
+    this.#objects = objects;
+    behind.open({ tree, objects });
     this.index = new LayerIndex(limits, folding);
   }
 
@@ -121,27 +115,24 @@ export class TreeWriter implements TarSink {
   }
 
   data(piece: Buffer): void {
-    const file = this.#file;
-    if (file === undefined) return;
-    if (file.kind === "batched") {
-      this.#behind.append(piece);
-      return;
-    }
-    file.hash.update(piece);
-    for (let at = 0; at < piece.length; ) at += writeSync(file.fd, piece, at);
+    const open = this.#file;
+    if (open?.kind === "batched") this.#behind.append(piece);
+    else open?.file.append(piece);
   }
 
   end(): void {
-    const file = this.#file;
-    if (file?.kind !== "direct") {
-      this.#file = undefined;
-      return;
-    }
-    const { leaf, entry, fd } = file;
-    futimesSync(fd, entry.mtime, entry.mtime);
+    const open = this.#file;
     this.#file = undefined;
-    closeSync(fd);
-    leaf.entry = { ...entry, sha256: file.hash.digest("hex") };
+    if (open?.kind !== "direct") return;
+    const { leaf, entry, file } = open;
+    this.#written(leaf, entry, file.finish(this.#directories.at(leaf.path), this.#objects));
+  }
+
+  #written(leaf: LeafNode, entry: FileEntry, { sha256, isShared }: WrittenFile): void {
+    leaf.entry = { ...entry, sha256 };
+    if (!isShared) return;
+    this.counts.sharedFiles += 1;
+    this.counts.sharedFileBytes += entry.size;
   }
 
   /** All entries were given: checks what only the whole archive can tell, and sets the directories' modes and times. */
@@ -182,7 +173,7 @@ export class TreeWriter implements TarSink {
 
   /** After a refusal: nothing of an archive stays open. */
   abandon(): void {
-    if (this.#file?.kind === "direct") closeSync(this.#file.fd);
+    if (this.#file?.kind === "direct") this.#file.file.abandon();
     this.#file = undefined;
     this.#behind.discard();
     this.#closeDirectories();
@@ -238,15 +229,13 @@ export class TreeWriter implements TarSink {
     const leaf = this.index.addLeaf(path, parent, entry);
     this.counts.files += 1;
     this.counts.bytes += size;
+    const file: NewFile = { path, mode: storedFileMode(mode), mtime, size };
     if (this.#behind.takes(size)) {
       this.#file = { kind: "batched" };
-      this.#behind.add({ path, mode: storedFileMode(mode), mtime, size }, (sha256) => {
-        leaf.entry = { ...entry, sha256 };
-      });
-      return;
+      this.#behind.add(file, (written) => this.#written(leaf, entry, written));
+    } else {
+      this.#file = { kind: "direct", leaf, entry, file: new LargeFile(this.#directories.at(path), file) };
     }
-    const fd = openSync(this.#directories.at(path), CREATE, storedFileMode(mode));
-    this.#file = { kind: "direct", leaf, entry, fd, hash: createHash("sha256") };
   }
 
   #symlink(entry: TarEntry, path: string, parent: DirectoryNode): void {

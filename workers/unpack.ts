@@ -86,11 +86,11 @@ interface Tar {
 }
 
 async function buildTree(
-  { blob, staging, limits, folding, progress, topLevel, codec, decoders, expected }: UnpackTask,
+  { blob, staging, limits, folding, progress, topLevel, files, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
   { promise, windows }: { readonly promise: Promised | undefined; readonly windows: Windows },
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
-  const building = builder.build({ staging, limits, folding, progress, topLevel });
+  const building = builder.build({ staging, limits, folding, progress, topLevel, files });
   const algorithm = algorithmOf(expected.diffId);
   const tarHash = createHash(algorithm);
   let tarBytes = 0;

@@ -6,15 +6,15 @@
  * fast). Knows nothing of archives.
  */
 import { Worker } from "node:worker_threads";
-import { FileBatch, MAX_BATCHED_BYTES, type NewFile } from "./file-batch.js";
+import { type BatchPlace, FileBatch, MAX_BATCHED_BYTES, type NewFile, type WrittenFile } from "./file-batch.js";
 import type { FileWriterData } from "./file-writer.js";
 
 /** 8 MiB in all; small enough that a reader that lends a hand is soon back at the archive. */
 const BATCHES = 8;
 const HEAP_MB = 32;
 
-/** Called with the SHA-256 (hex) of a file's content once it is on the disk. */
-export type Written = (sha256: string) => void;
+/** Called once a file is on the disk. */
+export type Written = (file: WrittenFile) => void;
 
 interface Slot {
   readonly batch: FileBatch;
@@ -28,11 +28,11 @@ export class WriteBehind {
   readonly #submitted: Slot[] = [];
   #filling: Slot = this.#slots[0] as Slot;
   #helper: Worker | undefined;
-  #tree = -1;
+  #place: BatchPlace = { tree: -1, objects: undefined };
 
-  /** From now on files lie in the tree of this descriptor, which the caller keeps open until `flush` or `discard`. */
-  open(tree: number): void {
-    this.#tree = tree;
+  /** From now on files go there; the caller keeps the descriptors open until `flush` or `discard`. */
+  open(place: BatchPlace): void {
+    this.#place = place;
   }
 
   takes(size: number): boolean {
@@ -83,7 +83,7 @@ export class WriteBehind {
   }
 
   #submitFilling(): void {
-    this.#filling.batch.submit(this.#tree);
+    this.#filling.batch.submit(this.#place);
     this.#submitted.push(this.#filling);
   }
 
@@ -97,7 +97,7 @@ export class WriteBehind {
     if (slot === undefined) return;
     slot.batch.waitUntilDone();
     const callbacks = slot.callbacks.splice(0);
-    for (const [index, sha256] of slot.batch.collect().entries()) callbacks[index]?.(sha256);
+    for (const [index, file] of slot.batch.collect().entries()) callbacks[index]?.(file);
   }
 
   #startHelper(): Worker {

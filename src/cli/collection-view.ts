@@ -4,7 +4,7 @@
  * Pure; escaped.
  */
 import { formatSize } from "../byte-size.js";
-import type { CollectedItem, Collection } from "../messages.js";
+import type { CollectedItem, Collection } from "../messages/collection.js";
 import { formatTable } from "./tables.js";
 import { plural, shortDigest, shown } from "./text.js";
 

@@ -4,7 +4,7 @@
  * Pure; escaped.
  */
 import { formatSize } from "../byte-size.js";
-import type { Finding, Verification } from "../messages.js";
+import type { Finding, Verification } from "../messages/verification.js";
 import { printable } from "../printable.js";
 import { plural, shortDigest, shown } from "./text.js";
 
@@ -34,11 +34,14 @@ function linesOf({ code, layer, root, path, detail, roots = [], unrepaired }: Fi
     names.length === 0 ? `root ${shortDigest(rootId)}` : names.map((name) => printable(name, 512)).join(", "),
   );
   return [
-    `${how === "" ? "" : `${how}  `}${code}  ${place}: ${shown(detail, 2048)}`,
+    `${how === "" ? "" : `${how}  `}${code}  ${place}: ${withShortDigests(shown(detail, 2048))}`,
     ...(who.length === 0 ? [] : [`  shown by ${who.join(", ")}`]),
     ...(unrepaired === undefined ? [] : [`  not repaired: ${shown(unrepaired, 2048)}`]),
   ];
 }
+
+/** The whole ones stand in the JSON document. */
+const withShortDigests = (text: string): string => text.replaceAll(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, "$1");
 
 const more = (count: number, how = ""): string[] =>
   count > 0 ? [`… and ${plural(count, "finding")} more${how === "" ? "" : ` ${how}`}`] : [];

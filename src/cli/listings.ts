@@ -5,7 +5,11 @@
  * within 100, and the rest of a root is in its JSON document.
  */
 import { formatSize } from "../byte-size.js";
-import type { Job, JobLog, Layer, NameGeneration, Root, StoreUsage } from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { Layer } from "../messages/layer.js";
+import type { JobLog } from "../messages/methods.js";
+import type { NameGeneration, Root } from "../messages/root.js";
+import type { StoreUsage } from "../messages/usage.js";
 import { printable } from "../printable.js";
 import { formatAge } from "./duration.js";
 import { stateWords } from "./summary.js";
@@ -47,6 +51,7 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       shortDigest(root.rootId),
       root.overlap,
       root.link,
+      root.pinned ? "pinned" : "",
       formatSize(root.bytes),
       sizeIfKnown(root.uniqueBytes),
       sizeIfKnown(root.sharedBytes),
@@ -54,7 +59,7 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       printable(path, 8192),
     ]);
   });
-  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
+  const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "PIN", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
   return formatTable(quiet ? undefined : header, rows);
 }
 

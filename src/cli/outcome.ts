@@ -4,7 +4,7 @@
  * Pure.
  */
 import { StrataError, type WireError } from "../errors.js";
-import type { Job } from "../messages.js";
+import type { Job } from "../messages/job.js";
 import { printable } from "../printable.js";
 
 /** The error of a job that did not become ready, with its `jobId` among the details; undefined where it did. */

@@ -3,7 +3,9 @@
  */
 import type { StratadClient } from "../client/client.js";
 import { MAX_PAGE } from "../limits.js";
-import type { Job, Layer, Root } from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { Layer } from "../messages/layer.js";
+import type { Root } from "../messages/root.js";
 
 export const allJobs = (client: StratadClient): Promise<Job[]> =>
   collect(

@@ -5,7 +5,7 @@
  */
 
 import { formatSize } from "../byte-size.js";
-import type { Plan } from "../messages.js";
+import type { Plan } from "../messages/plan.js";
 import { printable } from "../printable.js";
 import { conflictLines } from "./error-view.js";
 import { formatTable } from "./tables.js";

@@ -13,7 +13,9 @@ import type { Options, Verb } from "./verb.js";
 import { cancel } from "./verbs/cancel.js";
 import { du } from "./verbs/du.js";
 import { endpoint } from "./verbs/endpoint.js";
+import { exportNames } from "./verbs/export.js";
 import { gc } from "./verbs/gc.js";
+import { importArchive } from "./verbs/import.js";
 import { install } from "./verbs/install.js";
 import { layers } from "./verbs/layers.js";
 import { logs } from "./verbs/logs.js";
@@ -46,6 +48,8 @@ const verbs: readonly Verb[] = [
   pin,
   unpin,
   gc,
+  exportNames,
+  importArchive,
   serve,
   endpoint,
   version,

@@ -3,7 +3,7 @@
  *
  * Owns when something is shown; what is shown is for render.ts and summary.ts. A failure leaves all lines of its job standing.
  */
-import type { Job } from "../messages.js";
+import type { Job } from "../messages/job.js";
 import { printable } from "../printable.js";
 import type { Context } from "./context.js";
 import { LiveView } from "./live-view.js";

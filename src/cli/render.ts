@@ -6,7 +6,7 @@
  */
 
 import { formatSize } from "../byte-size.js";
-import type { Job, JobLayer } from "../messages.js";
+import type { Job, JobLayer } from "../messages/job.js";
 import { printable } from "../printable.js";
 import { formatDuration } from "./duration.js";
 import { stateWords } from "./summary.js";

@@ -3,7 +3,7 @@
  *
  * Pure; escaped. The words here are the only ones that the view, the plain lines and the tables use for a job's state.
  */
-import type { Changes, Job } from "../messages.js";
+import type { Changes, Job } from "../messages/job.js";
 import { printable } from "../printable.js";
 import { formatDuration } from "./duration.js";
 import { plural, shown } from "./text.js";

@@ -1,50 +1,33 @@
 /**
  * The typed client of a stratad daemon, published as `stratad/client`.
  *
- * Every error is a StrataError; nothing here raises an unhandled rejection. Knows the protocol by messages.ts only, and
+ * Every error is a StrataError; nothing here raises an unhandled rejection. Knows the protocol by messages/ only, and
  * nothing of the daemon's inside.
  *
  *     const client = await StratadClient.connect();
  *     for await (const job of client.install({ reference: "oci:/images:app" })) console.log(job.state, job.progress);
  *     await client.close();
  */
-import type { ImageStatus, Job, MethodName, Params, Result } from "../messages.js";
+import { randomUUID } from "node:crypto";
+import type { Job } from "../messages/job.js";
+import type { ImageStatus, MethodName, Params, Result } from "../messages/methods.js";
+import type { ProgressParams } from "../messages/notifications.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 
 export { type ErrorCode, StrataError, type WireError } from "../errors.js";
-export type {
-  Changes,
-  DaemonEvent,
-  EndpointDocument,
-  EventFilter,
-  EventParams,
-  EventPosition,
-  EventType,
-  ImageStatus,
-  Job,
-  JobLayer,
-  JobLog,
-  JobLogLine,
-  JobState,
-  Layer,
-  LinkMode,
-  MethodName,
-  NameGeneration,
-  Overlap,
-  Params,
-  Phase,
-  Plan,
-  Priority,
-  Progress,
-  Result,
-  Root,
-  Scope,
-  ServerStatus,
-  StoreUsage,
-} from "../messages.js";
+export type { LinkMode, Overlap, Priority } from "../messages/choices.js";
+export type { EndpointDocument } from "../messages/endpoint.js";
+export type { DaemonEvent, EventFilter, EventParams, EventPosition, EventType } from "../messages/events.js";
+export type { Changes, Job, JobLayer, JobLogLine, JobState, Phase, Progress } from "../messages/job.js";
+export type { Layer } from "../messages/layer.js";
+export type { ImageStatus, JobLog, MethodName, Params, Result, ServerStatus } from "../messages/methods.js";
+export type { Plan } from "../messages/plan.js";
+export type { Scope } from "../messages/protocol.js";
+export type { NameGeneration, Root } from "../messages/root.js";
+export type { StoreUsage } from "../messages/usage.js";
 export { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
 export type { Install, InstallParams } from "./install.js";
 export type { ConnectOptions, ServerInfo } from "./reconnecting.js";
@@ -81,6 +64,23 @@ export class StratadClient {
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
     return this.#connections.request(method, params, options);
+  }
+
+  /** One request that tells how far it is until it is answered. */
+  async follow<M extends "store/export">(
+    method: M,
+    params: Params<M>,
+    show: (value: ProgressParams["value"]) => void,
+    options: Pick<RequestOptions<M>, "signal"> = {},
+  ): Promise<Result<M>> {
+    const connection = await this.#connections.connection();
+    const token = randomUUID();
+    const stop = connection.onProgress(token, show);
+    try {
+      return await connection.request(method, { ...params, workDoneToken: token }, options);
+    } finally {
+      stop();
+    }
   }
 
   /** The job when it is over, or as it stands after `timeoutMs`; over lost connections and restarts of the daemon too. UNKNOWN_JOB. */

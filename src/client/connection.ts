@@ -8,17 +8,11 @@ import { connect } from "node:net";
 import { type ClientOptions, WebSocket } from "ws";
 import { StrataError } from "../errors.js";
 import { CLOSE_GRACE_MS } from "../limits.js";
-import {
-  EventParams,
-  type MethodName,
-  methods,
-  type Params,
-  PROTOCOL_PATH,
-  ProgressParams,
-  ResponseFrame,
-  type Result,
-  SUBPROTOCOL,
-} from "../messages.js";
+import { EventParams } from "../messages/events.js";
+import { ResponseFrame } from "../messages/frames.js";
+import { type MethodName, methods, type Params, type Result } from "../messages/methods.js";
+import { ProgressParams } from "../messages/notifications.js";
+import { PROTOCOL_PATH, SUBPROTOCOL } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 import type { Endpoint } from "./endpoint.js";
 

@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StrataError, systemErrorCode, toStrataError } from "../errors.js";
 import { MAX_SOCKET_PATH_BYTES } from "../limits.js";
-import { EndpointDocument, PROTOCOL_PATH, type Scope } from "../messages.js";
+import { EndpointDocument } from "../messages/endpoint.js";
+import { PROTOCOL_PATH, type Scope } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 
 export type Endpoint =

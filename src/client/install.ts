@@ -8,7 +8,8 @@
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { StrataError, toStrataError } from "../errors.js";
-import type { Job, Params } from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { Params } from "../messages/methods.js";
 import { type Connection, cancelled } from "./connection.js";
 import type { ReconnectingConnection } from "./reconnecting.js";
 

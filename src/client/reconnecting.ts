@@ -6,7 +6,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { StrataError } from "../errors.js";
-import { type MethodName, type Params, PROTOCOL_VERSION, type Result } from "../messages.js";
+import type { MethodName, Params, Result } from "../messages/methods.js";
+import { PROTOCOL_VERSION } from "../messages/protocol.js";
 import { Connection, cancelled, nameOf, type RequestOptions } from "./connection.js";
 import { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
 

@@ -6,7 +6,8 @@
  * resumed once it has caught up, so that memory is bounded. Does not interpret events.
  */
 import { type StrataError, toStrataError } from "../errors.js";
-import type { EventFilter, EventParams, EventPosition, Result } from "../messages.js";
+import type { EventFilter, EventParams, EventPosition } from "../messages/events.js";
+import type { Result } from "../messages/methods.js";
 import type { Connection } from "./connection.js";
 import type { ReconnectingConnection } from "./reconnecting.js";
 

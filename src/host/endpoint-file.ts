@@ -6,7 +6,7 @@
 import { readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode, toStrataError } from "../errors.js";
-import { EndpointDocument } from "../messages.js";
+import { EndpointDocument } from "../messages/endpoint.js";
 import { printable } from "../printable.js";
 
 export const ENDPOINT_FILE = "daemon.json";

@@ -5,7 +5,7 @@
  * lowest is told. Conflicts end the work before the first link.
  */
 import { StrataError } from "../errors.js";
-import type { LinkMode } from "../messages.js";
+import type { LinkMode } from "../messages/choices.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";

@@ -1,7 +1,7 @@
 /**
  * How far the work on one image is, as its jobs see it: built from the layers' own counters, never falling.
  */
-import type { JobLayer, Phase } from "../messages.js";
+import type { JobLayer, Phase } from "../messages/job.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import type { TaskProgress } from "../tasks.js";

@@ -1,5 +1,5 @@
 /** Whether an image is installed, or on its way: from memory, never from the network (protocol.md, image/status). */
-import type { ImageStatus, ParsedParams } from "../messages.js";
+import type { ImageStatus, ParsedParams } from "../messages/methods.js";
 import { parsePlatform, platformMatches } from "../oci/platform.js";
 import { formatReference, parseReference } from "../oci/reference.js";
 import type { Catalog } from "../store/catalog.js";
@@ -16,14 +16,10 @@ export function imageStatus(
   const reference = formatReference(parseReference(query.reference));
   const platform = query.platform === undefined ? undefined : parsePlatform(query.platform);
   const found = store.names
-    .all()
-    .map(({ generations }) => generations.at(-1))
-    .filter((generation) => generation?.reference === reference)
-    .filter(
-      (generation) => platform === undefined || platformMatches(parsePlatform(generation?.platform ?? ""), platform),
-    )
-    .sort((a, b) => ((a?.at ?? "") < (b?.at ?? "") ? 1 : -1));
-  const roots = [...new Set(found.map((generation) => generation?.rootId ?? ""))]
+    .installedFrom(reference)
+    .filter((generation) => platform === undefined || platformMatches(parsePlatform(generation.platform), platform))
+    .sort((a, b) => (a.at < b.at ? 1 : -1));
+  const roots = [...new Set(found.map(({ rootId }) => rootId))]
     .map((rootId) => store.roots.get(rootId))
     .filter((root) => root !== undefined)
     .filter(({ overlap }) => query.overlap === undefined || overlap === query.overlap);

@@ -5,7 +5,7 @@
  */
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
-import type { DaemonEvent } from "../messages.js";
+import type { DaemonEvent } from "../messages/events.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";

@@ -4,7 +4,8 @@
  */
 import { MAX_JOB_LOG_LINES, MAX_JOB_LOG_READS } from "../limits.js";
 import type { Log } from "../log.js";
-import type { JobLog, JobLogLine, Job as JobView } from "../messages.js";
+import type { JobLogLine, Job as JobView } from "../messages/job.js";
+import type { JobLog } from "../messages/methods.js";
 import { Slots } from "../slots.js";
 import type { Journal } from "../store/journal.js";
 import { isJobEntry, type JournalEntry } from "../store/journal-entries.js";

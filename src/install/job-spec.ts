@@ -5,7 +5,7 @@
  * Pure.
  */
 import { StrataError } from "../errors.js";
-import { type InstallRequest, methods } from "../messages.js";
+import { type InstallRequest, methods } from "../messages/methods.js";
 import { formatPlatform, hostPlatform, parsePlatform } from "../oci/platform.js";
 import { defaultName, formatReference, parseName, parseReference } from "../oci/reference.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";

@@ -3,8 +3,10 @@
  *
  * Pure.
  */
+import { formatSize } from "../byte-size.js";
 import { MAX_JOURNAL_LINE_BYTES } from "../limits.js";
-import { type JobLayer, type JobLogLine, type Job as JobView, WireErrorSchema } from "../messages.js";
+import type { JobLayer, JobLogLine, Job as JobView } from "../messages/job.js";
+import { WireErrorSchema } from "../messages/wire-error.js";
 import { printable } from "../printable.js";
 import type { EntryOf, JobEntry } from "../store/journal-entries.js";
 import { slimView } from "./past-job.js";
@@ -76,7 +78,9 @@ export function logLines(entry: JobEntry): JobLogLine[] {
       );
     case "job.linked": {
       const { rootFiles: files, bytes, copied } = entry;
-      return [line(`linked ${files} files of ${bytes} bytes, copied ${copied}`, { files, bytes, copied })];
+      const also = copied === 0 || copied === files ? "" : `, ${copied} of them copied`;
+      const message = `${copied === files ? "copied" : "linked"} ${files} files, ${formatSize(bytes)}${also}`;
+      return [line(message, { files, bytes, copied })];
     }
     case "job.named": {
       const { name, generation, rootId } = entry;

@@ -6,7 +6,9 @@
  */
 import { randomBytes } from "node:crypto";
 import { type StrataError, toStrataError } from "../errors.js";
-import type { InstallRequest, JobState, Job as JobView, LinkMode, Phase, Priority, Progress } from "../messages.js";
+import type { LinkMode, Priority } from "../messages/choices.js";
+import type { JobState, Job as JobView, Phase, Progress } from "../messages/job.js";
+import type { InstallRequest } from "../messages/methods.js";
 import type { Reference } from "../oci/reference.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 

@@ -11,7 +11,10 @@ import {
   MAX_RUNNING_JOBS_PER_SESSION,
   MAX_WAIT_MS,
 } from "../limits.js";
-import type { DaemonEvent, InstallRequest, JobLog, JobState, Job as JobView, Priority } from "../messages.js";
+import type { Priority } from "../messages/choices.js";
+import type { DaemonEvent } from "../messages/events.js";
+import type { JobState, Job as JobView } from "../messages/job.js";
+import type { InstallRequest, JobLog } from "../messages/methods.js";
 import { SharedSlots } from "../slots.js";
 import type { Installer } from "./installer.js";
 import { Job } from "./job.js";

@@ -4,7 +4,7 @@
  */
 import { StrataError } from "../errors.js";
 import { MAX_TERMINAL_JOBS, TERMINAL_JOB_TTL_MS } from "../limits.js";
-import type { JobState, Job as JobView } from "../messages.js";
+import type { JobState, Job as JobView } from "../messages/job.js";
 import { printable } from "../printable.js";
 import { Job } from "./job.js";
 import type { JobJournal } from "./job-journal.js";

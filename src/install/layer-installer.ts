@@ -166,7 +166,7 @@ export class LayerInstaller {
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
-      const { folding } = this.#store;
+      const { folding, files } = this.#store;
       const unpack: UnpackTask = {
         blob: withoutPromise(blob),
         codec,
@@ -181,6 +181,7 @@ export class LayerInstaller {
         progress: task.shared,
         wideWindow,
         topLevel: topLevel.port(),
+        ...(files === undefined ? {} : { files }),
       };
       const options = { signal: bothSignal, weight: descriptor.size, progress: task };
       // The thread may have been ended while it had the turn.

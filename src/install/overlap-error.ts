@@ -1,7 +1,7 @@
 /** Conflicts of a plan as the error that a client sees (overlap.md): sides by layer and digest, paths escaped, a stable order. */
 import { StrataError } from "../errors.js";
 import { MAX_CONFLICTS_LISTED } from "../limits.js";
-import type { Conflict as ListedConflict } from "../messages.js";
+import type { Conflict as ListedConflict } from "../messages/plan.js";
 import type { Conflict, PlannedPolicy } from "../overlap/plan-root.js";
 import { printableName } from "../printable.js";
 import type { ResolvedImage } from "../sources/resolve.js";

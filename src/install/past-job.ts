@@ -2,7 +2,8 @@
  * A job that is over, as it is remembered: its last view and nothing that it needed to run.
  */
 import { StrataError } from "../errors.js";
-import { Job as JobSchema, type JobState, type Job as JobView, methods } from "../messages.js";
+import { Job as JobSchema, type JobState, type Job as JobView } from "../messages/job.js";
+import { methods } from "../messages/methods.js";
 import { formatPlatform, hostPlatform } from "../oci/platform.js";
 import { printable } from "../printable.js";
 import { type JobOrigin, noProgress } from "./job.js";

@@ -3,7 +3,8 @@
  * documents and changesets, never a blob; nothing on the disk is different afterwards.
  */
 import { MAX_RUNNING_PLANS, MAX_RUNNING_PLANS_PER_SESSION } from "../limits.js";
-import type { ParsedParams, Plan } from "../messages.js";
+import type { ParsedParams } from "../messages/methods.js";
+import type { Plan } from "../messages/plan.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform, parsePlatform } from "../oci/platform.js";
 import type { Placement } from "../overlap/placement.js";

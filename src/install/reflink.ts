@@ -1,6 +1,6 @@
 /** Roots whose files share their blocks with the store's: only where the state's file system can. */
 import { StrataError } from "../errors.js";
-import type { LinkMode } from "../messages.js";
+import type { LinkMode } from "../messages/choices.js";
 import { fileSystemName } from "../store/probes.js";
 import type { Store } from "../store/store.js";
 

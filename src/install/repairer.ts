@@ -9,7 +9,7 @@ import { mkdir, rename } from "node:fs/promises";
 import { toStrataError } from "../errors.js";
 import type { CheckedTree, MendResult } from "../findings.js";
 import type { Log } from "../log.js";
-import type { Finding } from "../messages.js";
+import type { Finding } from "../messages/verification.js";
 import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import type { OpenOptions } from "../sources/open.js";
@@ -126,6 +126,7 @@ export class Repairer {
   /** From the first origin that gives it. */
   async #anew(diffId: DiffId, known: LayerDocument | undefined, signal: AbortSignal): Promise<string | undefined> {
     const { store, layers, sources, maxLayers, log } = this.#options;
+    await store.forgetFiles();
     let reason = "no name was installed from an image with this layer";
     for (const origin of originsOf(diffId, store)) {
       signal.throwIfAborted();
@@ -237,7 +238,7 @@ const idsOf = ({ findings }: Found, of: "layer" | "root"): string[] => [
 ];
 
 const standingReason = ({ code, root, path }: Finding): string | undefined => {
-  if (code === "STRANGER") return "it may be somebody's: remove it by hand";
+  if (code === "STRANGER") return "it may be somebody's; remove it by hand where it is not";
   if (root !== undefined && path === "plan") return "remove the root and install the image again";
   return undefined;
 };

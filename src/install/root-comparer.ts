@@ -4,7 +4,7 @@
  */
 import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";
-import type { Changes } from "../messages.js";
+import type { Changes } from "../messages/job.js";
 import type { Pool } from "../pool.js";
 import { printableName } from "../printable.js";
 import type { RootDocument } from "../store/documents.js";

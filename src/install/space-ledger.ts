@@ -7,14 +7,10 @@
 import { formatSize } from "../byte-size.js";
 import { StrataError } from "../errors.js";
 import { MAX_DEFAULT_RESERVE_BYTES, MAX_DEFAULT_RESERVE_INODES, RESERVE_PART } from "../limits.js";
+import type { Amount } from "../store/collection.js";
 import { Mutex } from "../store/mutex.js";
 
-export interface Space {
-  readonly bytes: number;
-  readonly inodes: number;
-}
-
-export interface Piece extends Space {
+export interface Piece extends Amount {
   /** What is the same piece of work, whoever does it. */
   readonly key: string;
   /** How much of it is on the disk already, from 0 to 1. */
@@ -23,18 +19,18 @@ export interface Piece extends Space {
 
 export interface SpaceOptions {
   /** What is free, and how much of that is to stay free. */
-  readonly measure: () => Promise<{ readonly free: Space; readonly reserve: Space }>;
+  readonly measure: () => Promise<{ readonly free: Amount; readonly reserve: Amount }>;
   /** Gives back what nothing needs, as far as so much is wanted. */
-  readonly makeRoom: (wanted: Space, signal: AbortSignal) => Promise<void>;
+  readonly makeRoom: (wanted: Amount, signal: AbortSignal) => Promise<void>;
   /** As errors name it. */
   readonly stateDir: string;
 }
 
 /** What installs leave free of a file system of that size: what is configured, else a part. */
 export function reserveOf(
-  size: Space,
+  size: Amount,
   { reserveBytes, reserveInodes }: { readonly reserveBytes?: number; readonly reserveInodes?: number },
-): Space {
+): Amount {
   const part = (of: number, most: number): number => Math.min(Math.floor(of / RESERVE_PART), most);
   return {
     bytes: reserveBytes ?? part(size.bytes, MAX_DEFAULT_RESERVE_BYTES),
@@ -94,7 +90,7 @@ export class SpaceLedger {
   }
 
   /** Undefined where it fits. */
-  async #shortOf(need: Space): Promise<{ readonly wanted: Space; readonly error: StrataError } | undefined> {
+  async #shortOf(need: Amount): Promise<{ readonly wanted: Amount; readonly error: StrataError } | undefined> {
     const { free, reserve } = await this.#options.measure();
     const others = total([...this.#claimed.values()].map(({ piece }) => outstanding(piece)));
     const have = { bytes: left(free, reserve, others, "bytes"), inodes: left(free, reserve, others, "inodes") };
@@ -106,7 +102,7 @@ export class SpaceLedger {
     return { wanted, error: this.#refusal(need, have, reserve) };
   }
 
-  #refusal(need: Space, have: Space, reserve: Space): StrataError {
+  #refusal(need: Amount, have: Amount, reserve: Amount): StrataError {
     const needs = `it needs ${shown(need)} or more`;
     const kept = `${shown(reserve)} in reserve`;
     const fact = `${needs}, and ${this.#options.stateDir} has ${shown(have)} for it, with ${kept}`;
@@ -116,17 +112,17 @@ export class SpaceLedger {
   }
 }
 
-const total = (spaces: readonly Space[]): Space => ({
-  bytes: spaces.reduce((sum, { bytes }) => sum + bytes, 0),
-  inodes: spaces.reduce((sum, { inodes }) => sum + inodes, 0),
+const total = (amounts: readonly Amount[]): Amount => ({
+  bytes: amounts.reduce((sum, { bytes }) => sum + bytes, 0),
+  inodes: amounts.reduce((sum, { inodes }) => sum + inodes, 0),
 });
 
-function outstanding({ bytes, inodes, share }: Piece): Space {
+function outstanding({ bytes, inodes, share }: Piece): Amount {
   const rest = 1 - Math.min(1, Math.max(0, share()));
   return { bytes: Math.ceil(bytes * rest), inodes: Math.ceil(inodes * rest) };
 }
 
-const left = (free: Space, reserve: Space, others: Space, of: keyof Space): number =>
+const left = (free: Amount, reserve: Amount, others: Amount, of: keyof Amount): number =>
   Math.max(0, free[of] - reserve[of] - others[of]);
 
-const shown = ({ bytes, inodes }: Space): string => `${formatSize(bytes)} and ${inodes} inodes`;
+const shown = ({ bytes, inodes }: Amount): string => `${formatSize(bytes)} and ${inodes} inodes`;

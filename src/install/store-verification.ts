@@ -5,7 +5,9 @@
 import { StrataError } from "../errors.js";
 import { MAX_FINDINGS_JOURNALLED } from "../limits.js";
 import type { Log } from "../log.js";
-import type { DaemonEvent, Finding, ParsedParams, ServerStatus, Verification } from "../messages.js";
+import type { DaemonEvent } from "../messages/events.js";
+import type { ParsedParams, ServerStatus } from "../messages/methods.js";
+import type { Finding, Verification } from "../messages/verification.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
 import type { RootDocument } from "../store/documents.js";

@@ -5,7 +5,7 @@
  * are asked on TCP only: who may open a Unix socket is the file system's answer. Knows headers, and no WebSocket.
  */
 import type { IncomingMessage } from "node:http";
-import { PROTOCOL_PATH, type Scope, SUBPROTOCOL } from "../messages.js";
+import { PROTOCOL_PATH, type Scope, SUBPROTOCOL } from "../messages/protocol.js";
 import { scopeOfToken, type Tokens } from "./tokens.js";
 
 export const TOKEN_SUBPROTOCOL_PREFIX = "stratad.token.";

@@ -7,16 +7,8 @@
 import { codeTable, StrataError, toStrataError } from "../errors.js";
 import { MAX_REQUESTS_IN_FLIGHT } from "../limits.js";
 import type { Log } from "../log.js";
-import {
-  CancelRequestParams,
-  isMethodName,
-  type MethodName,
-  methods,
-  type ParsedParams,
-  type RequestFrame,
-  type RequestId,
-  type Result,
-} from "../messages.js";
+import { CancelRequestParams, type RequestFrame, type RequestId } from "../messages/frames.js";
+import { isMethodName, type MethodName, methods, type ParsedParams, type Result } from "../messages/methods.js";
 import { printable } from "../printable.js";
 import { badFrame, firstIssues, readFrame, writeError, writeResult } from "./frames.js";
 import type { Session } from "./session.js";

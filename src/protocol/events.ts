@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { BOOKMARK_INTERVAL_MS, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
 import type { Log } from "../log.js";
-import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages.js";
+import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages/events.js";
 
 export interface EventHubOptions {
   readonly epoch: string;

@@ -1,11 +1,12 @@
 /**
  * Frames of JSON-RPC as text: what comes in is read into a request or refused, answers are written.
  *
- * Both directions pass the schemas of messages.ts. Knows no method and no session.
+ * Both directions pass the schemas of messages/. Knows no method and no session.
  */
 import type { z } from "zod";
 import { codeTable, StrataError, type WireError } from "../errors.js";
-import { RequestFrame, type RequestId, ResponseFrame, WireErrorSchema } from "../messages.js";
+import { RequestFrame, type RequestId, ResponseFrame } from "../messages/frames.js";
+import { WireErrorSchema } from "../messages/wire-error.js";
 import { printable } from "../printable.js";
 
 /** JSON-RPC 2.0: the one number that is not its code's own, for text that is no JSON. */

@@ -11,7 +11,7 @@ import type { Server } from "node:http";
 import { connect } from "node:net";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_SOCKET_PATH_BYTES } from "../limits.js";
-import type { Scope } from "../messages.js";
+import type { Scope } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 import type { Tokens } from "./tokens.js";
 

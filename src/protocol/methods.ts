@@ -7,7 +7,10 @@
 import { StrataError } from "../errors.js";
 import * as limits from "../limits.js";
 import type { Log } from "../log.js";
-import { type InstallRequest, type Job, type MethodName, PROTOCOL_VERSION, type Result } from "../messages.js";
+import type { Job } from "../messages/job.js";
+import type { InstallRequest, MethodName, ParsedParams, Result } from "../messages/methods.js";
+import { PROTOCOL_VERSION } from "../messages/protocol.js";
+import { BytesProgress } from "./bytes-progress.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
 import type { EventHub, Subscription } from "./events.js";
 import { WorkDoneProgress } from "./progress.js";
@@ -92,6 +95,10 @@ export function createHandlers(options: MethodsOptions): Handlers {
       const { items, nextCursor } = services.layers.list(page);
       return { layers: [...items], nextCursor };
     },
+    "store/export": (params, call) => exportNames(params, call, services),
+    "store/import": async (params, { session }) => ({
+      jobs: [...(await services.store.import(params, session.id))],
+    }),
     "store/usage": () => services.store.usage(),
     "store/verify": (params, { signal }) =>
       unlessCancelled("store/verify", signal, services.store.verify(params, signal)),
@@ -177,6 +184,24 @@ class HoldingsBySession {
     });
     return held;
   };
+}
+
+async function exportNames(
+  { workDoneToken: token, ...request }: ParsedParams<"store/export">,
+  { session, signal }: Call,
+  { store }: Services,
+): Promise<Result<"store/export">> {
+  const told = token === undefined ? undefined : new BytesProgress(token, "Export", session);
+  let message = "failed";
+  try {
+    const answer = await store.export(request, { signal, progress: (done, total) => told?.update(done, total) });
+    message = "ready";
+    return answer;
+  } catch (thrown) {
+    throw signal.aborted ? requestCancelled("store/export") : thrown;
+  } finally {
+    told?.end(message);
+  }
 }
 
 /** The work goes on beside the sync of its acceptance; only the answer waits for that. */

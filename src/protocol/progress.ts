@@ -6,7 +6,8 @@
  */
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
-import { type Job, type Progress, ProgressParams } from "../messages.js";
+import type { Job, Progress } from "../messages/job.js";
+import { ProgressParams } from "../messages/notifications.js";
 import { printable } from "../printable.js";
 import { isOver } from "./work-budget.js";
 

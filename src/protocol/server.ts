@@ -16,8 +16,9 @@ import {
   MAX_FULL_SESSIONS,
   MAX_READ_SESSIONS,
 } from "../limits.js";
-import type { EndpointDocument, Scope } from "../messages.js";
-import { PROTOCOL_PATH, PROTOCOL_VERSION, SUBPROTOCOL } from "../messages.js";
+import type { EndpointDocument } from "../messages/endpoint.js";
+import type { Scope } from "../messages/protocol.js";
+import { PROTOCOL_PATH, PROTOCOL_VERSION, SUBPROTOCOL } from "../messages/protocol.js";
 import { type AccessOptions, admit, type Entrance, type Refusal, refuseStranger } from "./access.js";
 import { Dispatcher } from "./dispatcher.js";
 import { type Listener, listen } from "./listen.js";

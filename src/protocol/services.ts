@@ -1,24 +1,15 @@
 /**
- * What the protocol asks of the rest of the daemon, in the words of messages.ts. daemon.ts hands it over; install/ and
+ * What the protocol asks of the rest of the daemon, in the words of messages/. daemon.ts hands it over; install/ and
  * store/ provide it without knowing that there is a protocol.
  */
-import type {
-  Collection,
-  Hold,
-  ImageStatus,
-  InstallRequest,
-  Job,
-  JobLog,
-  JobState,
-  Layer,
-  ParsedParams,
-  Plan,
-  Result,
-  Root,
-  ServerStatus,
-  StoreUsage,
-  Verification,
-} from "../messages.js";
+import type { Collection } from "../messages/collection.js";
+import type { Job, JobState } from "../messages/job.js";
+import type { Layer } from "../messages/layer.js";
+import type { ImageStatus, InstallRequest, JobLog, ParsedParams, Result, ServerStatus } from "../messages/methods.js";
+import type { Plan } from "../messages/plan.js";
+import type { Hold, Root } from "../messages/root.js";
+import type { StoreUsage } from "../messages/usage.js";
+import type { Verification } from "../messages/verification.js";
 
 export interface Page {
   readonly limit: number;
@@ -89,6 +80,13 @@ export interface Services {
     verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
     collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS, STORE_CORRUPT; ends on `signal`. `progress` comes a few times a second. */
+    export(
+      request: Omit<ParsedParams<"store/export">, "workDoneToken">,
+      watch: { signal: AbortSignal; progress: (done: number, total: number) => void },
+    ): Promise<Result<"store/export">>;
+    /** Jobs of which the session is interested. IMPORT_DENIED, ARCHIVE_LAYOUT, LAYOUT_INVALID, and what `start` throws. */
+    import(request: ParsedParams<"store/import">, sessionId: string): Promise<readonly Job[]>;
   };
   readonly server: {
     /** Everything but what the protocol itself knows. */

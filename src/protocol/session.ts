@@ -13,7 +13,7 @@ import {
   SLOW_CONSUMER_BYTES,
 } from "../limits.js";
 import type { Log } from "../log.js";
-import type { Scope } from "../messages.js";
+import type { Scope } from "../messages/protocol.js";
 
 export const closeCodes = {
   goingAway: 1001,

@@ -6,7 +6,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
-import type { Scope } from "../messages.js";
+import type { Scope } from "../messages/protocol.js";
 
 export interface Tokens {
   readonly full: string;

@@ -11,7 +11,7 @@ import {
   WORK_BURST,
   WORK_RATE_PER_SECOND,
 } from "../limits.js";
-import type { Job } from "../messages.js";
+import type { Job } from "../messages/job.js";
 
 const MAX_UNFINISHED = MAX_RUNNING_JOBS_PER_SESSION + MAX_QUEUED_JOBS_PER_SESSION;
 /** The bucket counts the time that an install costs, so that it fills by the clock alone. */

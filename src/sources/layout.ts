@@ -4,6 +4,7 @@
  * index.json is the table of names: a tag is the annotation `org.opencontainers.image.ref.name` of one of its descriptors.
  */
 import { StrataError } from "../errors.js";
+import { REF_NAME } from "../oci/annotations.js";
 import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
 import { type Descriptor, parseIndex, parseLayout } from "../oci/documents.js";
 import { parseJson } from "../oci/json.js";
@@ -39,9 +40,20 @@ export function layoutSource(reference: LayoutReference | ArchiveReference, file
   };
 }
 
-const REF_NAME = "org.opencontainers.image.ref.name";
 /** Tags named in one message. */
 const MAX_LISTED = 20;
+
+/** What index.json lists. LAYOUT_INVALID, and those of documents.ts. */
+export async function layoutImages(files: Files): Promise<readonly Descriptor[]> {
+  await checkVersion(files);
+  return readIndex(files);
+}
+
+async function readIndex(files: Files): Promise<readonly Descriptor[]> {
+  const index = await files.read("index.json");
+  if (index === undefined) throw invalid(files, "it has no index.json");
+  return parseIndex(index, OCI_INDEX).manifests;
+}
 
 async function checkVersion(files: Files): Promise<void> {
   const marker = await files.read("oci-layout");
@@ -54,9 +66,7 @@ async function checkVersion(files: Files): Promise<void> {
 }
 
 async function namedDescriptor(reference: LayoutReference | ArchiveReference, files: Files): Promise<Descriptor> {
-  const index = await files.read("index.json");
-  if (index === undefined) throw invalid(files, "it has no index.json");
-  const { manifests } = parseIndex(index, OCI_INDEX);
+  const manifests = await readIndex(files);
   if (reference.transport === "oci" && reference.digest !== undefined) {
     const { digest } = reference;
     return manifests.find((descriptor) => descriptor.digest === digest) ?? descriptorByDigest(files, digest);

@@ -4,12 +4,13 @@
 import { realpath, stat } from "node:fs/promises";
 import { isAbsolute, normalize, sep } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
+import type { Descriptor } from "../oci/documents.js";
 import type { Reference } from "../oci/reference.js";
 import { printable } from "../printable.js";
 import { archiveFiles } from "./archive.js";
 import { directoryFiles } from "./directory.js";
 import { dockerArchiveSource } from "./docker-archive.js";
-import { layoutSource } from "./layout.js";
+import { layoutImages, layoutSource } from "./layout.js";
 import { type RegistryOptions, registrySource } from "./registry/registry-source.js";
 import type { ImageSource } from "./source.js";
 
@@ -43,7 +44,45 @@ export async function openSource(reference: Reference, options: OpenOptions): Pr
   }
 }
 
+/** What the index.json of an oci-archive lists. The codes of opening it, and LAYOUT_INVALID. */
+export async function archiveImages(
+  path: string,
+  importDirs: OpenOptions["importDirs"],
+): Promise<readonly Descriptor[]> {
+  const real = await allowedPath({ transport: "oci-archive", path }, importDirs);
+  const files = await archiveFiles(path, real);
+  try {
+    return await layoutImages(files);
+  } finally {
+    await files.close();
+  }
+}
+
 type LocalReference = Exclude<Reference, { transport: "docker" }>;
+
+/**
+ * The directory that something may be written to, without symlinks: one that images may be read from. IMPORT_DENIED, INVALID_PARAMS
+ * where it is none.
+ */
+export async function allowedPlace(directory: string, importDirs: OpenOptions["importDirs"]): Promise<string> {
+  const what = `Cannot write to ${printable(directory, 1024)}`;
+  if (!isAbsolute(directory)) throw new StrataError("INVALID_PARAMS", `${what}: the path is not absolute`);
+  const roots = importDirs === "anywhere" ? importDirs : await realDirectories(importDirs);
+  const inside = (candidate: string) => roots === "anywhere" || roots.some((root) => isBelow(candidate, root));
+  const real = await realpath(directory).catch((error: unknown) => {
+    const errno = systemErrorCode(error);
+    if (errno === undefined || !inside(normalize(directory))) return undefined;
+    if (errno === "EACCES") throw new StrataError("IMPORT_DENIED", `${what}: ${errno}`);
+    throw placeError(`${what}: ${errno === "ENOENT" ? "it does not exist" : errno}`);
+  });
+  if (real === undefined || !inside(real))
+    throw new StrataError("IMPORT_DENIED", `${what}: it is below none of the import directories`);
+  if ((await stat(real)).isDirectory()) return real;
+  throw placeError(`${what}: it is not a directory`);
+}
+
+const placeError = (message: string): StrataError =>
+  new StrataError("INVALID_PARAMS", message, { hint: "Choose a file in a directory that exists." });
 
 /** The path without symlinks. What stands outside the import directories is denied alike whether it exists or not. */
 async function allowedPath(reference: LocalReference, importDirs: OpenOptions["importDirs"]): Promise<string> {

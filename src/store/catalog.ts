@@ -3,13 +3,18 @@
  * memory; changes nothing but through the store.
  */
 import { StrataError } from "../errors.js";
-import type { Hold, Layer, NameGeneration, ParsedParams, Root, StoreUsage as StoreUsageView } from "../messages.js";
+import type { Layer } from "../messages/layer.js";
+import type { ParsedParams } from "../messages/methods.js";
+import type { Hold, NameGeneration, Root } from "../messages/root.js";
+import type { StoreUsage as StoreUsageView } from "../messages/usage.js";
+import type { DiffId } from "../oci/digest.js";
 import { printable, printableName } from "../printable.js";
+import type { Page, PageQuery } from "./by-age.js";
 import type { RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
-import { StoreUsage } from "./usage.js";
+import { StoreUsage, type Usage } from "./usage.js";
 
 export type RootSelector = ParsedParams<"root/get">;
 
@@ -26,24 +31,29 @@ export interface RollbackView {
 
 export class Catalog {
   readonly #store: Store;
-  #reckoned:
-    | { readonly roots: readonly object[]; readonly layers: readonly object[]; readonly usage: StoreUsage }
-    | undefined;
+  readonly #usage = new StoreUsage([], []);
 
+  /** The store is open. */
   constructor(store: Store) {
     this.#store = store;
+    const usage = this.#usage;
+    store.layers.watch({
+      added: ({ document }) => usage.addLayer(document),
+      removed: ({ document }) => usage.removeLayer(document),
+    });
+    store.roots.watch({ added: (root) => usage.addRoot(root), removed: (root) => usage.removeRoot(root) });
   }
 
   /** Oldest first. */
-  roots(): RootDocument[] {
-    return [...this.#store.roots.all()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+  roots(query: PageQuery<string>): Page<string, Root> {
+    const { items, ...rest } = this.#store.roots.page(query);
+    return { items: items.map((root) => this.root(root)), ...rest };
   }
 
-  /** Whoever views many asks for the `usage` once. */
-  root(document: RootDocument, usage = this.usageNow()): Root {
+  root(document: RootDocument): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
     const { layout, names, holds } = this.#store;
-    const { uniqueBytes, sharedBytes } = usage.of(document);
+    const { uniqueBytes, sharedBytes } = this.#usage.of(document);
     return {
       rootId,
       path: layout.rootTree(rootId),
@@ -137,65 +147,46 @@ export class Catalog {
   /** Makes a remembered generation of a name current. UNKNOWN_NAME, UNKNOWN_ROOT. */
   async rollback(name: string, generation: number | undefined): Promise<RollbackView> {
     const { had, has } = await this.#store.rollback(name, generation);
-    const usage = this.usageNow();
     const before = this.#store.roots.get(had.rootId);
     return {
-      ...(before === undefined ? {} : { had: this.#asOf(before, { name, generation: had.generation }, usage) }),
-      has: this.#asOf(this.find({ rootId: has.rootId }), { name, generation: has.generation }, usage),
+      ...(before === undefined ? {} : { had: this.#asOf(before, { name, generation: had.generation }) }),
+      has: this.#asOf(this.find({ rootId: has.rootId }), { name, generation: has.generation }),
       generation: has.generation,
       flipped: had.generation !== has.generation,
     };
   }
 
   /** The root as it is while this generation of the name is current. */
-  #asOf(document: RootDocument, named: { name: string; generation: number }, usage: StoreUsage): Root {
-    const root = this.root(document, usage);
+  #asOf(document: RootDocument, named: { name: string; generation: number }): Root {
+    const root = this.root(document);
     const others = root.names.filter(({ name }) => name !== named.name);
     const names = [...others, { ...named, path: this.#store.layout.name(named.name) }];
     return { ...root, names: names.sort((a, b) => (a.name < b.name ? -1 : 1)) };
   }
 
   /** Oldest first, each with the roots that share it. */
-  layers(): Layer[] {
-    const usage = this.usageNow();
-    const rootIds = new Map<string, Set<string>>();
-    for (const { rootId, layers } of this.#store.roots.all()) {
-      for (const diffId of layers) rootIds.set(diffId, (rootIds.get(diffId) ?? new Set()).add(rootId));
-    }
-    return [...this.#store.layers.all()]
-      .sort((a, b) => (a.document.createdAt < b.document.createdAt ? -1 : 1))
-      .map((layer) => {
-        const { diffId } = layer.document;
-        return layerView(layer, [...(rootIds.get(diffId) ?? [])], usage.sharedBytesOf(diffId));
-      });
+  layers(query: PageQuery<DiffId>): Page<DiffId, Layer> {
+    const { items, ...rest } = this.#store.layers.page(query);
+    const view = (layer: StoredLayer): Layer =>
+      layerView(layer, this.#usage.rootsOf(layer.document.diffId), this.#usage.sharedBytesOf(layer.document.diffId));
+    return { items: items.map(view), ...rest };
+  }
+
+  /** What the whole store costs. */
+  total(): Usage {
+    return this.#usage.total();
   }
 
   /** What the store costs, root by root, oldest first. */
   usage(): StoreUsageView {
-    const usage = this.usageNow();
-    const roots = this.roots().map((root) => {
+    const roots = this.#store.roots.page({ limit: Number.POSITIVE_INFINITY }).items.map((root) => {
       const { rootId, overlap, link } = root;
       const names = this.#store.names.of(rootId).map(({ name }) => name);
-      return { rootId, names, overlap, link, ...usage.of(root) };
+      return { rootId, names, overlap, link, ...this.#usage.of(root) };
     });
-    return { ...usage.total(), roots };
-  }
-
-  /** As the store is now, not to be kept; reckoned again only where a root or a layer came or went. */
-  usageNow(): StoreUsage {
-    const roots = this.#store.roots.all();
-    const layers = this.#store.layers.all().map(({ document }) => document);
-    const known = this.#reckoned;
-    if (known !== undefined && areSame(known.roots, roots) && areSame(known.layers, layers)) return known.usage;
-    const usage = new StoreUsage(roots, layers);
-    this.#reckoned = { roots, layers, usage };
-    return usage;
+    return { ...this.total(), roots };
   }
 }
-
-/** Documents never change: the same objects in the same order say the same. */
-const areSame = (some: readonly object[], others: readonly object[]): boolean =>
-  some.length === others.length && some.every((one, index) => one === others[index]);
 
 function layerView({ document, meta }: StoredLayer, roots: string[], sharedBytes: number): Layer {
   const { diffId, bytes, entries, topLevel, createdAt } = document;

@@ -2,7 +2,7 @@
  * A collection as clients see it: what went and what stays, each with a reason in words, the first of each kind; and how many there are.
  */
 import { MAX_COLLECTED_LISTED } from "../limits.js";
-import type { CollectedItem, Collection } from "../messages.js";
+import type { CollectedItem, Collection } from "../messages/collection.js";
 import { printable } from "../printable.js";
 import { type Amount, type Reason, STRIDE, type Verdict } from "./collection.js";
 import type { RootDocument } from "./documents.js";

@@ -8,7 +8,7 @@
 import { toStrataError } from "../errors.js";
 import { MAX_REMOVED_AT_ONCE } from "../limits.js";
 import type { Log } from "../log.js";
-import type { Collection } from "../messages.js";
+import type { Collection } from "../messages/collection.js";
 import type { DiffId } from "../oci/digest.js";
 import { Slots } from "../slots.js";
 import {
@@ -166,11 +166,22 @@ export class Collector {
     // What was removed is told, also when somebody gave up in between.
     const collection = await this.#view({ plan: false, keepLast: policy.keepLast, roots, layers, documents });
     const { removed } = collection;
+    if (removed.layers > 0) await this.#sweepFiles();
     if (removed.roots + removed.layers + removed.blobs > 0) {
       this.#options.log.info("store.collected", { cause, ...removed });
       this.#options.collected(collection, cause);
     }
     return collection;
+  }
+
+  /** What a layer shared keeps its bytes until nothing names it any more. */
+  async #sweepFiles(): Promise<void> {
+    try {
+      const swept = await this.#options.store.sweepFiles();
+      if (swept !== undefined) this.#options.log.info("files.swept", { ...swept });
+    } catch (error) {
+      this.#options.log.warn("files.left", { error });
+    }
   }
 
   #judge(policy: CollectionPolicy, leased: LeasedSince, signal: AbortSignal): Promise<CollectionPlan> {

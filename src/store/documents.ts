@@ -6,57 +6,17 @@
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { StrataError, systemErrorCode } from "../errors.js";
+import { systemErrorCode } from "../errors.js";
+import { durability, parseDocument } from "../layer-documents.js";
 import type { Log } from "../log.js";
-import { LinkMode, Overlap } from "../messages.js";
+import { LinkMode, Overlap } from "../messages/choices.js";
 import { parseDiffId, parseDigest } from "../oci/digest.js";
-import { codecs } from "../oci/media-types.js";
-import { entryTypes } from "../overlap/changeset.js";
-import type { LayerDocument } from "../tasks.js";
+
+export { type LayerBlob, type LayerMeta, layerMetaSchema, layerSchema } from "../layer-documents.js";
 
 const count = z.number().int().nonnegative();
 const digest = z.string().transform((text) => parseDigest(text));
 const diffId = z.string().transform((text) => parseDiffId(text));
-
-/** The worker wrote it; it is checked again because a store may have been edited. */
-export const layerSchema = z.looseObject({
-  schema: z.literal(1),
-  diffId,
-  tarBytes: count,
-  bytes: count,
-  entries: count,
-  files: count,
-  topLevel: z.array(z.tuple([z.string(), z.enum(entryTypes)])),
-  whiteouts: count,
-  unresolved: count,
-  dropped: z.object({ setid: count, ownership: count, xattrs: count, aufs: count }),
-  escapingSymlinks: count,
-  splitLinks: count.default(0),
-  decoder: z.string(),
-  changesetSha256: z.string(),
-  createdAt: z.string(),
-}) satisfies z.ZodType<LayerDocument>;
-
-const layerBlobSchema = z.object({ digest, size: count, codec: z.enum(codecs) });
-/** Bytes that were compared with their digest and gave the layer when they were read in this codec. */
-export type LayerBlob = z.output<typeof layerBlobSchema>;
-
-/**
- * Whether a power cut can take anything of it. `durable` is only ever written after a sync: where no document says so, it is not. Until
- * then `bootId` is the boot that wrote it, or that compared it last with what it was made of.
- */
-const durability = { durable: z.boolean(), bootId: z.string() };
-
-/** meta/<diffID>.json: what changes about a layer that never changes. */
-export const layerMetaSchema = z.object({
-  schema: z.literal(1),
-  blobs: z.array(layerBlobSchema).default([]),
-  ...durability,
-  lastUsedAt: z.string(),
-  /** When the scrub last read all of it; absent: not since it was unpacked. */
-  verifiedAt: z.string().optional(),
-});
-export type LayerMeta = z.output<typeof layerMetaSchema>;
 
 export const rootSchema = z.object({
   schema: z.literal(1),
@@ -120,11 +80,7 @@ export async function readDocument<Schema extends z.ZodType>(
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is not a document of this store`, { cause });
-  }
+  return parseDocument(path, text, schema);
 }
 
 let temporaries = 0;

@@ -6,7 +6,7 @@
  * come from the disk: each is checked when it is read, and what an older or newer release wrote there may be missing.
  */
 import { z } from "zod";
-import { JobState } from "../messages.js";
+import { JobState } from "../messages/job.js";
 
 const at = z.iso.datetime();
 const count = z.number().int().nonnegative();

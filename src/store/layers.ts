@@ -5,41 +5,39 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { WireError } from "../errors.js";
+import { MAX_SCANNED_LAYERS } from "../limits.js";
 import type { Log } from "../log.js";
-import { type DiffId, digestAlgorithm, parseDiffId } from "../oci/digest.js";
-import type { Descriptor, LayerDescriptor } from "../oci/documents.js";
-import { layerCodec } from "../oci/media-types.js";
-import type { LayerDocument } from "../tasks.js";
+import type { DiffId } from "../oci/digest.js";
+import type { LayerDescriptor } from "../oci/documents.js";
+import type { LayerDocument, ScanResult, ScanTask } from "../tasks.js";
+import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
   type LayerBlob,
   type LayerMeta,
-  layerMetaSchema,
-  layerSchema,
-  readDocument,
   syncParent,
   unlinkIfThere,
   type WriteOptions,
   writeDocument,
 } from "./documents.js";
-import { eachConcurrently } from "./each-concurrently.js";
+import { batchesOf, eachConcurrently } from "./each-concurrently.js";
+import { blobKey, blobOf, LayerIndex, type StoredLayer } from "./layer-index.js";
 import { ALGORITHMS, type StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
 import { publish, withdraw } from "./publish.js";
 
-export interface StoredLayer {
-  readonly document: LayerDocument;
-  readonly meta: LayerMeta;
-}
+export { blobKey, blobOf, type StoredLayer } from "./layer-index.js";
+
+/** One task, on a worker. */
+export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
 
 export class Layers {
   readonly #layout: StoreLayout;
   readonly #bootId: string;
   readonly #log: Log;
-  readonly #index = new Map<DiffId, StoredLayer>();
-  readonly #byBlob = new Map<string, DiffId>();
+  readonly #index = new LayerIndex();
   /** Layers whose meta in memory is newer than on the disk. */
   readonly #touched = new Set<DiffId>();
-  readonly #notDurable = new Set<DiffId>();
   readonly #unreadable = new Set<string>();
   /** What a layer and its meta say of each other holds because they change together, one change at a time. */
   readonly #changes = new KeyedMutex<DiffId>();
@@ -50,28 +48,31 @@ export class Layers {
     this.#log = options.log;
   }
 
-  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
-  async scan(): Promise<void> {
+  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. The names of all that stands here. */
+  async scan(scanLayers: ScanLayers): Promise<readonly string[]> {
+    const standing: string[][] = [];
     for (const algorithm of ALGORITHMS) {
-      const names = await readdir(join(this.#layout.layers, algorithm));
-      await eachConcurrently(names, async (name) => {
-        try {
-          await this.#load(parseDiffId(`${algorithm}:${name}`));
-        } catch (error) {
-          this.#unreadable.add(`${algorithm}:${name}`);
-          this.#log.warn("layer.unreadable", { layer: `${algorithm}:${name}`, error });
+      const document = this.#layout.layerDocuments(algorithm);
+      const hexes = await readdir(document[0]);
+      standing.push(hexes);
+      await eachConcurrently(batchesOf(hexes, MAX_SCANNED_LAYERS), async (batch) => {
+        for (let left = batch; left.length > 0; ) {
+          const { layers } = await scanLayers({ algorithm, hexes: left, document, meta: this.#layout.layerMetas });
+          for (const [index, layer] of layers.entries())
+            if ("unreadable" in layer) this.#leaveOut(`${algorithm}:${left[index]}`, layer.unreadable);
+            // Without its meta nothing says when it came: then no boot is the one that wrote it.
+            else this.#index.set({ meta: { ...this.#newMeta(layer.document.createdAt), bootId: "" }, ...layer });
+          left = left.slice(layers.length);
         }
       });
     }
+    this.#index.sort();
+    return standing.flat();
   }
 
-  async #load(diffId: DiffId): Promise<void> {
-    const document = await readDocument(this.#layout.layerDocument(diffId), layerSchema);
-    if (document === undefined || document.diffId !== diffId) throw new Error("no layer.json of this layer");
-    // Without its meta nothing says when it came: then no boot is the one that wrote it.
-    const unknown = { ...this.#newMeta(document.createdAt), bootId: "" };
-    const meta = await readDocument(this.#layout.layerMeta(diffId), layerMetaSchema).catch(() => undefined);
-    this.#remember({ document, meta: meta ?? unknown });
+  #leaveOut(layer: string, error: WireError): void {
+    this.#unreadable.add(layer);
+    this.#log.warn("layer.unreadable", { layer, error });
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
@@ -80,8 +81,7 @@ export class Layers {
 
   /** By the diffID that is claimed for it; without one, by the blob that it was unpacked from. */
   find({ descriptor, diffId }: LayerDescriptor): StoredLayer | undefined {
-    const known = diffId ?? this.#byBlob.get(blobKey(blobOf(descriptor)));
-    return known === undefined ? undefined : this.#index.get(known);
+    return diffId === undefined ? this.#index.of(blobOf(descriptor)) : this.#index.get(diffId);
   }
 
   /** What the last scan left out. */
@@ -90,11 +90,22 @@ export class Layers {
   }
 
   all(): readonly StoredLayer[] {
-    return [...this.#index.values()];
+    return this.#index.all();
   }
 
+  /** Oldest first. */
+  page(query: PageQuery<DiffId>): Page<DiffId, StoredLayer> {
+    return this.#index.page(query);
+  }
+
+  /** Tells of every layer that is there, comes or goes. */
+  watch(watcher: Watcher<StoredLayer>): void {
+    this.#index.watch(watcher);
+  }
+
+  /** Of the files of all layers. */
   get bytes(): number {
-    return this.all().reduce((sum, { document }) => sum + document.bytes, 0);
+    return this.#index.bytes;
   }
 
   get size(): number {
@@ -112,7 +123,7 @@ export class Layers {
       if (!this.#index.has(diffId) || !(await this.exists(diffId))) await this.#publish(staged, document, blob);
       const blobs = this.#index.get(diffId)?.meta.blobs ?? [];
       if (!blobs.some((known) => blobKey(known) === blobKey(blob))) this.#touch(diffId, { blobs: [...blobs, blob] });
-      this.#findBy(blob, diffId);
+      this.#index.findBy(blob, diffId);
       this.used(diffId);
     });
   }
@@ -128,7 +139,7 @@ export class Layers {
     await this.#forgetMeta(diffId);
     await publish(staged, this.#layout.layer(diffId), this.#log);
     this.#unreadable.delete(diffId);
-    this.#remember({ document, meta });
+    this.#index.replace({ document, meta });
     await this.#writeMeta(diffId, { sync: false });
   }
 
@@ -141,11 +152,12 @@ export class Layers {
     return this.#changes.run(diffId, async () => {
       const layer = this.#index.get(diffId);
       if (layer === undefined || !mayGo(layer)) return false;
-      this.#forget(layer);
+      this.#index.delete(layer);
+      this.#touched.delete(diffId);
       try {
         await withdraw(this.#layout.layer(diffId), staged);
       } catch (error) {
-        this.#remember(layer);
+        this.#index.set(layer);
         throw error;
       }
       await unlinkIfThere(this.#layout.layerMeta(diffId));
@@ -172,7 +184,7 @@ export class Layers {
   async restored(document: LayerDocument): Promise<void> {
     const { diffId } = document;
     const meta = this.#index.get(diffId)?.meta ?? this.#newMeta(document.createdAt);
-    this.#remember({ document, meta });
+    this.#index.replace({ document, meta });
     this.#unreadable.delete(diffId);
     await syncParent(this.#layout.layerDocument(diffId));
     await this.mending(diffId);
@@ -209,7 +221,7 @@ export class Layers {
   }
 
   notDurable(): LayerDocument[] {
-    return [...this.#notDurable].map((diffId) => (this.#index.get(diffId) as StoredLayer).document);
+    return this.#index.notDurable().map(({ document }) => document);
   }
 
   /** Those that a power cut may have taken something of: not on the disk when another boot wrote them, as far as is known. */
@@ -248,30 +260,10 @@ export class Layers {
     return this.#index.get(document.diffId)?.document === document;
   }
 
-  #remember(layer: StoredLayer): void {
-    const { diffId } = layer.document;
-    this.#index.set(diffId, layer);
-    if (layer.meta.durable) this.#notDurable.delete(diffId);
-    else this.#notDurable.add(diffId);
-    for (const blob of layer.meta.blobs) this.#findBy(blob, diffId);
-  }
-
-  #forget({ document: { diffId }, meta }: StoredLayer): void {
-    this.#index.delete(diffId);
-    this.#notDurable.delete(diffId);
-    this.#touched.delete(diffId);
-    for (const blob of meta.blobs) if (this.#byBlob.get(blobKey(blob)) === diffId) this.#byBlob.delete(blobKey(blob));
-  }
-
-  /** Who claims no diffID gets one in sha256, whatever is stored. */
-  #findBy(blob: LayerBlob, diffId: DiffId): void {
-    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
-  }
-
   #touch(diffId: DiffId, change: Partial<LayerMeta>): void {
     const layer = this.#index.get(diffId);
     if (layer === undefined) return;
-    this.#remember({ document: layer.document, meta: { ...layer.meta, ...change } });
+    this.#index.set({ document: layer.document, meta: { ...layer.meta, ...change } });
     this.#touched.add(diffId);
   }
 
@@ -296,16 +288,3 @@ export class Layers {
     return { schema: 1, blobs: [], durable: false, bootId: this.#bootId, lastUsedAt: at };
   }
 }
-
-/** What a descriptor says of a layer's bytes, and how it says that they are to be read. MEDIA_TYPE_UNSUPPORTED. */
-export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
-  digest,
-  size,
-  codec: layerCodec(mediaType),
-});
-
-/**
- * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
- * other, with two contents under one digest.
- */
-export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");

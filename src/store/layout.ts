@@ -67,6 +67,10 @@ export class StoreLayout {
   get spills(): string {
     return join(this.state, "spill");
   }
+  /** One more link to each file that layers share, by content, mode and time; none where they do not share. */
+  get files(): string {
+    return join(this.state, "files");
+  }
   get documents(): string {
     return join(this.state, "blobs");
   }
@@ -98,11 +102,25 @@ export class StoreLayout {
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
-    const { version, lock, holds, layers, meta, roots, names, spills, documents, journal, staging } = this;
+    const { version, lock, holds, layers, meta, roots, names, spills, files, documents, journal, staging } = this;
     const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
     // What takes the lock writes beside it who has it.
     const locks = [lock, `${lock}.pid`];
-    return [version, ...locks, holds, layers, meta, roots, names, spills, documents, journal, staging, ...others];
+    return [
+      version,
+      ...locks,
+      holds,
+      layers,
+      meta,
+      roots,
+      names,
+      spills,
+      files,
+      documents,
+      journal,
+      staging,
+      ...others,
+    ];
   }
 
   layer(diffId: DiffId): string {
@@ -127,6 +145,13 @@ export class StoreLayout {
   }
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);
+  }
+  /** What stands before and behind the hex in every path of `layerDocument`, and of `layerMeta`: they are many. */
+  layerDocuments(algorithm: DigestAlgorithm): readonly [string, string] {
+    return [`${join(this.layers, algorithm)}/`, "/layer.json"];
+  }
+  get layerMetas(): readonly [string, string] {
+    return [`${this.meta}/`, ".json"];
   }
 
   rootMeta(rootId: string): string {

@@ -6,7 +6,7 @@ import { lstat, opendir, readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { z } from "zod";
 import { StrataError, systemErrorCode } from "../errors.js";
-import type { FindingCode } from "../findings.js";
+import type { FindingCode } from "../finding-codes.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type DiffId, digestOf, type parseDigest } from "../oci/digest.js";
 import { isBeingWritten, readDocument } from "./documents.js";

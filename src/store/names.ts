@@ -11,14 +11,12 @@ import {
   type Generation,
   type NameDocument,
   nameSchema,
-  readDocument,
   settleParent,
   syncParent,
   TEMPORARY,
   unlinkIfThere,
   writeDocument,
 } from "./documents.js";
-import { eachConcurrently } from "./each-concurrently.js";
 import {
   currentOf,
   type NewGeneration,
@@ -28,6 +26,8 @@ import {
   withStandingCurrent,
 } from "./generations.js";
 import type { StoreLayout } from "./layout.js";
+import { type Folds, NameIndex } from "./name-index.js";
+import type { StoredFiles } from "./stored-files.js";
 
 export interface Named {
   readonly generation: Generation;
@@ -43,12 +43,16 @@ export interface RolledBack {
   readonly has: Generation;
 }
 
+export interface NameScan {
+  /** Whether a root is there: a name never points at one that is not. */
+  readonly standing: (rootId: string) => boolean;
+  readonly folds: Folds;
+}
+
 export class Names {
   readonly #layout: StoreLayout;
   readonly #log: Log;
-  readonly #index = new Map<string, NameDocument>();
-  /** By root, the names whose current generation it is. */
-  readonly #byRoot = new Map<string, Set<string>>();
+  #index = new NameIndex();
   readonly #unreadable = new Set<string>();
 
   constructor(layout: StoreLayout, log: Log) {
@@ -56,44 +60,61 @@ export class Names {
     this.#log = log;
   }
 
-  /** `standing` tells whether a root is there: a name never points at one that is not. */
-  async scan(standing: (rootId: string) => boolean): Promise<void> {
-    await eachConcurrently(await readdir(this.#layout.nameDocuments), async (file) => {
-      const path = `${this.#layout.nameDocuments}/${file}`;
-      if (file.endsWith(TEMPORARY)) await unlink(path);
-      if (!file.endsWith(DOCUMENT)) return;
-      try {
-        const document = await readDocument(path, nameSchema);
-        if (document?.name !== nameOf(file)) throw new Error("no document of this name");
-        await this.#adopt(document, standing);
-      } catch (error) {
-        const isKnown = this.#index.has(nameOf(file));
-        if (!isKnown) this.#unreadable.add(file);
-        // One that was read is known all the same: on a full disk it is made good by the next start.
-        this.#log.warn(isKnown ? "name.unsettled" : "name.unreadable", { file, error });
-      }
+  async scan(files: StoredFiles, { standing, folds }: NameScan): Promise<void> {
+    this.#index = new NameIndex(folds);
+    const entries = await readdir(this.#layout.nameDocuments);
+    for (const file of entries.filter((entry) => entry.endsWith(TEMPORARY)))
+      await unlink(`${this.#layout.nameDocuments}/${file}`);
+    const documents: NameDocument[] = [];
+    await files.documents(entries.filter((entry) => entry.endsWith(DOCUMENT)).map(nameOf), {
+      pathOf: (name) => this.#layout.nameDocument(name),
+      schema: nameSchema,
+      found: (name, document) => {
+        if (document?.name !== name) throw new Error("no document of this name");
+        documents.push(document);
+      },
+      unreadable: (name, error) => this.#say(name, error),
     });
+    const targets = await files.targets(documents.map(({ name }) => this.#layout.name(name)));
+    for (const document of documents)
+      await this.#adopt(document, { standing, target: targets.get(this.#layout.name(document.name)) });
     for (const entry of await readdir(this.#layout.names)) {
       if (isTemporary(entry)) await unlink(this.#layout.name(entry));
     }
   }
 
-  async #adopt(document: NameDocument, standing: (rootId: string) => boolean): Promise<void> {
+  /** One that was read is known all the same: on a full disk it is made good by the next start. */
+  #say(name: string, error: unknown): void {
+    const file = `${name}${DOCUMENT}`;
+    const isKnown = this.#index.get(name) !== undefined;
+    if (!isKnown) this.#unreadable.add(file);
+    this.#log.warn(isKnown ? "name.unsettled" : "name.unreadable", { file, error });
+  }
+
+  /** `target` is what the symlink says. */
+  async #adopt(
+    document: NameDocument,
+    { standing, target }: { readonly standing: (rootId: string) => boolean; readonly target: string | undefined },
+  ): Promise<void> {
     const { name } = document;
     const adopted = withStandingCurrent(document, standing);
-    if (adopted === undefined) {
-      this.#log.warn("name.lost", { name });
-      await this.#unlink(name);
-      return;
+    try {
+      if (adopted === undefined) {
+        this.#log.warn("name.lost", { name });
+        await this.#unlink(name);
+        return;
+      }
+      const lost = currentOf(document)?.generation;
+      const generation = currentOf(adopted)?.generation;
+      this.#remember(adopted);
+      if (lost !== generation) {
+        this.#log.warn("generation.lost", { name, lost, generation });
+        await this.#write(adopted);
+      }
+      if (target !== this.#targetOf(adopted)) await this.#flip(adopted, await this.#prepare(adopted));
+    } catch (error) {
+      this.#say(name, error);
     }
-    const lost = currentOf(document)?.generation;
-    const generation = currentOf(adopted)?.generation;
-    this.#remember(adopted);
-    if (lost !== generation) {
-      this.#log.warn("generation.lost", { name, lost, generation });
-      await this.#write(adopted);
-    }
-    await this.#flip(adopted, await this.#prepare(adopted));
   }
 
   get(name: string): NameDocument | undefined {
@@ -102,11 +123,7 @@ export class Names {
 
   /** Every name with all its generations, the current one last, whatever its number. */
   all(): readonly NameDocument[] {
-    return [...this.#index.values()].map((document) => {
-      const current = currentOf(document);
-      if (current === undefined || document.current === undefined) return document;
-      return { ...document, generations: [...document.generations.filter((other) => other !== current), current] };
-    });
+    return this.#index.all();
   }
 
   /** Files of documents that the last scan left out: which roots these names have is not known. */
@@ -119,8 +136,7 @@ export class Names {
   }
 
   current(name: string): Generation | undefined {
-    const document = this.#index.get(name);
-    return document === undefined ? undefined : currentOf(document);
+    return this.#index.current(name);
   }
 
   /** Points the name at the root. No new generation where it points there already under the same reference. */
@@ -164,22 +180,27 @@ export class Names {
       await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name, error: failure }));
       throw error;
     }
-    this.#forget(name);
+    this.#index.delete(name);
   }
 
   /** The names whose current generation is this root, by name. */
   of(rootId: string): { name: string; generation: number }[] {
-    return [...(this.#byRoot.get(rootId) ?? [])].sort().flatMap((name) => {
-      const current = this.current(name);
-      return current === undefined ? [] : [{ name, generation: current.generation }];
-    });
+    return this.#index.of(rootId);
   }
 
   /** Whether any generation of any name is this root. */
   holds(rootId: string): boolean {
-    for (const { generations } of this.#index.values())
-      if (generations.some((generation) => generation.rootId === rootId)) return true;
-    return false;
+    return this.#index.holds(rootId);
+  }
+
+  /** The current generations that were installed from this reference. */
+  installedFrom(reference: string): Generation[] {
+    return this.#index.installedFrom(reference);
+  }
+
+  /** Another name that the file system takes for this one. */
+  foldedLike(name: string): string | undefined {
+    return this.#index.foldedLike(name);
   }
 
   #known(name: string): NameDocument {
@@ -231,12 +252,16 @@ export class Names {
 
   /** A symlink to the current generation, beside the name; undefined where the name leads there. */
   async #prepare(document: NameDocument): Promise<string | undefined> {
-    const target = this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
+    const target = this.#targetOf(document);
     if ((await readlink(this.#layout.name(document.name)).catch(() => undefined)) === target) return undefined;
     const temporary = this.#layout.name(`.${document.name}${TEMPORARY}`);
     await unlinkIfThere(temporary);
     await symlink(target, temporary);
     return temporary;
+  }
+
+  #targetOf(document: NameDocument): string {
+    return this.#layout.nameTarget(currentOf(document)?.rootId ?? "");
   }
 
   async #flip({ name }: NameDocument, prepared: string | undefined): Promise<void> {
@@ -255,20 +280,8 @@ export class Names {
   }
 
   #remember(document: NameDocument): void {
-    this.#forget(document.name);
     this.#unreadable.delete(`${document.name}${DOCUMENT}`);
-    this.#index.set(document.name, document);
-    const rootId = currentOf(document)?.rootId ?? "";
-    const names = this.#byRoot.get(rootId) ?? new Set();
-    this.#byRoot.set(rootId, names.add(document.name));
-  }
-
-  #forget(name: string): void {
-    const rootId = this.current(name)?.rootId ?? "";
-    this.#index.delete(name);
-    const names = this.#byRoot.get(rootId);
-    names?.delete(name);
-    if (names?.size === 0) this.#byRoot.delete(rootId);
+    this.#index.set(document);
   }
 }
 

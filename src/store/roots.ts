@@ -5,13 +5,13 @@
 import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import type { Log } from "../log.js";
-import type { LinkMode, Overlap } from "../messages.js";
+import type { LinkMode, Overlap } from "../messages/choices.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
+import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import {
   type RootDocument,
   type RootMeta,
-  readDocument,
   rootMetaSchema,
   rootSchema,
   settleParent,
@@ -24,6 +24,7 @@ import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
 import { publish, withdraw } from "./publish.js";
+import type { StoredFiles } from "./stored-files.js";
 
 /** What decides the content of a root. */
 export interface RootIdentity {
@@ -52,7 +53,7 @@ export class Roots {
   readonly #layout: StoreLayout;
   readonly #bootId: string;
   readonly #log: Log;
-  readonly #index = new Map<string, RootDocument>();
+  readonly #index = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
   /** Roots that no sync is known to have brought to the disk, each with the boot that it is known in; "" where none is. */
   readonly #notDurable = new Map<string, string>();
   readonly #unreadable = new Set<string>();
@@ -64,19 +65,34 @@ export class Roots {
     this.#log = options.log;
   }
 
-  async scan(): Promise<void> {
-    await eachConcurrently(await readdir(this.#layout.roots), async (rootId) => {
-      try {
-        const document = await readDocument(this.#layout.rootDocument(rootId), rootSchema);
+  /** As `Layers.scan`. */
+  async scan(files: StoredFiles): Promise<readonly string[]> {
+    const standing = await readdir(this.#layout.roots);
+    await files.documents(standing, {
+      pathOf: (rootId) => this.#layout.rootDocument(rootId),
+      schema: rootSchema,
+      found: (rootId, document) => {
         if (document?.rootId !== rootId) throw new Error("no root.json of this root");
-        const meta = await readDocument(this.#layout.rootMeta(rootId), rootMetaSchema).catch(() => undefined);
         this.#index.set(rootId, document);
-        if (meta?.durable !== true) this.#notDurable.set(rootId, meta?.bootId ?? "");
-      } catch (error) {
+        this.#notDurable.set(rootId, "");
+      },
+      unreadable: (rootId, error) => {
         this.#unreadable.add(rootId);
         this.#log.warn("root.unreadable", { rootId, error });
-      }
+      },
     });
+    await files.documents([...this.#notDurable.keys()], {
+      pathOf: (rootId) => this.#layout.rootMeta(rootId),
+      schema: rootMetaSchema,
+      found: (rootId, meta) => {
+        if (meta?.durable) this.#notDurable.delete(rootId);
+        else this.#notDurable.set(rootId, meta?.bootId ?? "");
+      },
+      // Then nothing says when it came, as where there is none.
+      unreadable: () => undefined,
+    });
+    this.#index.sort();
+    return standing;
   }
 
   get(rootId: string): RootDocument | undefined {
@@ -89,7 +105,17 @@ export class Roots {
   }
 
   all(): readonly RootDocument[] {
-    return [...this.#index.values()];
+    return this.#index.all();
+  }
+
+  /** Oldest first. */
+  page(query: PageQuery<string>): Page<string, RootDocument> {
+    return this.#index.page(query);
+  }
+
+  /** Tells of every root that is there, comes or goes. */
+  watch(watcher: Watcher<RootDocument>): void {
+    this.#index.watch(watcher);
   }
 
   get size(): number {

@@ -8,14 +8,15 @@ import { readFile, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import type { Digest } from "../oci/digest.js";
+import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
+import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
-import { Layers } from "./layers.js";
+import { Layers, type ScanLayers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Leases } from "./leases.js";
 import { KeyedMutex, Mutex } from "./mutex.js";
@@ -23,14 +24,20 @@ import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { type RemoveTree, Staging } from "./staging.js";
+import { type ReadFiles, StoredFiles } from "./stored-files.js";
 import { type CheckTree, judgeSuspects } from "./suspects.js";
 import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
 export interface StoreOptions {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
+  readonly scanLayers: ScanLayers;
+  readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
+  /** Whether layers share files. */
+  readonly dedup: Dedup;
+  readonly sweepFiles: (files: string) => Promise<SweptFiles>;
   readonly checkTree: CheckTree;
   readonly log: Log;
 }
@@ -67,21 +74,27 @@ export class Store {
   /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
     for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
-    const swept = (await this.staging.sweep()) + (await sweepTemporaries(this.layout));
+    const staged = await this.staging.sweep();
+    const { swept, left: metas } = await sweepTemporaries(this.layout);
     await this.#probe();
     await this.holds.read();
-    await this.layers.scan();
-    await this.roots.scan();
-    const orphans = await sweepOrphans(this.layout, this.staging);
+    const files = new StoredFiles(this.#options.readFiles);
+    const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
+    const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
     const judged = await judgeSuspects(this, this.#options);
-    await this.names.scan((rootId) => this.roots.get(rootId) !== undefined);
+    if (judged.dropped.layers > 0) await this.forgetFiles();
+    await this.names.scan(files, {
+      standing: (rootId) => this.roots.get(rootId) !== undefined,
+      folds: this.folding === undefined ? (name) => name : foldName(this.folding),
+    });
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
-      swept,
+      swept: staged + swept,
       orphans,
       ...judged,
     });
@@ -98,10 +111,9 @@ export class Store {
   /** INVALID_NAME where the file system takes it for another that is there: who follows one path would find the other's root. */
   refuseFoldedName(name: string): void {
     if (this.folding === undefined) return;
-    const folds = foldName(this.folding);
-    const other = this.names.all().find((known) => known.name !== name && folds(known.name) === folds(name));
+    const other = this.names.foldedLike(name);
     if (other === undefined) return;
-    const fact = `to the file system it is the same as ${other.name}`;
+    const fact = `to the file system it is the same as ${other}`;
     throw new StrataError("INVALID_NAME", `Cannot give a root the name ${name}: ${fact}`);
   }
 
@@ -142,6 +154,19 @@ export class Store {
   /** Runs `look` while no name and no root changes. */
   atRest<Value>(look: () => Promise<Value>): Promise<Value> {
     return this.#changes.run(look);
+  }
+
+  /** A manifest or config that is kept; undefined where it is not. STORE_CORRUPT where it is not what it was. */
+  async document(digest: Digest): Promise<Buffer | undefined> {
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(this.layout.document(digest));
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+    if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+    throw new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
   }
 
   /**
@@ -217,6 +242,36 @@ export class Store {
     return this.#sync;
   }
 
+  /** Where unpacks find files that layers share; undefined where they share none. */
+  get files(): string | undefined {
+    return this.#options.dedup === "files" ? this.layout.files : undefined;
+  }
+
+  /**
+   * Gives back the bytes of shared files that no layer has any more: to be called when layers were removed, whatever the setting is
+   * now. Safe beside unpacks, which trust no object that only they hold. Undefined where no files were ever shared.
+   */
+  async sweepFiles(): Promise<SweptFiles | undefined> {
+    const { files } = this.layout;
+    const isThere = await stat(files).then(
+      () => true,
+      () => false,
+    );
+    return isThere ? this.#options.sweepFiles(files) : undefined;
+  }
+
+  /** No layer that is unpacked from here on gets a file from one that was damaged. */
+  async forgetFiles(): Promise<void> {
+    await this.staging.with(async (paths) => {
+      try {
+        await rename(this.layout.files, paths.removed(0));
+      } catch (error) {
+        if (systemErrorCode(error) !== "ENOENT") throw error;
+      }
+    });
+    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
+  }
+
   async #syncOnce(): Promise<boolean> {
     const [layers, roots] = [this.layers.notDurable(), this.roots.notDurable()];
     if (!(await this.#options.syncFileSystem())) return false;
@@ -283,7 +338,7 @@ export class Store {
   async #probe(): Promise<void> {
     const { layers, roots, spills, staging, state } = this.layout;
     try {
-      for (const directory of [layers, roots, spills]) {
+      for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
         if (await probeLink(staging, directory)) continue;
         const fact = `${directory} is on another mount than staging`;
         throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);

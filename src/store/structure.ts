@@ -7,7 +7,7 @@
 import { readlink } from "node:fs/promises";
 import { basename } from "node:path";
 import { systemErrorCode } from "../errors.js";
-import type { FindingCode } from "../findings.js";
+import type { FindingCode } from "../finding-codes.js";
 import { MAX_FINDINGS_TOLD } from "../limits.js";
 import { type DiffId, parseDiffId, parseDigest } from "../oci/digest.js";
 import { layerMetaSchema, layerSchema, nameSchema, rootSchema } from "./documents.js";

@@ -2,7 +2,7 @@
  * What roots cost and what sharing saves, in bytes of file content (inodes, directories and documents are not counted).
  *
  * A root uses the layers that its document lists, whether it links their files or copies them: they stay as long as it does.
- * Pure: one pass over the documents, then each answer is a lookup.
+ * Pure: kept up as roots and layers come and go, so that each answer is a lookup.
  */
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDocument } from "../tasks.js";
@@ -18,25 +18,55 @@ export interface Usage {
 }
 
 interface UsedLayer {
-  /** The layer's own, once. */
-  readonly bytes: number;
-  roots: number;
-  /** Of the files that roots have from it, all together; a root that only copies links none. */
-  linkedBytes: number;
-  /** The root that was counted last: a manifest may name a layer twice. */
-  last: RootDocument | undefined;
+  /** The layer's own, once; undefined where it is not in the store. */
+  bytes: number | undefined;
+  /** Ids, in the order of arrival; a set of its own where there are any: most layers of a large store may have none. */
+  roots: Set<string> | undefined;
+  /** Of the files that roots link from it, all together, as far as they say; a root that only copies links none. */
+  toldBytes: number;
+  /** How many other roots link all of it. */
+  wholes: number;
 }
+
+type LayerSize = Pick<LayerDocument, "diffId" | "bytes">;
 
 export class StoreUsage {
   readonly #layers = new Map<DiffId, UsedLayer>();
+  #heldBytes = 0;
+  /** Of linked files, what the layers hold of them once. */
+  #linkedOnceBytes = 0;
   #linkedBytes = 0;
   #copiedBytes = 0;
   #apparentBytes = 0;
 
-  constructor(roots: Iterable<RootDocument>, layers: Iterable<LayerDocument>) {
-    for (const { diffId, bytes } of layers)
-      this.#layers.set(diffId, { bytes, roots: 0, linkedBytes: 0, last: undefined });
-    for (const root of roots) this.#add(root);
+  constructor(roots: Iterable<RootDocument>, layers: Iterable<LayerSize>) {
+    for (const layer of layers) this.addLayer(layer);
+    for (const root of roots) this.addRoot(root);
+  }
+
+  addLayer({ diffId, bytes }: LayerSize): void {
+    this.#change(diffId, (layer) => {
+      layer.bytes = bytes;
+    });
+  }
+
+  removeLayer({ diffId }: Pick<LayerSize, "diffId">): void {
+    this.#change(diffId, (layer) => {
+      layer.bytes = undefined;
+    });
+  }
+
+  addRoot(root: RootDocument): void {
+    this.#count(root, 1);
+  }
+
+  removeRoot(root: RootDocument): void {
+    this.#count(root, -1);
+  }
+
+  /** Ids of the roots that use a layer, each once. */
+  rootsOf(diffId: DiffId): string[] {
+    return [...(this.#layers.get(diffId)?.roots ?? [])];
   }
 
   /**
@@ -50,9 +80,9 @@ export class StoreUsage {
     for (let index = 0; index < root.layers.length; index += 1) {
       const diffId = root.layers[index] as DiffId;
       const layer = this.#layers.get(diffId);
-      if (layer === undefined) continue;
+      if (layer?.bytes === undefined) continue;
       const isFirst = root.layers.indexOf(diffId) === index;
-      if (layer.roots > 1) sharedBytes += bytesFrom(layer, root, { index, isFirst });
+      if (usersOf(layer) > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
       else if (isFirst) uniqueBytes += layer.bytes;
     }
     return { apparentBytes: root.bytes, uniqueBytes, sharedBytes: Math.min(sharedBytes, linkedBytesOf(root)) };
@@ -63,46 +93,54 @@ export class StoreUsage {
    * copies; `sharedBytes` that linking saves: those of all linked files, less what the layers hold of them once.
    */
   total(): Usage {
-    let uniqueBytes = this.#copiedBytes;
-    let linkedOnce = 0;
-    for (const { bytes, linkedBytes } of this.#layers.values()) {
-      uniqueBytes += bytes;
-      linkedOnce += Math.min(bytes, linkedBytes);
-    }
-    const sharedBytes = Math.max(0, this.#linkedBytes - linkedOnce);
-    return { apparentBytes: this.#apparentBytes, uniqueBytes, sharedBytes };
+    return {
+      apparentBytes: this.#apparentBytes,
+      uniqueBytes: this.#heldBytes + this.#copiedBytes,
+      sharedBytes: Math.max(0, this.#linkedBytes - this.#linkedOnceBytes),
+    };
   }
 
   /** What linking a layer's files more than once saves. */
   sharedBytesOf(diffId: DiffId): number {
     const layer = this.#layers.get(diffId);
-    return layer === undefined ? 0 : Math.max(0, layer.linkedBytes - layer.bytes);
+    return layer?.bytes === undefined ? 0 : Math.max(0, linkedFrom(layer) - layer.bytes);
   }
 
-  #add(root: RootDocument): void {
+  #count(root: RootDocument, times: 1 | -1): void {
     const linkedBytes = linkedBytesOf(root);
-    this.#apparentBytes += root.bytes;
-    this.#copiedBytes += copiedBytesOf(root);
-    this.#linkedBytes += linkedBytes;
-    for (let index = 0; index < root.layers.length; index += 1) {
-      const layer = this.#layers.get(root.layers[index] as DiffId);
-      if (layer === undefined) continue;
-      const isFirst = layer.last !== root;
-      if (isFirst) layer.roots += 1;
-      if (linkedBytes > 0) layer.linkedBytes += bytesFrom(layer, root, { index, isFirst });
-      layer.last = root;
+    this.#apparentBytes += times * root.bytes;
+    this.#copiedBytes += times * copiedBytesOf(root);
+    this.#linkedBytes += times * linkedBytes;
+    for (const [index, diffId] of root.layers.entries()) {
+      // A manifest may name a layer twice.
+      const isFirst = root.layers.indexOf(diffId) === index;
+      const told = root.layerBytes?.[index];
+      this.#change(diffId, (layer) => {
+        if (times === 1) layer.roots = (layer.roots ?? new Set()).add(root.rootId);
+        else layer.roots?.delete(root.rootId);
+        if (linkedBytes === 0) return;
+        if (told !== undefined) layer.toldBytes += times * told;
+        else if (isFirst) layer.wholes += times;
+      });
     }
   }
+
+  /** Forgets a layer that neither stands nor is used. */
+  #change(diffId: DiffId, change: (layer: UsedLayer) => void): void {
+    const layer = this.#layers.get(diffId) ?? { bytes: undefined, roots: undefined, toldBytes: 0, wholes: 0 };
+    this.#heldBytes -= layer.bytes ?? 0;
+    this.#linkedOnceBytes -= linkedOnce(layer);
+    change(layer);
+    this.#heldBytes += layer.bytes ?? 0;
+    this.#linkedOnceBytes += linkedOnce(layer);
+    if (layer.bytes === undefined && usersOf(layer) === 0) this.#layers.delete(diffId);
+    else this.#layers.set(diffId, layer);
+  }
 }
 
-/** What a root has from the layer that stands at `index` among its layers; without a count, all of it, once. */
-function bytesFrom(
-  layer: UsedLayer,
-  root: RootDocument,
-  { index, isFirst }: { index: number; isFirst: boolean },
-): number {
-  return root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
-}
-
+const usersOf = ({ roots }: UsedLayer): number => roots?.size ?? 0;
+const linkedFrom = ({ bytes = 0, toldBytes, wholes }: UsedLayer): number => toldBytes + wholes * bytes;
+const linkedOnce = (layer: UsedLayer): number =>
+  layer.bytes === undefined ? 0 : Math.min(layer.bytes, linkedFrom(layer));
 const copiedBytesOf = ({ copiedBytes = 0 }: RootDocument): number => copiedBytes;
 const linkedBytesOf = (root: RootDocument): number => Math.max(0, root.bytes - copiedBytesOf(root));

@@ -4,7 +4,7 @@
  * Side by side in one run, interleaved, each into a place that nothing stood in before; medians of five, as a Markdown table. By
  * default on tmpfs and on the temporary directory's file system.
  */
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSystemName } from "../../src/store/probes.js";
@@ -14,6 +14,7 @@ import { buildImage, sha256, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
 import { file, symlink, tar } from "../support/tar-builder.js";
 import { Wire } from "../support/wire.js";
+import { inPlace, median, timed } from "./measuring.js";
 
 const ROUNDS = 5;
 const overlaps = ["c", "b", "a"] as const;
@@ -64,25 +65,4 @@ function filesLike(i: number): Buffer[] {
   return i % 20 === 0
     ? [file(path, `${i}`), symlink(`${path}.link`, path.slice(path.lastIndexOf("/") + 1))]
     : [file(path, `${i}`)];
-}
-
-async function timed(action: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await action();
-  return performance.now() - start;
-}
-
-function median(of: readonly number[]): number {
-  return of.toSorted((x, y) => x - y)[Math.floor(of.length / 2)] ?? Number.NaN;
-}
-
-/** In a directory of its own below `below`; whatever comes of it, nothing is left there. */
-async function inPlace(below: string, action: (place: string, scope: Scope) => Promise<void>): Promise<void> {
-  const place = await mkdtemp(join(below, "bench-"));
-  const cleanUps: (() => Promise<void>)[] = [() => rm(place, { recursive: true, force: true })];
-  try {
-    await action(place, { after: (cleanUp) => cleanUps.push(cleanUp) });
-  } finally {
-    for (const cleanUp of cleanUps.reverse()) await cleanUp();
-  }
 }

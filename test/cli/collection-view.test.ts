@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { collectionLines, collectionSummary } from "../../src/cli/collection-view.js";
-import type { Collection } from "../../src/messages.js";
+import type { Collection } from "../../src/messages/collection.js";
 
 const none = { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 };
 const collection: Collection = {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { generationTable, layerTable, rootTable, usageTable } from "../../src/cli/listings.js";
-import type { Layer, Root } from "../../src/messages.js";
+import type { Layer } from "../../src/messages/layer.js";
+import type { Root } from "../../src/messages/root.js";
 
 const nowMs = Date.parse("2026-03-01T00:00:00Z");
 const TIME = "2026-01-01T00:00:00.000Z";
@@ -73,6 +74,6 @@ describe("a table", () => {
   it("has a dash for the sharing that an older daemon does not tell", () => {
     const { uniqueBytes: _, sharedBytes: __, ...older } = root;
     const [, row = ""] = rootTable([older], options);
-    assert.match(row, / {2}hardlink {2}999\.9 GB {2}- +- +59 days ago/);
+    assert.match(row, / {2}hardlink {2}- {4}999\.9 GB {2}- +- +59 days ago/);
   });
 });

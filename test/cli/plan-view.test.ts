@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { planLines } from "../../src/cli/plan-view.js";
-import type { Plan } from "../../src/messages.js";
+import type { Plan } from "../../src/messages/plan.js";
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 const plan: Plan = {

@@ -5,7 +5,7 @@ import { renderBar, renderFrame, type Track } from "../../src/cli/render.js";
 import { stateWords, summaryLines } from "../../src/cli/summary.js";
 import { columnsOf } from "../../src/cli/text.js";
 import { StrataError } from "../../src/errors.js";
-import type { JobLayer } from "../../src/messages.js";
+import type { JobLayer } from "../../src/messages/job.js";
 import { makeJob, makeLayer, readyJob } from "./support.js";
 
 const screen = { columns: 80, rows: 24 };

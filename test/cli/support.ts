@@ -13,7 +13,9 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { Host } from "../../src/cli/context.js";
 import { run } from "../../src/cli/program.js";
 import { StrataError, toStrataError } from "../../src/errors.js";
-import { type Job, type MethodName, methods, SUBPROTOCOL } from "../../src/messages.js";
+import type { Job } from "../../src/messages/job.js";
+import { type MethodName, methods } from "../../src/messages/methods.js";
+import { SUBPROTOCOL } from "../../src/messages/protocol.js";
 
 export const MAIN = fileURLToPath(new URL("../../src/main.js", import.meta.url));
 export const JOB_ID = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -4,7 +4,11 @@ import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import type { Job, Layer, NameGeneration, Plan, Root, StoreUsage } from "../../src/messages.js";
+import type { Job } from "../../src/messages/job.js";
+import type { Layer } from "../../src/messages/layer.js";
+import type { Plan } from "../../src/messages/plan.js";
+import type { NameGeneration, Root } from "../../src/messages/root.js";
+import type { StoreUsage } from "../../src/messages/usage.js";
 import { parse } from "./json.js";
 import {
   type Answers,
@@ -273,7 +277,7 @@ describe("status", () => {
     assert.deepEqual([human.code, human.stdout], [0, "not installed  docker.io/library/other:latest\n"]);
     assert.match(
       (await run("status", "gcc", "-q")).stdout,
-      /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}1\.2 kB {2}34 B {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
+      /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}- {2}1\.2 kB {2}34 B {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
     );
   });
 
@@ -360,12 +364,12 @@ describe("lists", () => {
   });
 
   it("are tables with a row for each name, escaped", async () => {
-    const unnamed = { ...root, names: [] };
+    const unnamed = { ...root, names: [], pinned: true };
     await serve({ "root/list": () => ({ roots: [root, unnamed] }), "layer/list": () => ({ layers: [layer] }) });
     const { stdout } = await run("roots");
     assert.match(
       stdout,
-      /^NAME {2}GEN .*PATH\ngcc {3}3 .* \/state\/names\/gcc\n- {5}- .*\/state\/roots\/0123456789abcdef\/tree\n$/,
+      /^NAME {2}GEN .*PATH\ngcc {3}3 .* \/state\/names\/gcc\n- {5}- .* {2}pinned {2}.*\/state\/roots\/0123456789abcdef\/tree\n$/,
     );
     assert.match(
       (await run("layers", "-q")).stdout,
@@ -497,6 +501,23 @@ describe("rollback", () => {
   }
 });
 
+describe("verify", () => {
+  it("says how to repair what it found, unless it is nothing of the store's or was to be repaired", async () => {
+    const checked = { layers: 1, roots: 0, documents: 0, entries: 0, bytes: 0 };
+    let findings: unknown;
+    await serve({ "store/verify": () => ({ checked, findings, findingsTotal: 1 }) });
+    const hintAfter = async (code: string, ...args: string[]): Promise<string | undefined> => {
+      findings = [{ code, path: "x", detail: "it is not there" }];
+      const { code: exitCode, stderr } = await run("verify", ...args);
+      assert.equal(exitCode, 65);
+      return /^hint: .*$/m.exec(stderr)?.[0];
+    };
+    assert.equal(await hintAfter("MISSING"), "hint: The same with --repair repairs what can be repaired.");
+    assert.equal(await hintAfter("MISSING", "--repair"), undefined);
+    assert.equal(await hintAfter("STRANGER"), undefined);
+  });
+});
+
 describe("gc, pin and unpin", () => {
   const none = { roots: 0, layers: 0, blobs: 0, bytes: 0, inodes: 0 };
   const nothing = { plan: false, removed: none, stays: none, gone: [], kept: [] };
@@ -523,11 +544,11 @@ describe("gc, pin and unpin", () => {
       assert.equal((await run("gc", ...wrong)).code, 64, wrong.join(" "));
   });
 
-  it("pins by name or by the id of a root, and rm says why a root stays", async () => {
+  it("pins by name or by the id of a root, and rm says why a root stays and how it goes", async () => {
     const rootId = "ab".repeat(32);
     const fake = await serve({
       "root/pin": () => ({ ...root, rootId }),
-      "root/remove": () => ({ ...root, stays: "it is pinned" }),
+      "root/remove": () => ({ ...root, rootId, pinned: true, stays: "it is pinned" }),
     });
     assert.equal((await run("pin", "gcc")).stdout, `${rootId}\n`);
     await run("unpin", rootId);
@@ -539,7 +560,8 @@ describe("gc, pin and unpin", () => {
       ],
     );
     const { stdout, stderr } = await run("rm", "gcc");
-    assert.deepEqual([stdout, stderr], ["gcc\n", "its root 0123456789ab stays: it is pinned\n"]);
+    const hint = `hint: \`stratad unpin ${rootId}\` lets it go.`;
+    assert.deepEqual([stdout, stderr], ["gcc\n", `its root abababababab stays: it is pinned\n${hint}\n`]);
   });
 });
 

@@ -3,7 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 import type { ReconnectingConnection } from "../../src/client/reconnecting.js";
 import { Subscription } from "../../src/client/subscription.js";
-import type { EventParams, EventPosition } from "../../src/messages.js";
+import type { EventParams, EventPosition } from "../../src/messages/events.js";
 
 const epoch = "e";
 

@@ -7,7 +7,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { z } from "zod";
-import * as messages from "../../src/messages.js";
+import { EndpointDocument } from "../../src/messages/endpoint.js";
+import { Job } from "../../src/messages/job.js";
+import { Layer } from "../../src/messages/layer.js";
+import { methods } from "../../src/messages/methods.js";
+import { Root } from "../../src/messages/root.js";
+import { WireErrorSchema } from "../../src/messages/wire-error.js";
 import { runHere } from "../cli/support.js";
 import { cli, cliJson, type Daemon, fixtureImages, readEndpoint, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
@@ -23,7 +28,7 @@ let daemon: Daemon;
 
 const amd64 = `oci:${fixtureImages}:gcc-amd64`;
 const arm64 = `oci:${fixtureImages}:gcc-arm64`;
-const failure = z.object({ error: messages.WireErrorSchema });
+const failure = z.object({ error: WireErrorSchema });
 
 before(async () => {
   sandbox = await Sandbox.create(scope);
@@ -40,20 +45,20 @@ async function says<Schema extends z.ZodType>(args: readonly string[], schema: S
 }
 
 test("install --json prints the ready job", async () => {
-  const job = await says(["install", amd64], messages.Job);
+  const job = await says(["install", amd64], Job);
   assert.equal(job.state, "ready");
   assert.equal(job.name?.path, join(sandbox.stateDir, "names/gcc-amd64"));
 });
 
 test("install of several prints the jobs in the order asked for; one failure gives the exit code and keeps the others", async () => {
-  const both = await says(["install", amd64, arm64], z.object({ jobs: z.array(messages.Job) }));
+  const both = await says(["install", amd64, arm64], z.object({ jobs: z.array(Job) }));
   assert.deepEqual(
     both.jobs.map(({ name }) => name?.name),
     ["gcc-amd64", "gcc-arm64"],
   );
   const missing = `oci:${fixtureImages}:none`;
   const partly = z
-    .object({ error: messages.WireErrorSchema, jobs: z.array(messages.Job) })
+    .object({ error: WireErrorSchema, jobs: z.array(Job) })
     .parse(await cliJson(sandbox, ["install", amd64, missing], { exitCode: 79 }));
   assert.equal(partly.error.code, "MANIFEST_UNKNOWN");
   assert.deepEqual(
@@ -63,8 +68,8 @@ test("install of several prints the jobs in the order asked for; one failure giv
 });
 
 test("install --detach prints the job at once, and wait ends as it did", async () => {
-  const job = await says(["install", amd64, "--detach", "--name", "detached"], messages.Job);
-  const over = await says(["wait", job.jobId], messages.Job);
+  const job = await says(["install", amd64, "--detach", "--name", "detached"], Job);
+  const over = await says(["wait", job.jobId], Job);
   assert.deepEqual([over.jobId, over.state, over.name?.name], [job.jobId, "ready", "detached"]);
   const { stdout } = await cli(sandbox, ["wait", job.jobId]);
   assert.equal(stdout, `${join(sandbox.stateDir, "names/detached")}\n`);
@@ -89,25 +94,25 @@ test("install --to places a symlink to the name, replaces one, and never anythin
 });
 
 test("status tells of a reference, of a job, of a name and of the daemon", async () => {
-  const image = await says(["status", amd64], messages.methods["image/status"].result);
+  const image = await says(["status", amd64], methods["image/status"].result);
   assert.equal(image.installed, true);
-  const unknown = await says(["status", `oci:${fixtureImages}:other`], messages.methods["image/status"].result);
+  const unknown = await says(["status", `oci:${fixtureImages}:other`], methods["image/status"].result);
   assert.deepEqual([unknown.installed, unknown.roots], [false, []]);
-  const job = await says(["status", image.job?.jobId ?? ""], messages.Job);
+  const job = await says(["status", image.job?.jobId ?? ""], Job);
   assert.equal(job.jobId, image.job?.jobId);
-  const root = await says(["status", "gcc-amd64"], messages.Root);
+  const root = await says(["status", "gcc-amd64"], Root);
   assert.equal(root.rootId, image.roots[0]?.rootId);
-  const all = z.object({ server: messages.methods["server/status"].result, jobs: z.array(messages.Job) });
+  const all = z.object({ server: methods["server/status"].result, jobs: z.array(Job) });
   const { server } = await says(["status"], all);
   assert.deepEqual([server.pid, server.stateDir, server.draining], [daemon.pid, sandbox.stateDir, false]);
 });
 
 test("ps, roots, layers, endpoint and version print their documents", async () => {
-  const { jobs } = await says(["ps"], z.object({ jobs: z.array(messages.Job) }));
+  const { jobs } = await says(["ps"], z.object({ jobs: z.array(Job) }));
   assert.ok(jobs.length > 0);
-  const { roots } = await says(["roots"], z.object({ roots: z.array(messages.Root) }));
+  const { roots } = await says(["roots"], z.object({ roots: z.array(Root) }));
   const amd = roots.find(({ names }) => names.some(({ name }) => name === "gcc-amd64"));
-  const { layers } = await says(["layers"], z.object({ layers: z.array(messages.Layer) }));
+  const { layers } = await says(["layers"], z.object({ layers: z.array(Layer) }));
   assert.deepEqual(
     [...(amd?.layers ?? [])].sort(),
     layers
@@ -115,7 +120,7 @@ test("ps, roots, layers, endpoint and version print their documents", async () =
       .map(({ diffId }) => diffId)
       .sort(),
   );
-  const document = await says(["endpoint"], messages.EndpointDocument);
+  const document = await says(["endpoint"], EndpointDocument);
   assert.deepEqual(document, daemon.document);
   const version = await says(["version"], z.object({ version: z.string(), protocol: z.number(), node: z.string() }));
   assert.match(version.node, new RegExp(process.versions.node.replaceAll(".", "\\.")));
@@ -124,15 +129,15 @@ test("ps, roots, layers, endpoint and version print their documents", async () =
 test("rm prints the root that the name had, takes the name and the root away, and keeps the layers", async () => {
   await cliJson(sandbox, ["install", arm64, "--name", "to-remove"]);
   for (const name of ["gcc-arm64", "to-remove"]) {
-    const listed = await says(["roots"], z.object({ roots: z.array(messages.Root) }));
+    const listed = await says(["roots"], z.object({ roots: z.array(Root) }));
     if (!listed.roots.some(({ names }) => names.some((own) => own.name === name))) continue;
-    const root = await says(["rm", name], messages.Root);
+    const root = await says(["rm", name], Root);
     assert.ok(root.names.some((own) => own.name === name));
     assert.throws(() => lstatSync(join(sandbox.stateDir, "names", name)), { code: "ENOENT" });
   }
-  const { roots } = await says(["roots"], z.object({ roots: z.array(messages.Root) }));
+  const { roots } = await says(["roots"], z.object({ roots: z.array(Root) }));
   assert.ok(!roots.some(({ names }) => names.length === 0));
-  const job = await says(["install", arm64], messages.Job);
+  const job = await says(["install", arm64], Job);
   assert.ok(job.layers.every(({ reused }) => reused));
 });
 
@@ -141,9 +146,9 @@ test("cancel ends a job that nobody else waits for, and wait then ends with 130"
   const gate = gateAt(layerDigests(image), 1000);
   const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
   t.after(() => registry.close());
-  const job = await says(["install", `${registry.host}/app:1`, "--detach"], messages.Job);
+  const job = await says(["install", `${registry.host}/app:1`, "--detach"], Job);
   await gate.reached;
-  await says(["cancel", job.jobId], messages.Job);
+  await says(["cancel", job.jobId], Job);
   const { error } = failure.parse(await cliJson(sandbox, ["wait", job.jobId], { exitCode: 130 }));
   assert.equal(error.code, "CANCELLED");
   gate.open();
@@ -158,7 +163,7 @@ test("--timeout that runs out exits 75 and the job goes on", async (t) => {
   const { error } = failure.parse(await cliJson(sandbox, args, { exitCode: 75 }));
   assert.equal(error.code, "TIMED_OUT");
   gate.open();
-  const job = await says(["wait", String(error.details?.jobId)], messages.Job);
+  const job = await says(["wait", String(error.details?.jobId)], Job);
   assert.equal(job.state, "ready");
 });
 

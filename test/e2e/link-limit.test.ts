@@ -140,6 +140,31 @@ suite("under a limit of few links", { skip: compiler.skip }, () => {
     const used = new Set(all.map((path) => lstatSync(path).ino)).size;
     assert.ok(used <= 1 + Math.ceil((8 * IMAGES - 2) / 4), `${used} inodes`);
   });
+
+  test("layers that share a file with more names than the limit go on with a further inode, which the next ones share", async (t) => {
+    const scope = lastFirst(t);
+    const sandbox = await Sandbox.create(scope);
+    const tags = Array.from({ length: 8 }, (_, i) => `image-${i}`);
+    const images = tags.map(
+      async (tag) => [tag, buildImage([await tarOf([{ name: `${tag}/file`, content: "in all layers" }])])] as const,
+    );
+    await writeLayout(sandbox.file("layout"), Object.fromEntries(await Promise.all(images)));
+    const env = { STRATAD_WORKERS: "2", STRATAD_STORE_DEDUP: "files", ...limited(4).env };
+    const wire = await Wire.connect(scope, (await serve(sandbox, { env })).socket);
+    const jobs: Json[] = [];
+    for (const tag of tags) jobs.push(await wire.ready(`oci:${sandbox.file("layout")}:${tag}`));
+    const inodes = jobs.map(({ root }, i) => lstatSync(join(root.path, `image-${i}/file`)).ino);
+    // Of each inode's four links: the object, a layer and its root, and one more layer, whose root gets a spilled one.
+    assert.equal(new Set(inodes).size, 8);
+    const stored = tags.map((tag) =>
+      everythingBelow(join(sandbox.stateDir, "layers")).filter((path) => path.endsWith(`${tag}/file`)),
+    );
+    const storedInodes = stored.flat().map((path) => lstatSync(join(sandbox.stateDir, "layers", path)).ino);
+    assert.equal(storedInodes.length, 8);
+    assert.equal(new Set(storedInodes).size, 4);
+    for (const [i, { root }] of jobs.entries())
+      assert.equal(readFileSync(join(root.path, `image-${i}/file`), "utf8"), "in all layers");
+  });
 });
 
 const EXT4_LINKS = 65_000;

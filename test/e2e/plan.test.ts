@@ -6,7 +6,7 @@ import { readdirSync, readlinkSync, statfsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import * as messages from "../../src/messages.js";
+import { Plan } from "../../src/messages/plan.js";
 import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { layerDigests, noise, type TarFile, tarOf, writeLayout } from "../support/images.js";
@@ -74,15 +74,10 @@ async function stage(t: TestContext, script?: Script): Promise<Stage> {
 }
 
 /** Asked over the socket that changes nothing. */
-async function planOf(
-  t: TestContext,
-  { daemon }: Stage,
-  reference: string,
-  params: object = {},
-): Promise<messages.Plan> {
+async function planOf(t: TestContext, { daemon }: Stage, reference: string, params: object = {}): Promise<Plan> {
   const readOnly = await Wire.connect(t, daemon.readOnlySocket);
   const plan = await readOnly.request("install/plan", { reference, ...params });
-  assert.deepEqual(messages.Plan.parse(plan), plan, "it says no more than its schema");
+  assert.deepEqual(Plan.parse(plan), plan, "it says no more than its schema");
   return plan;
 }
 
@@ -403,10 +398,10 @@ test("the command prints the plan for people and as one document, and exits 65 w
   assert.equal(people.stderr, "");
   assert.match(people.stdout, /^write +70\.0 kB, \d+ inodes$/m);
   const document = await cliJson(on.sandbox, ["plan", on.local("app"), "--link", "copy", "--name", "mine"]);
-  assert.deepEqual(messages.Plan.parse(document), document);
+  assert.deepEqual(Plan.parse(document), document);
   await on.wire.install(on.local("clash"));
   const refused = await cliJson(on.sandbox, ["plan", on.local("clash")], { exitCode: 65 });
-  assert.equal(messages.Plan.parse(refused).conflictsTotal, 2);
+  assert.equal(Plan.parse(refused).conflictsTotal, 2);
   const { exitCode, stdout } = await cli(on.sandbox, ["plan", on.local("clash")]);
   assert.equal(exitCode, 65);
   assert.match(stdout, /^ {2}bin: layer 0 sha256:[0-9a-f]+… \(dir\), layer 1 sha256:[0-9a-f]+… \(file\)$/m);

@@ -6,7 +6,9 @@ import assert from "node:assert/strict";
 import { readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import * as messages from "../../src/messages.js";
+import { methods } from "../../src/messages/methods.js";
+import { Root } from "../../src/messages/root.js";
+import { StoreUsage } from "../../src/messages/usage.js";
 import { cli, cliJson, serve } from "../support/daemon.js";
 import { tarOf, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
@@ -45,7 +47,7 @@ async function installed(t: TestContext) {
   return { sandbox, daemon, wire, reference, path, version: () => readFileSync(join(path, "version"), "utf8") };
 }
 
-const generationIn = (root: messages.Root | undefined) => root?.names.find(({ name }) => name === "app")?.generation;
+const generationIn = (root: Root | undefined) => root?.names.find(({ name }) => name === "app")?.generation;
 
 test("rollback twice goes back two, a number goes anywhere, and each prints the roots that the name had and has", async (t) => {
   const { sandbox, version } = await installed(t);
@@ -57,7 +59,7 @@ test("rollback twice goes back two, a number goes anywhere, and each prints the 
   ];
   for (const [args, had, has] of steps) {
     const document = await cliJson(sandbox, ["rollback", "app", ...args]);
-    const parsed = messages.methods["root/rollback"].result.parse(document);
+    const parsed = methods["root/rollback"].result.parse(document);
     assert.deepEqual(parsed, document, "it says no more than its schema");
     assert.deepEqual([generationIn(parsed.had), generationIn(parsed.has)], [had, has]);
     assert.equal(version(), `v${has}`);
@@ -75,7 +77,7 @@ test("whoever asks after a rollback hears of the current generation: the referen
   const isInstalled = async (tag: string) =>
     (await wire.request("image/status", { reference: reference(tag) })).installed;
   assert.deepEqual(await Promise.all(versions.map(isInstalled)), [true, false, false]);
-  const root = messages.Root.parse(await cliJson(sandbox, ["status", "app"]));
+  const root = Root.parse(await cliJson(sandbox, ["status", "app"]));
   assert.equal(root.rootId, has.rootId);
   assert.deepEqual(
     root.names[0]?.generations?.map((one) => [one.generation, one.reference, one.current, one.stands]),
@@ -147,7 +149,7 @@ test("du counts what find(1) counts: apparent in the roots, unique in the inodes
   const { sandbox } = await installed(t);
   await cliJson(sandbox, ["install", `oci:${sandbox.file("layout")}:v1`, "--name", "other"]);
   const document = await cliJson(sandbox, ["du"]);
-  const usage = messages.StoreUsage.parse(document);
+  const usage = StoreUsage.parse(document);
   assert.deepEqual(usage, document, "du says no more than its schema");
   const files = async (below: string) => {
     const found = await sandbox.must(["find", below, "-type", "f", "-path", "*/tree/*", "-printf", "%i %s\n"]);

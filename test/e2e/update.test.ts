@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { appendFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import * as messages from "../../src/messages.js";
+import { Job } from "../../src/messages/job.js";
 import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { type TarFile, tarOf, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
@@ -131,7 +131,7 @@ test("the command says it in one clause, and --json in full", async (t) => {
     /^app-\d+: ready, 2 layers \(2 shared\), already installed, nothing changed, /m,
   );
   const document = await cliJson(sandbox, ["install", reference("many"), "--name", name]);
-  const job = messages.Job.parse(document);
+  const job = Job.parse(document);
   assert.deepEqual(job, document, "it says no more than its schema");
   assert.deepEqual(job.changes?.total, { added: 31, changed: 0, removed: 5 });
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { removeEndpointFile, writeEndpointFile } from "../../src/host/endpoint-file.js";
 import { ownIdentity } from "../../src/host/identity.js";
-import type { EndpointDocument } from "../../src/messages.js";
+import type { EndpointDocument } from "../../src/messages/endpoint.js";
 
 let directory = "";
 beforeEach(async () => {

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import { type Piece, reserveOf, type Space, SpaceLedger } from "../../src/install/space-ledger.js";
+import { type Piece, reserveOf, SpaceLedger } from "../../src/install/space-ledger.js";
+import type { Amount } from "../../src/store/collection.js";
 
 const never = new AbortController().signal;
-const none: Space = { bytes: 0, inodes: 0 };
+const none: Amount = { bytes: 0, inodes: 0 };
 
 /** A disk with so much free; `makeRoom` gives back what is told. */
-function disk(free: Space, { reserve = none, room = none }: { reserve?: Space; room?: Space } = {}) {
-  const state = { free, asked: [] as Space[] };
+function disk(free: Amount, { reserve = none, room = none }: { reserve?: Amount; room?: Amount } = {}) {
+  const state = { free, asked: [] as Amount[] };
   const ledger = new SpaceLedger({
     measure: async () => ({ free: state.free, reserve }),
     makeRoom: async (wanted) => {

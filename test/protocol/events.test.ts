@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createLog } from "../../src/log.js";
-import type { EventFilter } from "../../src/messages.js";
+import type { EventFilter } from "../../src/messages/events.js";
 import { EventHub, type EventHubOptions } from "../../src/protocol/events.js";
 import { fakeJob } from "../support/fake-services.js";
 import { type Frame, Peer, startHarness } from "./harness.js";

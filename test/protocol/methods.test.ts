@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { StrataError } from "../../src/errors.js";
 import { MAX_RUNNING_JOBS_PER_SESSION, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
-import { type MethodName, methods, PROTOCOL_VERSION } from "../../src/messages.js";
+import { type MethodName, methods } from "../../src/messages/methods.js";
+import { PROTOCOL_VERSION } from "../../src/messages/protocol.js";
 import { fakeJob } from "../support/fake-services.js";
 import { Peer, startHarness } from "./harness.js";
 
@@ -31,6 +32,8 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "root/hold": () => ({ rootId: "root-1", owner: "an editor" }),
   "root/release": () => ({ holdId: randomUUID() }),
   "layer/list": () => ({}),
+  "store/export": () => ({ names: ["app"], path: "/exports/app.tar", codec: "none", force: true, workDoneToken: 1 }),
+  "store/import": () => ({ path: "/exports/app.tar" }),
   "store/usage": () => ({}),
   "store/verify": () => ({ deep: true, repair: true, name: "app" }),
   "store/gc": () => ({ plan: true, keepBytes: 0, keepLast: 1 }),

@@ -3,7 +3,8 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { PROGRESS_INTERVAL_MS } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
-import type { Job, Progress, ProgressParams } from "../../src/messages.js";
+import type { Job, Progress } from "../../src/messages/job.js";
+import type { ProgressParams } from "../../src/messages/notifications.js";
 import { WorkDoneProgress } from "../../src/protocol/progress.js";
 import { fakeJob } from "../support/fake-services.js";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WORK_BURST } from "../../src/limits.js";
-import type { Job } from "../../src/messages.js";
+import type { Job } from "../../src/messages/job.js";
 import { WorkBudget } from "../../src/protocol/work-budget.js";
 import { fakeJob } from "../support/fake-services.js";
 

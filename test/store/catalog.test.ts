@@ -7,7 +7,9 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { methods, Root, StoreUsage } from "../../src/messages.js";
+import { methods } from "../../src/messages/methods.js";
+import { Root } from "../../src/messages/root.js";
+import { StoreUsage } from "../../src/messages/usage.js";
 import { Catalog } from "../../src/store/catalog.js";
 import type { Store } from "../../src/store/store.js";
 import { commitLayer, commitRoot, diffIdOf, install, layerDocument, openStore, rootDocument } from "./opened-store.js";
@@ -69,7 +71,7 @@ test("a layer names each root that uses it once, and what that saves", async (t)
   await commitRoot(store, linking("r1", 110, "base", "one", "base"));
   await commitRoot(store, linking("r2", 120, "base", "two"));
   assert.deepEqual(
-    catalog.layers().map(({ roots, sharedBytes }) => [roots, sharedBytes]),
+    catalog.layers({ limit: 10 }).items.map(({ roots, sharedBytes }) => [roots, sharedBytes]),
     [
       [["r1", "r2"], 100],
       [["r1"], 0],

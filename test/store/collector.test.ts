@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createLog } from "../../src/log.js";
-import type { Collection } from "../../src/messages.js";
+import type { Collection } from "../../src/messages/collection.js";
 import { type Digest, digestHex, digestOf } from "../../src/oci/digest.js";
 import { Collector, type CollectorOptions } from "../../src/store/collector.js";
 import type { Store } from "../../src/store/store.js";

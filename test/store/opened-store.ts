@@ -3,11 +3,16 @@
  */
 import { createHash } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
+import { StrataError } from "../../src/errors.js";
 import { createLog, type LogFields } from "../../src/log.js";
 import { parseDiffId, parseDigest } from "../../src/oci/digest.js";
 import type { RootDocument } from "../../src/store/documents.js";
+import type { ScanLayers } from "../../src/store/layers.js";
 import { Store, type StoreOptions } from "../../src/store/store.js";
-import type { LayerDocument } from "../../src/tasks.js";
+import type { ReadFiles } from "../../src/store/stored-files.js";
+import type { LayerDocument, Outcome } from "../../src/tasks.js";
+import read from "../../workers/read.js";
+import scan from "../../workers/scan.js";
 
 export interface OpenedStore {
   readonly store: Store;
@@ -20,13 +25,27 @@ export async function openStore(state: string, options: Partial<StoreOptions> = 
   const store = new Store(state, {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
+    scanLayers,
+    readFiles,
     syncFileSystem: async () => false,
+    dedup: "off",
+    sweepFiles: async () => ({ kept: 0, removed: 0, removedBytes: 0, strangers: 0 }),
     checkTree: async () => ({ findings: [], total: 0 }),
     log: createLog("debug", (line) => logged.push(JSON.parse(line))),
     ...options,
   });
   await store.open();
   return { store, logged };
+}
+
+export const scanLayers: ScanLayers = (task) => onThisThread(scan(task));
+export const readFiles: ReadFiles = (task) => onThisThread(read(task));
+
+/** What a worker gave, as the pool hands it on. */
+async function onThisThread<Result>(working: Promise<Outcome<Result>>): Promise<Result> {
+  const outcome = await working;
+  if (!outcome.ok) throw StrataError.fromWire(outcome.error);
+  return outcome.value;
 }
 
 const hexOf = (text: string): string => createHash("sha256").update(text).digest("hex");
@@ -54,6 +73,8 @@ export function layerDocument(name: string, bytes: number): LayerDocument {
     dropped: { setid: 0, ownership: 0, xattrs: 0, aufs: 0 },
     escapingSymlinks: 0,
     splitLinks: 0,
+    sharedFiles: 0,
+    sharedFileBytes: 0,
     decoder: "none",
     changesetSha256: hexOf("changeset"),
     createdAt: nextTime(),

@@ -243,6 +243,43 @@ suite("the usage of a store", () => {
     );
   });
 
+  const sets = fc.array(fc.array(fc.constantFrom("a", "b", "c", "gone"), { maxLength: 4 }), { maxLength: 6 });
+  const told = fc.array(fc.option(fc.nat(50)), { minLength: 6, maxLength: 6 });
+
+  test("whatever comes and goes, what is left is reckoned as though nothing else had ever been", () => {
+    fc.assert(
+      fc.property(sets, told, fc.array(fc.nat(20), { maxLength: 12 }), (sets, told, steps) => {
+        const layers = layersOf({ layers: { a: 10, b: 5, c: 0 } });
+        const roots = sets.map((names, index) => {
+          const layerBytes = told[index] == null ? {} : { layerBytes: names.map(() => told[index] as number) };
+          const copied = index % 3 === 1 ? { copiedBytes: 20 * (index % 2) } : {};
+          return rootDocument(`root-${index}`, { layers: names.map(diffIdOf), bytes: 20, ...layerBytes, ...copied });
+        });
+        const things = [...layers, ...roots];
+        const there = new Set(things);
+        const usage = new StoreUsage(roots, layers);
+        for (const step of steps) {
+          const thing = things[step % things.length] as (typeof things)[number];
+          const comes = !there.has(thing);
+          if ("rootId" in thing) comes ? usage.addRoot(thing) : usage.removeRoot(thing);
+          else comes ? usage.addLayer(thing) : usage.removeLayer(thing);
+          comes ? there.add(thing) : there.delete(thing);
+        }
+        const left = roots.filter((root) => there.has(root));
+        const fresh = new StoreUsage(
+          left,
+          layers.filter((layer) => there.has(layer)),
+        );
+        assert.deepEqual(usage.total(), fresh.total());
+        for (const root of left) assert.deepEqual(usage.of(root), fresh.of(root));
+        for (const { diffId } of layers) {
+          assert.equal(usage.sharedBytesOf(diffId), fresh.sharedBytesOf(diffId));
+          assert.deepEqual(usage.rootsOf(diffId).sort(), fresh.rootsOf(diffId).sort());
+        }
+      }),
+    );
+  });
+
   test("10,000 roots of 12 layers are reckoned in a second of this processor's time", () => {
     const layers = Array.from({ length: 5000 }, (_, n) => layerDocument(`layer-${n}`, n));
     const roots = Array.from({ length: 10_000 }, (_, n) =>

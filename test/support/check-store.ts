@@ -21,7 +21,7 @@ interface CheckedLayer {
 /** What may stand at the top. */
 const TOP = new Set([
   ...["version", "lock", "lock.pid", "layers", "meta", "spill", "blobs", "roots", "names", "journal", "staging"],
-  ...["holds.json", "daemon.log"],
+  ...["holds.json", "files", "daemon.log"],
 ]);
 const TEMPORARY = /^\.probe|\.new$/;
 /** A name may end so too; none begins with a dot. */

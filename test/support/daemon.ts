@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { EndpointDocument } from "../../src/messages.js";
+import { EndpointDocument } from "../../src/messages/endpoint.js";
 import { until, within } from "./deadline.js";
 import { collect, type Ended, type RunOptions, type Sandbox } from "./sandbox.js";
 

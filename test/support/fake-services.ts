@@ -4,7 +4,11 @@
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { StrataError } from "../../src/errors.js";
-import type { InstallRequest, Job, JobLogLine, Layer, ParsedParams, Plan, Root } from "../../src/messages.js";
+import type { Job, JobLogLine } from "../../src/messages/job.js";
+import type { Layer } from "../../src/messages/layer.js";
+import type { InstallRequest, ParsedParams } from "../../src/messages/methods.js";
+import type { Plan } from "../../src/messages/plan.js";
+import type { Root } from "../../src/messages/root.js";
 import type { Services } from "../../src/protocol/services.js";
 
 const time = "2026-01-02T03:04:05.000Z";
@@ -194,6 +198,11 @@ export class FakeServices implements Services {
       findings: [],
       findingsTotal: 0,
     }),
+    export: async ({ path }, { progress }) => {
+      progress(5, 10);
+      return { path, bytes: 10, images: [] };
+    },
+    import: async () => [],
     collect: async ({ plan = false }) => ({ plan, removed: noneCollected, stays: noneCollected, gone: [], kept: [] }),
   };
 

@@ -5,10 +5,10 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { settings } from "../../src/config.js";
 import { codeTable, type ErrorKind } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
-import { methods } from "../../src/messages.js";
+import { methods } from "../../src/messages/methods.js";
+import { settings } from "../../src/settings.js";
 
 type Row = readonly string[];
 
@@ -62,7 +62,7 @@ const tables = (): Record<string, string> => ({
 
 const shapeOf = (schema: object): object => ("shape" in schema ? (schema.shape as object) : {});
 const code = (text: string): string => `\`${text}\``;
-const variable = (name: string): string => `STRATAD_${name.toUpperCase()}`;
+const variable = (name: string): string => `STRATAD_${name.replace(".", "_").toUpperCase()}`;
 
 function table(head: Row, rows: readonly Row[]): string {
   const line = (row: Row): string => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;

@@ -85,6 +85,7 @@ export class Sandbox {
       STRATAD_STATE_DIR: this.stateDir,
       STRATAD_IDLE_EXIT_MS: String(LAST_RESORT_IDLE_MS),
       [MARK]: directory,
+      ...inherited("STRATAD_STORE_DEDUP"),
     };
   }
 
@@ -157,6 +158,12 @@ export class Sandbox {
       await rm(this.directory, { recursive: true, force: true });
     });
   }
+}
+
+/** What a whole test run may be given, to see that everything holds with it too. */
+function inherited(variable: string): NodeJS.ProcessEnv {
+  const value = process.env[variable];
+  return value === undefined ? {} : { [variable]: value };
 }
 
 export function collect(stream: NodeJS.ReadableStream): { text: string } {

@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { GrowthWriter } from "../../src/growth.js";
 import type { Codec } from "../../src/oci/media-types.js";
 import { type Unpacked, type Unpacking, unpackFile } from "./unpacking.js";
+import { stayAwake } from "./work-directory.js";
 
 export type Append = (bytes: Buffer) => Promise<void>;
 
@@ -17,7 +18,7 @@ export async function whileGrowing(
   options: Unpacking = {},
 ): Promise<Unpacked> {
   const work = mkdtempSync(join(tmpdir(), "growing-"));
-  const alive = setInterval(() => undefined, 1000);
+  const rest = stayAwake();
   try {
     const path = join(work, "blob");
     writeFileSync(path, "");
@@ -33,7 +34,7 @@ export async function whileGrowing(
     await write(append, growth, work);
     return await unpacking;
   } finally {
-    clearInterval(alive);
+    rest();
     rmSync(work, { recursive: true, force: true });
   }
 }

@@ -6,14 +6,13 @@ import { randomBytes } from "node:crypto";
 import { after, suite, test } from "node:test";
 import fc from "fast-check";
 import { FeedReader, FeedWriter } from "../../workers/tar-feed.js";
+import { stayAwake } from "./work-directory.js";
 
 const RING_BYTES = 4 * 1024 * 1024;
 const noise = randomBytes(RING_BYTES);
 
 suite("tar feed", () => {
-  // Shared memory wakes nobody in a process that has nothing else to wait for.
-  const alive = setInterval(() => undefined, 1000);
-  after(() => clearInterval(alive));
+  after(stayAwake());
 
   test("bytes come out as they went in, however they are cut, far beyond the ring's size", async () => {
     await fc.assert(

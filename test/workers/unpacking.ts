@@ -12,6 +12,7 @@ import { decodeChangeset, type Entry } from "../../src/overlap/changeset.js";
 import { type Decoders, type LayerDocument, TaskProgress, type UnpackTask } from "../../src/tasks.js";
 import { Turn } from "../../src/turn.js";
 import unpack from "../../workers/unpack.js";
+import { stayAwake } from "./work-directory.js";
 
 export interface Unpacking {
   readonly codec?: Codec;
@@ -21,7 +22,14 @@ export interface Unpacking {
   readonly growth?: SharedArrayBuffer;
   /** What the descriptor says; absent: the bytes' own length. */
   readonly length?: number;
+  /** Where files that layers share are; absent: they share none, unless the environment says so. */
+  readonly files?: string;
 }
+
+/** `STRATAD_STORE_DEDUP=files`, as for the daemon: all unpacks of a test file share what they can. */
+const everybodysFiles =
+  process.env.STRATAD_STORE_DEDUP === "files" ? mkdtempSync(join(tmpdir(), "shared-files-")) : undefined;
+if (everybodysFiles !== undefined) process.on("exit", () => rmSync(everybodysFiles, { recursive: true, force: true }));
 
 export interface Unpacked {
   readonly error?: WireError;
@@ -40,14 +48,13 @@ export async function withUnpacked<Value>(
   look: (unpacked: Unpacked) => Value | Promise<Value>,
 ): Promise<Value> {
   const work = mkdtempSync(join(tmpdir(), "unpack-"));
-  // Shared memory wakes nobody in a process that has nothing else to wait for.
-  const alive = setInterval(() => undefined, 1000);
+  const rest = stayAwake();
   try {
     const path = join(work, "blob");
     writeFileSync(path, blob);
     return await look(await unpackFile(path, work, { length: blob.length, ...options }));
   } finally {
-    clearInterval(alive);
+    rest();
     rmSync(work, { recursive: true, force: true });
   }
 }
@@ -56,7 +63,15 @@ export async function withUnpacked<Value>(
 export async function unpackFile(
   path: string,
   staging: string,
-  { codec = "none", decoders = "native", limits = {}, expected = {}, growth, length = lstatSync(path).size }: Unpacking,
+  {
+    codec = "none",
+    decoders = "native",
+    limits = {},
+    expected = {},
+    growth,
+    length = lstatSync(path).size,
+    files = everybodysFiles,
+  }: Unpacking,
 ): Promise<Unpacked> {
   const outcome = await oneAtATime({
     blob: { path, offset: 0, length, ...(growth === undefined ? {} : { growth }) },
@@ -68,6 +83,7 @@ export async function unpackFile(
     progress: new TaskProgress().shared,
     wideWindow: new Turn().ticket(),
     topLevel: new MessageChannel().port1,
+    ...(files === undefined ? {} : { files }),
   });
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
   const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));

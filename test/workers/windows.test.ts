@@ -5,10 +5,9 @@ import { imageLimits, WIDE_WINDOW_BYTES } from "../../src/limits.js";
 import { TaskProgress } from "../../src/tasks.js";
 import { Turn } from "../../src/turn.js";
 import { Windows } from "../../workers/windows.js";
+import { stayAwake } from "./work-directory.js";
 
-// Shared memory wakes nobody in a process that has nothing else to wait for.
-const alive = setInterval(() => undefined, 1000);
-after(() => clearInterval(alive));
+after(stayAwake());
 
 test("a window up to the limit is allowed, one byte more is LIMIT_WINDOW", async () => {
   const windows = new Windows({ ...imageLimits, maxWindowBytes: 1000 });

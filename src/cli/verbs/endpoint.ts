@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { StratadClient } from "../../client/client.js";
 import { readEndpointDocument, SYSTEM_ENDPOINT_FILE } from "../../client/endpoint.js";
 import { StrataError } from "../../errors.js";
-import type { EndpointDocument } from "../../messages.js";
+import type { EndpointDocument } from "../../messages/endpoint.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";

@@ -58,5 +58,7 @@ function keepLast({ keepLast: text }: Options): { keepLast?: number } {
   const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (count >= 1 && count <= MAX_GENERATIONS) return { keepLast: count };
   const fact = `'${printable(text, 64)}' is not a number from 1 to ${MAX_GENERATIONS}`;
-  throw new StrataError("USAGE", `Cannot read --keep-last: ${fact}`);
+  throw new StrataError("USAGE", `Cannot read --keep-last: ${fact}`, {
+    hint: "`stratad status NAME` lists the generations of a name.",
+  });
 }

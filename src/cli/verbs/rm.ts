@@ -19,6 +19,9 @@ export const rm: Verb = {
     if (context.document) context.print(root);
     else context.result(printable(name));
     if (root.stays !== undefined) context.message(`its root ${shortDigest(root.rootId)} stays: ${shown(root.stays)}`);
+    // No name leads to it any more.
+    if (root.stays !== undefined && root.pinned)
+      context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
     return 0;
   },
 };

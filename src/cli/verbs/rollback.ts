@@ -2,7 +2,7 @@
  * `rollback NAME [GEN]`: makes the generation before the current one current again, or the one that is asked for.
  */
 import { StrataError } from "../../errors.js";
-import type { Root } from "../../messages.js";
+import type { Root } from "../../messages/root.js";
 import { parseName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";

@@ -7,7 +7,9 @@
 import { formatSize } from "../../byte-size.js";
 import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
-import type { ImageStatus, Job, NameGeneration, Root, ServerStatus } from "../../messages.js";
+import type { Job } from "../../messages/job.js";
+import type { ImageStatus, ServerStatus } from "../../messages/methods.js";
+import type { NameGeneration, Root } from "../../messages/root.js";
 import { formatReference, parseReference, withAbsolutePath } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
@@ -93,7 +95,7 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
 function findingLines({ findings }: ServerStatus, nowMs: number): string[] {
   if (findings === undefined) return [];
   return [
-    `damage   ${plural(findings.total, "finding")} ${formatAge(findings.at, nowMs)}: stratad verify --deep --repair`,
+    `damage   ${plural(findings.total, "finding")}, ${formatAge(findings.at, nowMs)}: \`stratad verify --deep\` shows them, --repair repairs`,
   ];
 }
 

@@ -1,7 +1,8 @@
 /**
  * `verify [NAME|DIGEST]`: whether the store is as it was made, and with --repair makes it so. Exits with 65 where a finding is left.
  */
-import type { Params } from "../../messages.js";
+import type { Params } from "../../messages/methods.js";
+import type { Finding } from "../../messages/verification.js";
 import { parseName } from "../../oci/reference.js";
 import { withDaemon } from "../connect.js";
 import { checkedLine, findingLines } from "../finding-view.js";
@@ -28,10 +29,15 @@ export const verify: Verb = {
     else {
       context.result(...findingLines(answer));
       context.message(checkedLine(answer));
+      if (options.repair !== true && answer.findings.some(isRepairable))
+        context.message("hint: The same with --repair repairs what can be repaired.");
     }
     return answer.findingsTotal === 0 ? 0 : FINDING_EXIT_CODE;
   },
 };
+
+/** What is nothing of the store's is left to whoever put it there. */
+const isRepairable = ({ code }: Finding): boolean => code !== "STRANGER";
 
 /** No name has a colon. INVALID_NAME. */
 const subjectOf = (text: string): { name: string } | { digest: string } =>

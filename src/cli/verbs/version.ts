@@ -1,7 +1,7 @@
 /**
  * `version`: which release this is, without asking a daemon.
  */
-import { PROTOCOL_VERSION } from "../../messages.js";
+import { PROTOCOL_VERSION } from "../../messages/protocol.js";
 import { ownVersion } from "../../version.js";
 import type { Verb } from "../verb.js";
 

@@ -3,7 +3,7 @@
  */
 import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
-import type { Job } from "../../messages.js";
+import type { Job } from "../../messages/job.js";
 import { withDaemon } from "../connect.js";
 import { listenForInterrupt } from "../interrupt.js";
 import { parseJobId } from "../job-id.js";

@@ -1,0 +1,28 @@
+/** daemon.json: where a daemon listens; what `stratad endpoint` prints. */
+import { z } from "zod";
+import { count, time } from "./fields.js";
+import { Scope } from "./protocol.js";
+
+export const EndpointDocument = z.object({
+  schema: z.literal(1),
+  pid: count,
+  pidStartTime: z.string(),
+  bootId: z.string(),
+  instanceId: z.string(),
+  version: z.string(),
+  protocol: z.array(z.number().int()),
+  endpoints: z.array(
+    z.object({
+      kind: z.enum(["unix", "tcp"]),
+      path: z.string().optional(),
+      url: z.string().optional(),
+      scope: Scope,
+      tokenFile: z.string().optional(),
+    }),
+  ),
+  stateDir: z.string(),
+  /** Started by a command for its own state directory, and ends itself when idle. */
+  background: z.boolean().optional(),
+  startedAt: time,
+});
+export type EndpointDocument = z.infer<typeof EndpointDocument>;

@@ -1,0 +1,10 @@
+/** The smallest pieces of the schemas: fields that many messages have. What a client sends is bounded. */
+import { z } from "zod";
+
+export const text = (max: number) => z.string().min(1).max(max);
+export const count = z.number().int().nonnegative();
+export const digest = z.string().max(200);
+export const time = z.iso.datetime();
+
+export const jobId = z.uuid();
+export const name = text(128);

@@ -1,0 +1,87 @@
+/**
+ * What the protocol asks (protocol/services.ts), answered by the parts that can. Owns which events and which collection follow a
+ * request that changes roots; everything else is handed on.
+ */
+import { imageStatus } from "./install/image-status.js";
+import type { DiffId } from "./oci/digest.js";
+import type { Parts } from "./parts.js";
+import type { Services } from "./protocol/services.js";
+
+/** What a status says of the daemon itself, and what ends it. */
+export interface Self {
+  readonly version: string;
+  readonly stateDir: string;
+  readonly startedAt: string;
+  readonly isDraining: () => boolean;
+  readonly drain: () => void;
+}
+
+export function servicesOf(parts: Parts, self: Self): Services {
+  const { store, catalog, jobs, planner, collector, verification, exporter, importer } = parts;
+  return {
+    installs: jobs,
+    images: {
+      status: (query) => imageStatus(query, store, catalog, jobs),
+      plan: (request, options) => planner.plan(request, options),
+    },
+    roots: rootServices(parts),
+    layers: {
+      list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
+    },
+    store: {
+      usage: () => catalog.usage(),
+      collect: (request, signal) => collector.collect(request, signal),
+      export: (request, watch) => exporter.export(request, watch),
+      import: (request, sessionId) => importer.import(request, sessionId),
+      verify: (params, signal) => verification.verify(params, signal),
+    },
+    server: { status: () => statusOf(parts, self), drain: self.drain },
+  };
+}
+
+function rootServices({ store, catalog, collector, emit }: Parts): Services["roots"] {
+  return {
+    list: (page) => catalog.roots(page),
+    get: (selector) => catalog.get(selector),
+    all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
+    remove: async (selector) => {
+      const { removed, rootIds, stays } = await catalog.remove(selector);
+      for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
+      // Layers that only this root needed are a cache from here on.
+      collector.consider();
+      return stays === undefined ? removed : { ...removed, stays };
+    },
+    pin: (params) => catalog.pin(params),
+    hold: (params) => catalog.hold(params),
+    release: (holdId) => store.release(holdId),
+    rollback: async ({ name, generation: wanted }) => {
+      const { generation, flipped, ...roots } = await catalog.rollback(name, wanted);
+      const { rootId } = roots.has;
+      if (flipped) emit({ type: "name.changed", name, data: { rootId, path: store.layout.name(name), generation } });
+      return roots;
+    },
+  };
+}
+
+function statusOf(parts: Parts, self: Self): ReturnType<Services["server"]["status"]> {
+  const { pool, store, catalog, layers, images, jobs, verification } = parts;
+  const { version, stateDir, startedAt } = self;
+  return {
+    version,
+    pid: process.pid,
+    stateDir,
+    startedAt,
+    draining: self.isDraining(),
+    jobs: jobs.count(),
+    workers: { total: pool.threads, busy: pool.busy, queuedTasks: pool.queued },
+    store: {
+      layers: store.layers.size,
+      roots: store.roots.size,
+      names: store.names.size,
+      bytes: store.layers.bytes,
+      ...catalog.total(),
+    },
+    counters: { ...layers.counters, rootsLinked: images.rootsLinked },
+    ...(verification.standing === undefined ? {} : { findings: verification.standing }),
+  };
+}

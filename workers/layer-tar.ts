@@ -1,0 +1,145 @@
+/**
+ * A stored layer as a tar again, from its changeset and its tree: the same changeset gives the same bytes, whatever archive it came
+ * from, and unpacking them gives the same changeset.
+ *
+ * Whiteouts come first, since a careless reader would let one hide what its own layer brought; then the entries as the changeset has
+ * them. Of a file with several names the first that comes is the file and the others link to it, since every reader needs it in this
+ * order.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, fstatSync, readSync } from "node:fs";
+import { StrataError, systemErrorCode } from "../src/errors.js";
+import type { Entry, FileEntry } from "../src/overlap/changeset.js";
+import { printableName } from "../src/printable.js";
+import type { StoredEntries } from "./entries-file.js";
+import { OpenDirectories } from "./open-directories.js";
+import { openToRead } from "./open-to-read.js";
+import { END_OF_TAR, padding, tarHeader } from "./tar-encode.js";
+
+const PIECE_BYTES = 256 * 1024;
+const WHITEOUT = { type: "file", mode: 0o644, mtime: 0 } as const;
+
+export class LayerTar {
+  readonly #entries: StoredEntries;
+  readonly #directories: OpenDirectories;
+  readonly #piece = Buffer.allocUnsafe(PIECE_BYTES);
+  /** Files with further names, by the path that the changeset has for them. */
+  readonly #linked = new Map<string, FileEntry>();
+  /** Under which name each of them stands in the tar. */
+  readonly #written = new Map<string, string>();
+
+  /** `tree` is the tree's descriptor, which stays the caller's. */
+  constructor(entries: StoredEntries, tree: number) {
+    this.#entries = entries;
+    this.#directories = new OpenDirectories(tree);
+  }
+
+  /** Each piece is only valid until the next. STORE_CORRUPT where the tree is not what the changeset says. */
+  *pieces(): Generator<Buffer> {
+    try {
+      yield* this.#whiteouts();
+      this.#findLinked();
+      for (const entry of this.#entries.unplanned()) yield* this.#entry(entry);
+      yield END_OF_TAR;
+    } finally {
+      this.#directories.close();
+    }
+  }
+
+  *#whiteouts(): Generator<Buffer> {
+    for (const entry of this.#entries.unplanned()) {
+      if (entry.type === "opaque") yield tarHeader({ ...WHITEOUT, name: below(entry.path, ".wh..wh..opq") });
+      else if (entry.type === "whiteout") {
+        const slash = entry.path.lastIndexOf("/") + 1;
+        yield tarHeader({ ...WHITEOUT, name: `${entry.path.slice(0, slash)}.wh.${entry.path.slice(slash)}` });
+      }
+    }
+  }
+
+  #findLinked(): void {
+    const targets = new Set<string>();
+    for (const entry of this.#entries.unplanned()) if (entry.type === "hardlink") targets.add(entry.target);
+    if (targets.size === 0) return;
+    for (const entry of this.#entries.unplanned())
+      if (entry.type === "file" && targets.has(entry.path)) this.#linked.set(entry.path, entry);
+  }
+
+  *#entry(entry: Entry): Generator<Buffer> {
+    switch (entry.type) {
+      case "dir":
+        yield tarHeader({ type: "dir", name: `${entry.path}/`, mode: entry.mode, mtime: entry.mtime });
+        return;
+      case "file":
+        yield* this.#linked.has(entry.path) ? this.#name(entry.path, entry) : this.#file(entry.path, entry);
+        return;
+      case "hardlink":
+        yield* this.#name(
+          entry.path,
+          this.#linked.get(entry.target) ?? corrupt(entry.path, "its first name is missing"),
+        );
+        return;
+      case "symlink": {
+        const { path: name, mtime, target: linkName } = entry;
+        yield tarHeader({ type: "symlink", name, mode: 0o777, mtime, linkName });
+        return;
+      }
+      case "unresolved":
+        // The attributes are those of a file in another layer.
+        yield tarHeader({ type: "hardlink", name: entry.path, mode: 0o644, mtime: 0, linkName: entry.target });
+        return;
+      case "implied":
+      case "whiteout":
+      case "opaque":
+        return;
+    }
+  }
+
+  /** One of the names of a file. */
+  *#name(path: string, file: FileEntry): Generator<Buffer> {
+    const linkName = this.#written.get(file.path);
+    if (linkName === undefined) {
+      this.#written.set(file.path, path);
+      yield* this.#file(path, file);
+    } else {
+      yield tarHeader({ type: "hardlink", name: path, mode: file.mode, mtime: file.mtime, linkName });
+    }
+  }
+
+  *#file(path: string, { mode, mtime, size, sha256 }: FileEntry): Generator<Buffer> {
+    yield tarHeader({ type: "file", name: path, mode, mtime, size });
+    const descriptor = this.#open(path);
+    try {
+      const stat = fstatSync(descriptor);
+      if (!stat.isFile() || stat.size !== size) corrupt(path, `it is no file of ${size} bytes`);
+      const hash = createHash("sha256");
+      for (let left = size; left > 0; ) {
+        const bytes = readSync(descriptor, this.#piece, 0, Math.min(left, PIECE_BYTES), null);
+        if (bytes === 0) corrupt(path, "it became shorter");
+        const piece = this.#piece.subarray(0, bytes);
+        hash.update(piece);
+        yield piece;
+        left -= bytes;
+      }
+      if (hash.digest("hex") !== sha256) corrupt(path, "its content was changed");
+    } finally {
+      closeSync(descriptor);
+    }
+    yield padding(size);
+  }
+
+  #open(path: string): number {
+    try {
+      return openToRead(this.#directories.at(path));
+    } catch (error) {
+      const errno = systemErrorCode(error);
+      if (errno === "ENOENT" || errno === "ENOTDIR" || errno === "ELOOP" || errno === "ENXIO") corrupt(path, errno);
+      throw error;
+    }
+  }
+}
+
+const below = (directory: string, name: string): string => (directory === "" ? name : `${directory}/${name}`);
+
+function corrupt(path: string, fact: string): never {
+  throw new StrataError("STORE_CORRUPT", `Cannot pack ${printableName(path)}: it is not what was unpacked, ${fact}`);
+}

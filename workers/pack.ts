@@ -1,0 +1,84 @@
+/**
+ * Worker entry: a stored layer into a blob that an image may have, compressed or not.
+ *
+ * fflate compresses: node:zlib's output changes from one Node version to the next, and an export shall be the same bytes on all of them
+ * (facts.md).
+ */
+import { createHash } from "node:crypto";
+import { closeSync, openSync, writeSync } from "node:fs";
+import { Gzip } from "fflate";
+import { parseDiffId, parseDigest } from "../src/oci/digest.js";
+import { type Outcome, outcomeOf, type PackResult, type PackTask, TaskProgress } from "../src/tasks.js";
+import { fromHere } from "./disk-path.js";
+import { withEntries } from "./entries-file.js";
+import { LayerTar } from "./layer-tar.js";
+import { openDirectory } from "./open-directories.js";
+
+/** Headers are small: hashes and codec are given so much at once. */
+const CHUNK_BYTES = 256 * 1024;
+
+export default (task: PackTask): Promise<Outcome<PackResult>> =>
+  outcomeOf("Cannot pack the layer", () => {
+    const tree = openDirectory(fromHere(task.tree));
+    try {
+      return withEntries(task.changeset, (entries) => pack(task, new LayerTar(entries, tree).pieces()));
+    } finally {
+      closeSync(tree);
+    }
+  });
+
+function pack({ file, codec, progress }: PackTask, tar: Iterable<Buffer>): PackResult {
+  const told = new TaskProgress(progress);
+  told.activity = "working";
+  const [tarHash, blobHash] = [createHash("sha256"), createHash("sha256")];
+  const descriptor = openSync(fromHere(file), "wx", 0o600);
+  let [tarBytes, size] = [0, 0];
+  try {
+    const out = (bytes: Uint8Array): void => {
+      blobHash.update(bytes);
+      size += bytes.length;
+      for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
+    };
+    const coder = coderOf(codec, out);
+    for (const chunk of chunksOf(tar)) {
+      told.throwIfCancelled();
+      tarHash.update(chunk);
+      coder.push(chunk);
+      tarBytes += chunk.length;
+      told.bytesWritten = tarBytes;
+    }
+    coder.end();
+  } finally {
+    closeSync(descriptor);
+  }
+  const [diffId, digest] = [tarHash, blobHash].map((hash) => `sha256:${hash.digest("hex")}`) as [string, string];
+  return { diffId: parseDiffId(diffId), digest: parseDigest(digest), size, tarBytes };
+}
+
+interface Coder {
+  /** The chunk is only valid during the call. */
+  push(chunk: Buffer): void;
+  end(): void;
+}
+
+function coderOf(codec: PackTask["codec"], out: (bytes: Uint8Array) => void): Coder {
+  if (codec === "none") return { push: out, end: () => undefined };
+  const gzip = new Gzip({ mtime: 0 }, out);
+  return { push: (chunk) => gzip.push(chunk), end: () => gzip.push(new Uint8Array(0), true) };
+}
+
+/** Each is only valid until the next. */
+function* chunksOf(pieces: Iterable<Buffer>): Generator<Buffer> {
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  let filled = 0;
+  for (const piece of pieces)
+    for (let at = 0; at < piece.length; ) {
+      const bytes = piece.copy(chunk, filled, at);
+      at += bytes;
+      filled += bytes;
+      if (filled < CHUNK_BYTES) continue;
+      yield chunk;
+      filled = 0;
+    }
+  yield chunk.subarray(0, filled);
+}
