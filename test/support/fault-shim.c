@@ -154,7 +154,13 @@ static enum action at_descriptor(const char *operation, int fd) {
     return result;                                                \
   } while (0)
 
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* Looked up once: dlsym takes the loader's lock, and a child between fork and exec would wait for ever for who held it. */
+#define NEXT(name)                                                       \
+  (__extension__({                                                       \
+    static __typeof__(&name) next;                                       \
+    if (next == NULL) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name); \
+    next;                                                                \
+  }))
 
 /* One that takes a path (or a descriptor, or two paths) and says -1 where it fails. */
 #define BY_PATH(name, operation, path, parameters, ...) \
