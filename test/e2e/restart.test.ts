@@ -48,18 +48,25 @@ test("kill -9 in the middle: the same jobs end ready, nothing committed is done 
   const wire = await Wire.connect(t, daemon.socket);
   const follower = await StratadClient.connect({ endpoint: daemon.socket });
   t.after(() => follower.close());
-  // The command waits with a key of its own, the client of this process follows, `wait` asks again.
-  const command = cliJson(sandbox, ["install", references[0] ?? ""]);
+  // The command waits with a key of its own, the client of this process follows, `wait` asks again. With an endpoint no command
+  // starts a daemon of its own where it is killed in the first moment.
+  const at = ["--endpoint", daemon.socket];
+  const command = cliJson(sandbox, ["install", references[0] ?? "", ...at]);
   const { jobId: first } = await until("the command's job is there", async () => {
     return (await wire.request("install/list")).jobs[0];
   });
   const followed = follower.install({ reference: references[1] ?? "" });
   const jobIds: string[] = [first, (await followed.started).jobId];
+  // Long before the kill: one that has just connected has not asked for anything yet.
+  const { sessions } = await wire.request("server/status");
+  const waiting = cli(sandbox, ["wait", jobIds[1] ?? "", ...at]);
+  await until("`wait` is connected", async () => {
+    return (await wire.request("server/status")).sessions.full > sessions.full;
+  });
   for (const reference of references.slice(2)) {
     const requestKey = `key of ${reference}`;
     jobIds.push((await wire.request("install/start", { reference, requestKey })).jobId);
   }
-  const waiting = cli(sandbox, ["wait", jobIds[5] ?? ""]);
   const cancelled = (await wire.request("install/start", { reference: references[5], name: "unwanted" })).jobId;
   await wire.request("install/cancel", { jobId: cancelled });
   await until("a layer is stored, another half fetched, and jobs wait", async () => {
@@ -68,7 +75,6 @@ test("kill -9 in the middle: the same jobs end ready, nothing committed is done 
     return stored.length >= 4;
   });
   await gate.reached;
-  await until("the commands are connected", async () => (await wire.request("server/status")).sessions.full === 4);
   const before = (await wire.request("install/list")).jobs;
   daemon.kill("SIGKILL");
   await daemon.ended;
@@ -93,7 +99,7 @@ test("kill -9 in the middle: the same jobs end ready, nothing committed is done 
   const seen = await followed.finished;
   assert.deepEqual([seen.jobId, seen.state], [jobIds[1], "ready"]);
   const waited = await waiting;
-  assert.deepEqual([waited.exitCode, waited.stdout], [0, `${jobs[5].name.path}\n`]);
+  assert.deepEqual([waited.exitCode, waited.stdout], [0, `${jobs[1].name.path}\n`]);
   const reference = references[3];
   const repeated = await again.request("install/start", { reference, requestKey: `key of ${reference}` });
   assert.deepEqual([repeated.jobId, repeated.state], [jobIds[3], "ready"]);
