@@ -122,10 +122,10 @@ export class Exporter {
     { codec = "gzip" }: ExportRequest,
   ): Promise<ExportedImage> {
     const { store } = this.#options;
-    const manifest = await store.document(manifestDigest);
+    const manifest = await store.documents.read(manifestDigest);
     if (manifest === undefined)
       throw new StrataError("STORE_CORRUPT", `Cannot export the image: manifest ${manifestDigest} is missing`);
-    const config = await store.document(keptManifest(manifest).config.digest);
+    const config = await store.documents.read(keptManifest(manifest).config.digest);
     const blobs = layers.map((diffId) => packed.get(diffId) ?? missing(diffId));
     return exportedImage({ manifest, config }, blobs, codec);
   }

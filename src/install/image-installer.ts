@@ -122,8 +122,8 @@ export class ImageInstaller {
 
   /** Before the root stands: nothing that comes after that may fail the job. */
   async #keepDocuments({ manifest, manifestDescriptor, manifestBytes, configBytes }: ResolvedImage): Promise<void> {
-    if (configBytes !== undefined) await this.#store.keepDocument(manifest.config.digest, configBytes);
-    await this.#store.keepDocument(manifestDescriptor.digest, manifestBytes);
+    if (configBytes !== undefined) await this.#store.documents.keep(manifest.config.digest, configBytes);
+    await this.#store.documents.keep(manifestDescriptor.digest, manifestBytes);
   }
 
   /** What the layers that are not stored take at the least. */

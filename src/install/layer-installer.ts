@@ -166,7 +166,8 @@ export class LayerInstaller {
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
-      const { folding, files } = this.#store;
+      const { folding, sharedFiles } = this.#store;
+      const { directory: files } = sharedFiles;
       const unpack: UnpackTask = {
         blob: withoutPromise(blob),
         codec,

@@ -126,7 +126,7 @@ export class Repairer {
   /** From the first origin that gives it. */
   async #anew(diffId: DiffId, known: LayerDocument | undefined, signal: AbortSignal): Promise<string | undefined> {
     const { store, layers, sources, maxLayers, log } = this.#options;
-    await store.forgetFiles();
+    await store.sharedFiles.forget();
     let reason = "no name was installed from an image with this layer";
     for (const origin of originsOf(diffId, store)) {
       signal.throwIfAborted();
@@ -225,7 +225,7 @@ export class Repairer {
     const kept = found.findings.filter(
       ({ code, path }) => code === "DOCUMENT" && path.startsWith(`${below(store.layout.documents)}/`),
     );
-    for (const { path } of kept) await store.dropDocument(path);
+    for (const { path } of kept) await store.documents.drop(path);
   }
 }
 

@@ -23,7 +23,6 @@ import { collectionView, type DocumentVerdict, documentVerdict, type Judged } fr
 import type { RootDocument } from "./documents.js";
 import { DueCollection } from "./due-collection.js";
 import { eachConcurrently } from "./each-concurrently.js";
-import { KeptDocuments } from "./kept-documents.js";
 import type { StoredLayer } from "./layers.js";
 import type { LeasedSince } from "./leases.js";
 import { inSlices } from "./slices.js";
@@ -77,7 +76,6 @@ const NOTHING: Amount = { bytes: 0, inodes: 0 };
 
 export class Collector {
   readonly #options: CollectorOptions;
-  readonly #documents: KeptDocuments;
   readonly #turn = new Slots(1);
   readonly #plans = new Slots(1);
   readonly #stopping = new AbortController();
@@ -86,7 +84,6 @@ export class Collector {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
-    this.#documents = new KeptDocuments(options.store.layout);
     const { signal } = this.#stopping;
     this.#due = new DueCollection({ collect: () => this.#collectByItself(), signal, log: options.log });
   }
@@ -177,7 +174,7 @@ export class Collector {
   /** What a layer shared keeps its bytes until nothing names it any more. */
   async #sweepFiles(): Promise<void> {
     try {
-      const swept = await this.#options.store.sweepFiles();
+      const swept = await this.#options.store.sharedFiles.sweep();
       if (swept !== undefined) this.#options.log.info("files.swept", { ...swept });
     } catch (error) {
       this.#options.log.warn("files.left", { error });
@@ -255,8 +252,9 @@ export class Collector {
   }
 
   async #judgeDocuments(roots: readonly Verdict<RootDocument>[]): Promise<readonly DocumentVerdict[]> {
-    const documents = await this.#documents.all();
-    const needed = await this.#documents.neededBy(roots.flatMap(({ goes, thing }) => (goes ? [] : [thing])));
+    const kept = this.#options.store.documents;
+    const documents = await kept.all();
+    const needed = await kept.neededBy(roots.flatMap(({ goes, thing }) => (goes ? [] : [thing])));
     return documents.map((document) => documentVerdict(document, needed));
   }
 
@@ -269,7 +267,7 @@ export class Collector {
     await eachConcurrently(await this.#judgeDocuments(roots), async (verdict) => {
       const { digest } = verdict;
       const mayGo = () => !leased.hasDocument(digest) && !signal.aborted;
-      if (!verdict.goes || (await this.#options.store.removeDocument(digest, mayGo))) carriedOut.push(verdict);
+      if (!verdict.goes || (await this.#options.store.documents.remove(digest, mayGo))) carriedOut.push(verdict);
       else carriedOut.push({ ...verdict, goes: false, because: "running work needs it" });
     });
     return carriedOut;

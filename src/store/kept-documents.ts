@@ -1,16 +1,19 @@
 /**
- * Manifests and configs under blobs/, as a collection looks at them: which there are, and which of them the roots that stay need. A
- * root names its manifest, and only that its config, so a manifest that cannot be read keeps all of them.
+ * Manifests and configs under blobs/: kept, read, removed; and which of them the roots that stay need. A root names its manifest, and
+ * only that its config, so a manifest that cannot be read keeps all of them.
  */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, rename, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
-import { systemErrorCode } from "../errors.js";
+import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../oci/digest.js";
 import { parseJson } from "../oci/json.js";
-import type { RootDocument } from "./documents.js";
+import { type RootDocument, writeAtomically } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
+import { KeyedMutex } from "./mutex.js";
+import type { Staging } from "./staging.js";
 
 export interface StoredDocument {
   readonly digest: Digest;
@@ -35,11 +38,59 @@ const manifestSchema = z.looseObject({
 
 export class KeptDocuments {
   readonly #layout: StoreLayout;
+  readonly #staging: Staging;
+  /** One that is there is not written again: it must not be on its way out then. */
+  readonly #changes = new KeyedMutex<Digest>();
   /** By manifest, what it was seen to name: it never changes. Of roots that stand. */
   #configs: ReadonlyMap<Digest, Digest> = new Map();
 
-  constructor(layout: StoreLayout) {
+  constructor(layout: StoreLayout, staging: Staging) {
     this.#layout = layout;
+    this.#staging = staging;
+  }
+
+  /** Undefined where it is not kept. STORE_CORRUPT where it is not what its name says. */
+  async read(digest: Digest): Promise<Buffer | undefined> {
+    const path = this.#layout.document(digest);
+    let bytes: Buffer;
+    try {
+      const { size } = await stat(path);
+      if (size > MAX_DOCUMENT_BYTES) throw notKept(digest);
+      bytes = await readFile(path);
+    } catch (error) {
+      if (systemErrorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+    if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+    throw notKept(digest);
+  }
+
+  keep(digest: Digest, bytes: Buffer): Promise<void> {
+    const path = this.#layout.document(digest);
+    return this.#changes.run(digest, async () => {
+      const known = await stat(path).then(
+        () => true,
+        () => false,
+      );
+      if (!known) await writeAtomically(path, bytes);
+    });
+  }
+
+  /** False where there is none, or it is not to go. */
+  remove(digest: Digest, mayGo: () => boolean): Promise<boolean> {
+    const path = this.#layout.document(digest);
+    return this.#changes.run(digest, async () => {
+      if (!mayGo()) return false;
+      return unlink(path).then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+
+  /** Takes what stands at `path` (below the state directory) away: it is not what its name says. */
+  async drop(path: string): Promise<void> {
+    await this.#staging.with(async ({ aside }) => rename(join(this.#layout.state, path), aside));
   }
 
   /** What is named as a document is, with its bytes; strangers are nobody's to remove. */
@@ -80,20 +131,13 @@ export class KeptDocuments {
   }
 
   async #configOf(manifest: Digest): Promise<Digest | undefined> {
-    const path = this.#layout.document(manifest);
-    let bytes: Buffer;
-    try {
-      const { size } = await stat(path);
-      if (size > MAX_DOCUMENT_BYTES) throw new Error(`a manifest of ${size} bytes`);
-      bytes = await readFile(path);
-    } catch (error) {
-      if (systemErrorCode(error) === "ENOENT") return undefined;
-      throw error;
-    }
-    if (digestOf(bytes, digestAlgorithm(manifest)) !== manifest) throw new Error("not the manifest of this digest");
-    return manifestSchema.parse(parseJson(bytes, "the manifest")).config.digest;
+    const bytes = await this.read(manifest);
+    return bytes === undefined ? undefined : manifestSchema.parse(parseJson(bytes, "the manifest")).config.digest;
   }
 }
+
+const notKept = (digest: Digest): StrataError =>
+  new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
 
 function digestIfValid(text: string): Digest | undefined {
   try {

@@ -1,43 +1,39 @@
 /**
- * The store as a whole: opened under its lock, swept, scanned into memory; then its layers, roots, names and staging.
+ * The store as a whole: opened under its lock, swept, scanned into memory; then its layers, roots, names, documents and staging.
  *
  * Owns what concerns more than one of them: a root is only removed when no name holds it, a name only flips to a root that
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
-import { readFile, rename, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import { type Digest, digestAlgorithm, digestOf } from "../oci/digest.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
-import type { Dedup, SweptFiles } from "../tasks.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
+import { KeptDocuments } from "./kept-documents.js";
 import { Layers, type ScanLayers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Leases } from "./leases.js";
-import { KeyedMutex, Mutex } from "./mutex.js";
+import { Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
+import { SharedFiles, type SharedFilesOptions } from "./shared-files.js";
 import { type RemoveTree, Staging } from "./staging.js";
 import { type ReadFiles, StoredFiles } from "./stored-files.js";
 import { type CheckTree, judgeSuspects } from "./suspects.js";
 import { sweepOrphans, sweepTemporaries } from "./sweep.js";
 
-export interface StoreOptions {
+export interface StoreOptions extends SharedFilesOptions {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
   readonly scanLayers: ScanLayers;
   readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
-  /** Whether layers share files. */
-  readonly dedup: Dedup;
-  readonly sweepFiles: (files: string) => Promise<SweptFiles>;
   readonly checkTree: CheckTree;
   readonly log: Log;
 }
@@ -48,6 +44,8 @@ export class Store {
   readonly roots: Roots;
   readonly names: Names;
   readonly staging: Staging;
+  readonly documents: KeptDocuments;
+  readonly sharedFiles: SharedFiles;
   readonly holds: Holds;
   readonly leases = new Leases();
   /** What the file system makes no difference of; undefined where it keeps all names apart. */
@@ -57,8 +55,6 @@ export class Store {
   readonly #options: StoreOptions;
   /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
   readonly #changes = new Mutex();
-  /** A manifest or config that is there is not written again: it must not be on its way out then. */
-  readonly #documents = new KeyedMutex<Digest>();
   #sync: Promise<boolean> | undefined;
 
   constructor(state: string, options: StoreOptions) {
@@ -67,6 +63,8 @@ export class Store {
     this.roots = new Roots(this.layout, options);
     this.names = new Names(this.layout, options.log);
     this.staging = new Staging(this.layout, options);
+    this.documents = new KeptDocuments(this.layout, this.staging);
+    this.sharedFiles = new SharedFiles(this.layout, this.staging, options);
     this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
   }
@@ -74,7 +72,7 @@ export class Store {
   /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
   async open(): Promise<void> {
     for (const directory of this.layout.directories) await ensureDirectory(directory, 0o755);
-    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
+    await this.sharedFiles.prepare();
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
     const staged = await this.staging.sweep();
@@ -85,7 +83,7 @@ export class Store {
     const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
     const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
     const judged = await judgeSuspects(this, this.#options);
-    if (judged.dropped.layers > 0) await this.forgetFiles();
+    if (judged.dropped.layers > 0) await this.sharedFiles.forget();
     await this.names.scan(files, {
       standing: (rootId) => this.roots.get(rootId) !== undefined,
       folds: this.folding === undefined ? (name) => name : foldName(this.folding),
@@ -156,19 +154,6 @@ export class Store {
     return this.#changes.run(look);
   }
 
-  /** A manifest or config that is kept; undefined where it is not. STORE_CORRUPT where it is not what it was. */
-  async document(digest: Digest): Promise<Buffer | undefined> {
-    let bytes: Buffer;
-    try {
-      bytes = await readFile(this.layout.document(digest));
-    } catch (error) {
-      if (systemErrorCode(error) === "ENOENT") return undefined;
-      throw error;
-    }
-    if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
-    throw new StrataError("STORE_CORRUPT", `Cannot read document ${digest}: its content was changed`);
-  }
-
   /**
    * Takes a root that nothing needs into `staged`, as `Roots.take`; not where a name leads to it, or a client or running work holds it,
    * whatever was known when it was chosen.
@@ -199,35 +184,6 @@ export class Store {
     return this.#changes.run(() => this.holds.release(holdId));
   }
 
-  /** Keeps a manifest or config under its digest. */
-  keepDocument(digest: Digest, bytes: Buffer): Promise<void> {
-    const path = this.layout.document(digest);
-    return this.#documents.run(digest, async () => {
-      const known = await stat(path).then(
-        () => true,
-        () => false,
-      );
-      if (!known) await writeAtomically(path, bytes);
-    });
-  }
-
-  /** Removes a manifest or config; false where there is none, or it is not to go. */
-  removeDocument(digest: Digest, mayGo: () => boolean): Promise<boolean> {
-    const path = this.layout.document(digest);
-    return this.#documents.run(digest, async () => {
-      if (!mayGo()) return false;
-      return unlink(path).then(
-        () => true,
-        () => false,
-      );
-    });
-  }
-
-  /** Takes what stands at `path` (below the state directory) among the kept documents away: it is not what its name says. */
-  async dropDocument(path: string): Promise<void> {
-    await this.staging.with(async ({ aside }) => rename(join(this.layout.state, path), aside));
-  }
-
   /**
    * Syncs the file system once for all that ask while it runs, and marks durable what was committed before. False where this
    * machine has no sync(1): nothing is marked, and `durable` stays false.
@@ -240,36 +196,6 @@ export class Store {
       this.#sync = undefined;
     });
     return this.#sync;
-  }
-
-  /** Where unpacks find files that layers share; undefined where they share none. */
-  get files(): string | undefined {
-    return this.#options.dedup === "files" ? this.layout.files : undefined;
-  }
-
-  /**
-   * Gives back the bytes of shared files that no layer has any more: to be called when layers were removed, whatever the setting is
-   * now. Safe beside unpacks, which trust no object that only they hold. Undefined where no files were ever shared.
-   */
-  async sweepFiles(): Promise<SweptFiles | undefined> {
-    const { files } = this.layout;
-    const isThere = await stat(files).then(
-      () => true,
-      () => false,
-    );
-    return isThere ? this.#options.sweepFiles(files) : undefined;
-  }
-
-  /** No layer that is unpacked from here on gets a file from one that was damaged. */
-  async forgetFiles(): Promise<void> {
-    await this.staging.with(async (paths) => {
-      try {
-        await rename(this.layout.files, paths.removed(0));
-      } catch (error) {
-        if (systemErrorCode(error) !== "ENOENT") throw error;
-      }
-    });
-    if (this.files !== undefined) await ensureDirectory(this.files, 0o755);
   }
 
   async #syncOnce(): Promise<boolean> {
@@ -337,8 +263,9 @@ export class Store {
    */
   async #probe(): Promise<void> {
     const { layers, roots, spills, staging, state } = this.layout;
+    const { directory: files } = this.sharedFiles;
     try {
-      for (const directory of [layers, roots, spills, ...(this.files === undefined ? [] : [this.files])]) {
+      for (const directory of [layers, roots, spills, ...(files === undefined ? [] : [files])]) {
         if (await probeLink(staging, directory)) continue;
         const fact = `${directory} is on another mount than staging`;
         throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);

@@ -103,7 +103,7 @@ test("manifests and configs go with the last root that needs them, and all stay 
     const config = Buffer.from(`{"of":"${name}"}`);
     const manifest = Buffer.from(JSON.stringify({ config: { digest: digestOf(config) } }));
     for (const bytes of [config, manifest]) {
-      await store.keepDocument(digestOf(bytes), bytes);
+      await store.documents.keep(digestOf(bytes), bytes);
       documents.push(digestOf(bytes));
     }
     await commitRoot(store, rootDocument(`r${name}`, { manifestDigest: digestOf(manifest) }));

@@ -201,8 +201,8 @@ test("a version that a power cut left empty is written again; another one's is r
 
 test("a manifest that is not what its name says is removed where a power cut may have been", async () => {
   const { state, store } = await storeWith({});
-  await store.keepDocument(digestOf("{}"), Buffer.from("{}"));
-  await store.keepDocument(digestOf("whole"), Buffer.from("damaged"));
+  await store.documents.keep(digestOf("{}"), Buffer.from("{}"));
+  await store.documents.keep(digestOf("whole"), Buffer.from("damaged"));
   const { logged } = await openStore(state, { bootId: "next" });
   assert.deepEqual(readdirSync(join(state, "blobs/sha256")), [digestOf("{}").slice(7)]);
   assert.deepEqual(logged.find(({ event }) => event === "store.opened")?.dropped, {
