@@ -32,21 +32,17 @@ const images: Readonly<Record<string, readonly TarFile[]>> = {
   half: [{ name: "half", content: Buffer.alloc(9 * MB) }],
 };
 
-suite("on a small disk", () => {
-  const scope = fileScope();
+const scope = fileScope();
+const place = await smallTmpfs(scope, { megabytes: 24, inodes: 700 });
+
+suite("on a small disk", { skip: place.skip }, () => {
   let sandbox: Sandbox;
   let daemon: Daemon;
-  let skip: string | undefined;
   const reference = (tag: string) => `oci:${sandbox.file("layout")}:${tag}`;
   const env = { STRATAD_RESERVE_BYTES: "0", STRATAD_RESERVE_INODES: "0", STRATAD_WORKERS: "2" };
 
   before(async () => {
-    const place = await smallTmpfs(scope, { megabytes: 24, inodes: 700 });
-    if (place.directory === undefined) {
-      skip = place.skip;
-      return;
-    }
-    sandbox = await Sandbox.create(scope, { stateBelow: place.directory });
+    sandbox = await Sandbox.create(scope, { stateBelow: place.directory ?? "" });
     const built = Object.entries(images).map(
       async ([tag, entries]) => [tag, buildImage([await tarOf(entries)])] as const,
     );
@@ -72,7 +68,6 @@ suite("on a small disk", () => {
   }
 
   test("what cannot fit is refused before a byte of it is read, with the need and the have", async (t) => {
-    if (skip !== undefined) return t.skip(skip);
     const wire = await Wire.connect(t, daemon.socket);
     const before = await wire.counters();
     const { details, message } = await noSpace(wire, "large");
@@ -82,7 +77,6 @@ suite("on a small disk", () => {
   });
 
   test("a root that has more directories than there are inodes is refused before it is linked", async (t) => {
-    if (skip !== undefined) return t.skip(skip);
     const wire = await Wire.connect(t, daemon.socket);
     await wire.ready(reference("branched"));
     const { details } = await noSpace(wire, "branched", { overlap: "a" });
@@ -92,7 +86,6 @@ suite("on a small disk", () => {
 
   for (const tag of ["swelling", "crowded"])
     test(`a layer that fills the disk while it is unpacked leaves nothing behind: ${tag}`, async (t) => {
-      if (skip !== undefined) return t.skip(skip);
       const wire = await Wire.connect(t, daemon.socket);
       const free = () => statfsSync(sandbox.stateDir).ffree;
       const before = free();
@@ -101,7 +94,6 @@ suite("on a small disk", () => {
     });
 
   test("a copy that does not fit beside its layer is refused, or leaves nothing behind", async (t) => {
-    if (skip !== undefined) return t.skip(skip);
     const wire = await Wire.connect(t, daemon.socket);
     await wire.ready(reference("half"));
     await wire.ready(reference("half"), { link: "copy", name: "copied" });
@@ -111,7 +103,6 @@ suite("on a small disk", () => {
   });
 
   test("on a disk that is full to the last inode a daemon goes on, starts again, removes, and then installs", async (t) => {
-    if (skip !== undefined) return t.skip(skip);
     let wire = await Wire.connect(t, daemon.socket);
     const filler = (i: number) => join(sandbox.stateDir, "..", `filler-${i}`);
     let fillers = 0;
