@@ -32,7 +32,7 @@ import { servicesOf } from "./services.js";
 import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
 import { Store } from "./store/store.js";
-import { TaskProgress } from "./tasks.js";
+import { TaskProgress } from "./task-progress.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
 

@@ -4,7 +4,7 @@
  * Paths are bytes (latin1) here; whoever tells them escapes them.
  */
 import type { FindingCode } from "./finding-codes.js";
-import type { EntriesFile, FileMode, LinkedLayer } from "./tasks.js";
+import type { EntriesFile, FileMode, LinkedLayer } from "./root-tasks.js";
 
 export interface TreeFinding {
   readonly code: FindingCode;

@@ -12,7 +12,8 @@ import { StrataError } from "./errors.js";
 import { CANCEL_GRACE_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import { Slots } from "./slots.js";
-import type { Outcome, TaskProgress, Tasks, WorkerName } from "./tasks.js";
+import type { TaskProgress } from "./task-progress.js";
+import type { Outcome, Tasks, WorkerName } from "./tasks.js";
 
 export interface PoolOptions {
   readonly threads: number;

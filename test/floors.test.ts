@@ -30,6 +30,8 @@ const floors: Readonly<Record<string, number>> = {
   "pool.ts": 4,
   messages: 3,
   "tasks.ts": 3,
+  "root-tasks.ts": 3,
+  "task-progress.ts": 1,
   "layer-documents.ts": 3,
   "findings.ts": 3,
   overlap: 2,

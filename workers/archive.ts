@@ -4,7 +4,8 @@
  * Synced when it is whole; the caller gives it its name, or removes it.
  */
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
-import { type ArchiveMember, type ArchiveTask, type Outcome, outcomeOf, TaskProgress } from "../src/tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type ArchiveMember, type ArchiveTask, type Outcome, outcomeOf } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { END_OF_TAR, padding, tarHeader } from "./tar-encode.js";
 

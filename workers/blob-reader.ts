@@ -6,7 +6,8 @@ import { createHash, type Hash } from "node:crypto";
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import { GrowthReader } from "../src/growth.js";
-import type { TaskProgress, UnpackTask } from "../src/tasks.js";
+import type { TaskProgress } from "../src/task-progress.js";
+import type { UnpackTask } from "../src/tasks.js";
 import { openToRead } from "./open-to-read.js";
 
 /** A download shows early what it is; what zlib makes of 64 KiB fills a chunk of its own. */

@@ -10,15 +10,9 @@ import { hash } from "node:crypto";
 import { MAX_CONFLICTS_LISTED } from "../src/limits.js";
 import { baseName, byteOrder, escapeField, type FileEntry, parentPath, topLevelOf } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import {
-  type CompareTask,
-  type EntriesFile,
-  type Outcome,
-  outcomeOf,
-  type RootChanges,
-  type ShownRoot,
-  TaskProgress,
-} from "../src/tasks.js";
+import type { CompareTask, EntriesFile, RootChanges, ShownRoot } from "../src/root-tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { type StoredEntries, withEntries } from "./entries-file.js";
 import { directoryAttributes, storedFileMode } from "./stored-mode.js";
 

@@ -8,7 +8,7 @@ import { StrataError } from "../src/errors.js";
 import { decodeEntries, type Entry } from "../src/overlap/changeset.js";
 import { decodePlanned } from "../src/overlap/plan-file.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import type { EntriesFile } from "../src/tasks.js";
+import type { EntriesFile } from "../src/root-tasks.js";
 
 const PIECE_BYTES = 1024 * 1024;
 const NEWLINE = 0x0a;

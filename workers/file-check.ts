@@ -8,7 +8,7 @@ import { systemErrorCode } from "../src/errors.js";
 import type { FindingCode } from "../src/finding-codes.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
-import type { TaskProgress } from "../src/tasks.js";
+import type { TaskProgress } from "../src/task-progress.js";
 import { openToRead } from "./open-to-read.js";
 import { unreadable } from "./tree-walk.js";
 

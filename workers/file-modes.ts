@@ -21,7 +21,7 @@ import { StrataError, systemErrorCode } from "../src/errors.js";
 import { MAX_FURTHER_INODES } from "../src/limits.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import type { FileMode, LinkedLayer } from "../src/tasks.js";
+import type { FileMode, LinkedLayer } from "../src/root-tasks.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { storedFileMode } from "./stored-mode.js";

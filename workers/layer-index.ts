@@ -7,7 +7,7 @@ import { type ImageLimits, MAX_TOP_LEVEL_BYTES } from "../src/limits.js";
 import { baseName, type Entry, escapeField, parentPath, type Whiteout } from "../src/overlap/changeset.js";
 import { type Folding, foldName } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
-import type { TopLevelName } from "../src/tasks.js";
+import type { TopLevelName } from "../src/root-tasks.js";
 
 export interface DirectoryNode {
   readonly kind: "dir";

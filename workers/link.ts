@@ -10,14 +10,9 @@ import { lutimesSync, mkdirSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { FileEntry } from "../src/overlap/changeset.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import {
-  type DirectoryAttributes,
-  type LinkResult,
-  type LinkTask,
-  type Outcome,
-  outcomeOf,
-  TaskProgress,
-} from "../src/tasks.js";
+import type { DirectoryAttributes, LinkResult, LinkTask } from "../src/root-tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { createEmpty } from "./empty-file.js";
 import { type StoredEntries, withEntries } from "./entries-file.js";

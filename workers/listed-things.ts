@@ -4,7 +4,7 @@
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { CheckedTree, RootList } from "../src/findings.js";
 import type { Entry, FileEntry } from "../src/overlap/changeset.js";
-import type { LinkedLayer } from "../src/tasks.js";
+import type { LinkedLayer } from "../src/root-tasks.js";
 import { type StoredEntries, withEntries } from "./entries-file.js";
 import { directoryAttributes, IMPLIED_MODE } from "./stored-mode.js";
 import { symlinksOf } from "./symlink-root.js";

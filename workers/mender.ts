@@ -18,7 +18,7 @@ import {
 import { systemErrorCode } from "../src/errors.js";
 import type { MendTask, TreeFinding } from "../src/findings.js";
 import { baseName, type FileEntry, parentPath } from "../src/overlap/changeset.js";
-import type { DirectoryAttributes } from "../src/tasks.js";
+import type { DirectoryAttributes } from "../src/root-tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { createEmpty } from "./empty-file.js";
 import { FileMaker } from "./file-modes.js";

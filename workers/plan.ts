@@ -9,7 +9,8 @@ import { outermost } from "../src/overlap/outermost.js";
 import { placed } from "../src/overlap/placement.js";
 import { encodePlan } from "../src/overlap/plan-file.js";
 import { planRoot, type RootPlan } from "../src/overlap/plan-root.js";
-import { type Outcome, outcomeOf, type PlannedRoot, type PlanResult, type PlanTask } from "../src/tasks.js";
+import type { PlannedRoot, PlanResult, PlanTask } from "../src/root-tasks.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { withEntries } from "./entries-file.js";
 import { writeSyncedText } from "./synced-file.js";
 

@@ -3,7 +3,9 @@
  * and, of a root of copies, the hard links among them.
  */
 import { linkSync } from "node:fs";
-import { type DirectoryAttributes, type Outcome, outcomeOf, type SettleTask, TaskProgress } from "../src/tasks.js";
+import type { DirectoryAttributes, SettleTask } from "../src/root-tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { withEntries } from "./entries-file.js";
 import { directoryAttributes, setDirectoryAttributes } from "./stored-mode.js";

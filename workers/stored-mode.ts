@@ -4,7 +4,7 @@
  */
 import { chmodSync, utimesSync } from "node:fs";
 import type { Entry } from "../src/overlap/changeset.js";
-import type { DirectoryAttributes } from "../src/tasks.js";
+import type { DirectoryAttributes } from "../src/root-tasks.js";
 import { diskPath } from "./disk-path.js";
 
 /** What an implied directory gets, and every directory while it is being filled. */

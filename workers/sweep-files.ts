@@ -5,7 +5,8 @@
  * An unpack may link one in the moment between the look and the removal: it does not use what only it holds.
  */
 import { closeSync, lstatSync, opendirSync, unlinkSync } from "node:fs";
-import { type Outcome, outcomeOf, type SweepFilesTask, type SweptFiles, TaskProgress } from "../src/tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type Outcome, outcomeOf, type SweepFilesTask, type SweptFiles } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 

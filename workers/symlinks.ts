@@ -5,7 +5,8 @@
 import { mkdirSync, readlinkSync, symlinkSync } from "node:fs";
 import { type Outermost, outermost } from "../src/overlap/outermost.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
-import { type Outcome, outcomeOf, type SymlinkTask } from "../src/tasks.js";
+import type { SymlinkTask } from "../src/root-tasks.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { withEntries } from "./entries-file.js";
 import { IMPLIED_MODE } from "./stored-mode.js";

@@ -10,14 +10,8 @@ import { closeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
 import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
-import {
-  type LayerDocument,
-  type Outcome,
-  outcomeOf,
-  TaskProgress,
-  type UnpackResult,
-  type UnpackTask,
-} from "../src/tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
+import { type LayerDocument, type Outcome, outcomeOf, type UnpackResult, type UnpackTask } from "../src/tasks.js";
 import { BlobReader } from "./blob-reader.js";
 import { fromHere } from "./disk-path.js";
 import { inflate } from "./inflate.js";

@@ -4,7 +4,7 @@
  */
 import { StrataError } from "../src/errors.js";
 import { type ImageLimits, MAX_THIN_BLOCKS, THIN_BLOCK_BYTES, WIDE_WINDOW_BYTES } from "../src/limits.js";
-import { TaskProgress } from "../src/tasks.js";
+import { TaskProgress } from "../src/task-progress.js";
 import { giveTurnBack, type TurnTicket, takeTurn } from "../src/turn.js";
 
 export class Windows {

@@ -20,7 +20,8 @@ import type { Catalog } from "../store/catalog.js";
 import type { RootDocument } from "../store/documents.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { type ArchiveMember, type PackResult, TaskProgress } from "../tasks.js";
+import { TaskProgress } from "../task-progress.js";
+import type { ArchiveMember, PackResult } from "../tasks.js";
 import { type ExportedImage, exportedImage, exportedIndex, keptManifest, type NamedImage } from "./exported-image.js";
 
 export interface ExporterOptions {

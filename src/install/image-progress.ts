@@ -4,7 +4,7 @@
 import type { JobLayer, Phase } from "../messages/job.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
-import type { TaskProgress } from "../tasks.js";
+import type { TaskProgress } from "../task-progress.js";
 import type { WorkView } from "./job.js";
 
 /** An estimate from less than this is a guess. */

@@ -5,7 +5,8 @@
 import type { LinkMode } from "../messages/choices.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
-import type { LayerDocument, PlannedRoot } from "../tasks.js";
+import type { PlannedRoot } from "../root-tasks.js";
+import type { LayerDocument } from "../tasks.js";
 
 export interface Cost {
   readonly writeBytes: number;

@@ -13,19 +13,19 @@ import { areDisjoint } from "../overlap/disjoint-roots.js";
 import type { Placement } from "../overlap/placement.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
+import type {
+  EntriesFile,
+  FileMode,
+  LinkedLayer,
+  LinkResult,
+  LinkTask,
+  PlanConflicts,
+  PlanResult,
+} from "../root-tasks.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import {
-  type EntriesFile,
-  type FileMode,
-  type LayerDocument,
-  type LinkedLayer,
-  type LinkResult,
-  type LinkTask,
-  type PlanConflicts,
-  type PlanResult,
-  TaskProgress,
-} from "../tasks.js";
+import { TaskProgress } from "../task-progress.js";
+import type { LayerDocument } from "../tasks.js";
 import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
 

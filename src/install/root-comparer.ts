@@ -7,9 +7,10 @@ import type { Log } from "../log.js";
 import type { Changes } from "../messages/job.js";
 import type { Pool } from "../pool.js";
 import { printableName } from "../printable.js";
+import type { EntriesFile, RootChanges, ShownRoot } from "../root-tasks.js";
 import type { RootDocument } from "../store/documents.js";
 import type { Store } from "../store/store.js";
-import { type EntriesFile, type RootChanges, type ShownRoot, TaskProgress } from "../tasks.js";
+import { TaskProgress } from "../task-progress.js";
 import { LINK_WEIGHT } from "./root-assembler.js";
 
 export class RootComparer {

@@ -7,7 +7,8 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { MAX_TOP_LEVEL_TOLD } from "../limits.js";
 import { byPath, type Conflict } from "../overlap/plan-root.js";
-import type { LayerDocument, TopLevelName } from "../tasks.js";
+import type { TopLevelName } from "../root-tasks.js";
+import type { LayerDocument } from "../tasks.js";
 
 /** The names of one running unpack, for all that want to know them, whenever they come. */
 export class TopLevelChannel {

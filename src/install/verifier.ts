@@ -13,7 +13,8 @@ import type { RootDocument } from "../store/documents.js";
 import { eachConcurrently } from "../store/each-concurrently.js";
 import type { Store } from "../store/store.js";
 import { type Selection, Structure } from "../store/structure.js";
-import { type LayerDocument, TaskProgress } from "../tasks.js";
+import { TaskProgress } from "../task-progress.js";
+import type { LayerDocument } from "../tasks.js";
 import { VerificationReport } from "./verification-report.js";
 
 export interface VerifyRequest {

@@ -3,7 +3,8 @@
  */
 import type { CheckedTree, RootSource } from "../findings.js";
 import type { DiffId } from "../oci/digest.js";
-import type { EntriesFile, LayerDocument } from "../tasks.js";
+import type { EntriesFile } from "../root-tasks.js";
+import type { LayerDocument } from "../tasks.js";
 import type { RootDocument } from "./documents.js";
 import type { StoreLayout } from "./layout.js";
 

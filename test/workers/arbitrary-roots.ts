@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import type { PlannedPolicy } from "../../src/overlap/plan-root.js";
-import type { ShownRoot } from "../../src/tasks.js";
+import type { ShownRoot } from "../../src/root-tasks.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";
 
 /** One thing that an archive has, under one or more names. */

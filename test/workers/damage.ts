@@ -19,7 +19,8 @@ import {
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import type { CheckedTree, Extent, TreeFinding, VerifyResult } from "../../src/findings.js";
-import { type EntriesFile, TaskProgress } from "../../src/tasks.js";
+import type { EntriesFile } from "../../src/root-tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
 import verify from "../../workers/verify.js";
 import type { Linked } from "./linking.js";
 import { onDisk } from "./unpacking.js";

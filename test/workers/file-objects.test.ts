@@ -17,7 +17,8 @@ import {
 import { dirname, join } from "node:path";
 import { beforeEach, suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { decoderChoices, type LayerDocument, type SweptFiles, TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
+import { decoderChoices, type LayerDocument, type SweptFiles } from "../../src/tasks.js";
 import sweepFiles from "../../workers/sweep-files.js";
 import { file, hardlink, MTIME, pax, tar } from "../support/tar-builder.js";
 import { type Unpacking, unpackFile } from "./unpacking.js";

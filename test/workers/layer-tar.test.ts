@@ -17,7 +17,8 @@ import {
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { type Outcome, type PackResult, type PackTask, TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
+import type { Outcome, PackResult, PackTask } from "../../src/tasks.js";
 import packLayer from "../../workers/pack.js";
 import { sha256 } from "../support/registry.js";
 import { directory, file, hardlink, MTIME, pax, symlink, tar } from "../support/tar-builder.js";

@@ -10,16 +10,16 @@ import type { WireError } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
 import type { Placement } from "../../src/overlap/placement.js";
 import type { PlannedPolicy } from "../../src/overlap/plan-root.js";
-import {
-  type DirectoryAttributes,
-  type EntriesFile,
-  type FileMode,
-  type LinkedLayer,
-  type LinkResult,
-  type LinkTask,
-  type PlanResult,
-  TaskProgress,
-} from "../../src/tasks.js";
+import type {
+  DirectoryAttributes,
+  EntriesFile,
+  FileMode,
+  LinkedLayer,
+  LinkResult,
+  LinkTask,
+  PlanResult,
+} from "../../src/root-tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
 import link from "../../workers/link.js";
 import planRoot from "../../workers/plan.js";
 import settle from "../../workers/settle.js";

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
 import fc from "fast-check";
 import type { CheckedTree, MendResult } from "../../src/findings.js";
-import { TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
 import mend from "../../workers/mend.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";
 import { dealing, dealtOut, things } from "./arbitrary-roots.js";

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { lstatSync, readdirSync } from "node:fs";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import type { PlannedRoot } from "../../src/tasks.js";
+import type { PlannedRoot } from "../../src/root-tasks.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";
 import { dealing, dealtOut, things } from "./arbitrary-roots.js";
 import { type Linking, withLinked } from "./linking.js";

@@ -19,7 +19,7 @@ import {
 import { dirname, join } from "node:path";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
 import { spillKey } from "../../workers/file-modes.js";
 import verify from "../../workers/verify.js";
 import { directory, file, hardlink, symlink, tar } from "../support/tar-builder.js";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { imageLimits, WIDE_WINDOW_BYTES } from "../../src/limits.js";
-import { TaskProgress } from "../../src/tasks.js";
+import { TaskProgress } from "../../src/task-progress.js";
 import { Turn } from "../../src/turn.js";
 import { Windows } from "../../workers/windows.js";
 import { stayAwake } from "./work-directory.js";
