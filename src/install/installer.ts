@@ -72,7 +72,7 @@ export class Installer {
       );
       await source.use((open) => this.#install({ job, source, open }, lease));
     } catch (error) {
-      job.failed(error);
+      await job.failed(error);
       if (job.view().error?.code === "INTERNAL") this.#options.log.error("job.failed", { jobId: job.jobId, error });
     } finally {
       lease.drop();
@@ -124,7 +124,7 @@ export class Installer {
       const waits = job.spec.request.durable === true;
       if (waits && !isDurable(root, store)) await store.makeDurable();
       const durable = isDurable(root, store);
-      job.ready(durable);
+      await job.ready(durable);
       if (!durable && !waits) this.#makeDurableBehind(job, root);
       return;
     }

@@ -59,6 +59,11 @@ export class JobJournal {
       .finally(() => this.#carried.delete(job.jobId));
   }
 
+  /** What is appended outlives this process: the next daemon knows how the job ended. Where the disk refuses, it resolves too. */
+  written(): Promise<void> {
+    return this.#journal.written();
+  }
+
   /** What changed between two views. */
   changed(last: JobView, view: JobView): void {
     for (const entry of transitions(last, view)) this.#journal.append(entry);

@@ -32,7 +32,7 @@ export function transitions(last: JobView, view: JobView): JobEntry[] {
     const { name, generation } = view.name;
     entries.push({ kind: "job.named", jobId, at, name, generation, rootId: view.root.rootId });
   }
-  if (view.finishedAt !== undefined) entries.push(ended(view));
+  if (last.finishedAt === undefined && view.finishedAt !== undefined) entries.push(ended(view));
   return entries;
 }
 

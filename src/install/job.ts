@@ -38,6 +38,12 @@ export type JobOrigin = Pick<JobView, "jobId" | "createdAt">;
 /** Why its work is stopped: the first reason counts. */
 type Stop = { readonly kind: "cancelled" | "interrupted" } | { readonly kind: "refused"; readonly error: StrataError };
 
+interface End {
+  readonly state: "ready" | "failed" | "cancelled";
+  readonly finishedAt: string;
+  readonly error?: StrataError;
+}
+
 /** Interest that no session holds: of sessions that are closed, and of detached installs. */
 const ORPHANED = Symbol("orphaned");
 
@@ -52,14 +58,16 @@ export class Job {
   readonly #createdAt: string;
   #updatedAt: string;
   #stop: Stop | undefined;
-  #finishedAt: string | undefined;
-  #state: JobState = "queued";
+  #state: "queued" | "running" = "queued";
+  /** Resolves when it is over; absent until it is decided how it ends. */
+  #recording: Promise<void> | undefined;
+  #end: End | undefined;
+  #recordEnd: (end: JobView) => Promise<void> = async () => undefined;
   #work: WorkView | undefined;
   #platform: string;
   #notes: readonly string[] = [];
   #outcome: Partial<JobOutcome> = {};
   #durable = false;
-  #error: StrataError | undefined;
 
   constructor(spec: JobSpec, origin: JobOrigin = { jobId: uuidv7(), createdAt: new Date().toISOString() }) {
     this.spec = spec;
@@ -79,18 +87,32 @@ export class Job {
   }
 
   get state(): JobState {
-    return this.#state;
+    return this.#end?.state ?? this.#state;
+  }
+
+  /** How it ends is decided, though it may not be recorded yet. */
+  get isDecided(): boolean {
+    return this.#recording !== undefined;
+  }
+
+  /** Resolves when it is over, at once where its end is not decided. */
+  async recorded(): Promise<void> {
+    await this.#recording;
   }
 
   get isOver(): boolean {
-    return this.#finishedAt !== undefined;
+    return this.#end !== undefined;
   }
 
   get finishedAtMs(): number {
-    return this.#finishedAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(this.#finishedAt);
+    return this.#end === undefined ? Number.POSITIVE_INFINITY : Date.parse(this.#end.finishedAt);
   }
 
   view(): JobView {
+    return this.#view(this.#end);
+  }
+
+  #view(end: End | undefined): JobView {
     const { referenceText, overlap, link, priority } = this.spec;
     const { phase, layers, progress, manifestDigest, linked, timings } = this.#work ?? {};
     return {
@@ -100,8 +122,8 @@ export class Job {
       overlap,
       link,
       priority,
-      state: this.#state,
-      ...(phase === undefined || this.isOver ? {} : { phase }),
+      state: end?.state ?? this.#state,
+      ...(phase === undefined || end !== undefined ? {} : { phase }),
       ...(manifestDigest === undefined ? {} : { manifestDigest }),
       ...this.#outcome,
       progress: progress ?? noProgress,
@@ -111,9 +133,9 @@ export class Job {
       ...(this.#notes.length === 0 ? {} : { notes: [...this.#notes] }),
       createdAt: this.#createdAt,
       updatedAt: this.#updatedAt,
-      ...(this.#finishedAt === undefined ? {} : { finishedAt: this.#finishedAt }),
+      ...(end === undefined ? {} : { finishedAt: end.finishedAt }),
       ...(timings === undefined ? {} : { timings }),
-      ...(this.#error === undefined ? {} : { error: this.#error.toWire() }),
+      ...(end?.error === undefined ? {} : { error: end.error.toWire() }),
     };
   }
 
@@ -132,7 +154,7 @@ export class Job {
     return this.#interest.size === 0 && this.cancel();
   }
 
-  /** Whoever is interested, the job ends as cancelled. False where it is over or stopped already. */
+  /** Whoever is interested, the job ends as cancelled. False where its end is decided or it is stopped already. */
   cancel(): boolean {
     return this.#stopFor({ kind: "cancelled" });
   }
@@ -148,7 +170,7 @@ export class Job {
   }
 
   #stopFor(stop: Stop): boolean {
-    if (this.isOver || this.#stop !== undefined) return false;
+    if (this.isDecided || this.#stop !== undefined) return false;
     this.#stop = stop;
     this.#abort.abort();
     return true;
@@ -157,6 +179,11 @@ export class Job {
   observe(listener: (job: JobView) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** `record` gets the view of the end; the job is over, for everybody, when that resolves. It must not reject. */
+  recordEnd(record: (end: JobView) => Promise<void>): void {
+    this.#recordEnd = record;
   }
 
   started(): void {
@@ -180,9 +207,10 @@ export class Job {
     this.#changed();
   }
 
-  ready(durable: boolean): void {
+  /** Resolves when it is over. */
+  async ready(durable: boolean): Promise<void> {
     this.#durable = durable;
-    this.#end("ready");
+    await this.#finish("ready");
   }
 
   /** A power cut takes nothing of its image any more. */
@@ -191,24 +219,32 @@ export class Job {
     this.#changed();
   }
 
-  /** Its work failed, or was stopped. */
-  failed(thrown: unknown): void {
+  /** Its work failed, or was stopped. Resolves when it is over, or interrupted. */
+  async failed(thrown: unknown): Promise<void> {
     const stop = this.#stop;
     if (stop?.kind === "interrupted") return;
     const error = toStrataError(stop?.kind === "refused" ? stop.error : thrown, "Cannot install the image");
-    this.#error = error.with({ jobId: this.jobId });
-    this.#end(error.code === "CANCELLED" && stop?.kind === "cancelled" ? "cancelled" : "failed");
+    const isCancelled = error.code === "CANCELLED" && stop?.kind === "cancelled";
+    await this.#finish(isCancelled ? "cancelled" : "failed", error.with({ jobId: this.jobId }));
   }
 
-  #end(state: JobState): void {
-    this.#state = state;
-    this.#finishedAt = new Date().toISOString();
-    this.#changed();
-    this.#listeners.clear();
+  async #finish(state: End["state"], error?: StrataError): Promise<void> {
+    const end: End = { state, finishedAt: new Date().toISOString(), ...(error === undefined ? {} : { error }) };
+    this.#updatedAt = end.finishedAt;
+    this.#recording = this.#recordEnd(this.#view(end)).then(() => {
+      this.#end = end;
+      this.#tell();
+      this.#listeners.clear();
+    });
+    await this.#recording;
   }
 
   #changed(): void {
     this.#updatedAt = new Date().toISOString();
+    this.#tell();
+  }
+
+  #tell(): void {
     if (this.#listeners.size === 0) return;
     const view = this.view();
     for (const listener of [...this.#listeners]) listener(view);

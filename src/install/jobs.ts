@@ -118,7 +118,11 @@ export class Jobs {
 
   async cancel(jobId: string, sessionId: string): Promise<JobView> {
     const known = this.#known.get(jobId);
-    if (known.job instanceof Job && known.job.withdraw(sessionId)) await this.#options.journal.cancelled(jobId);
+    const { job } = known;
+    if (job instanceof Job && job.withdraw(sessionId)) {
+      await this.#options.journal.cancelled(jobId);
+      await job.recorded();
+    }
     return known.job.view();
   }
 
@@ -184,12 +188,12 @@ export class Jobs {
     return known;
   }
 
-  /** A job that is over before that is known has nothing to survive. */
+  /** A job whose end is decided before that is known has nothing to survive. */
   async #accept(job: Job): Promise<void> {
     try {
       await this.#options.journal.accept(job.view(), acceptanceOf(job.spec.request));
     } catch (thrown) {
-      if (job.isOver) return;
+      if (job.isDecided) return;
       this.#known.dropKey(job.spec.request.requestKey);
       const error = thrown as StrataError;
       job.refuse(error);
@@ -238,21 +242,30 @@ export class Jobs {
     try {
       await this.#slots.run(sessionId, priorities[job.spec.priority], job.signal, () => installer.run(job));
     } catch (error) {
-      job.failed(error); // stopped while it waited for its turn
+      await job.failed(error); // stopped while it waited for its turn
     } finally {
       this.#active -= 1;
       if (this.#active === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
-  /** Turns the changes of a job into events and entries of the journal. */
+  /** Turns the changes of a job into events and entries of the journal, which has its end before anybody is told. */
   #follow(job: Job): void {
     const { jobId, spec } = job;
     let last = job.view();
+    let journalled = last;
+    const record = (view: JobView): void => {
+      this.#options.journal.changed(journalled, view);
+      journalled = view;
+    };
+    job.recordEnd((view) => {
+      record(view);
+      return this.#options.journal.written();
+    });
     const emit = (type: DaemonEvent["type"], data: DaemonEvent["data"]): void =>
       this.#options.emit({ type, jobId, name: spec.name, data });
     job.observe((view) => {
-      this.#options.journal.changed(last, view);
+      record(view);
       if (view.phase !== undefined && view.phase !== last.phase) emit("job.phase", { phase: view.phase });
       for (const [index, layer] of view.layers.entries()) {
         if (layer.state !== last.layers[index]?.state) emit("job.layer", { index, layer });

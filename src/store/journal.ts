@@ -1,8 +1,8 @@
 /**
  * The journal: what happened to jobs and to the store, in order, in append-only segments of NDJSON that outlive the process.
  *
- * An entry is on its way to the kernel at once, and on the disk when `appendDurably` resolves (one sync serves all that wait) or
- * about a second later. The disk may refuse: who waits is told, the others are kept and tried again, and no half line stays in
+ * An entry is on its way to the kernel at once, with it when `written` resolves, and on the disk when `appendDurably` resolves (one sync
+ * serves all that wait) or about a second later. The disk may refuse: who waits is told, the others are kept and tried again, and no half line stays in
  * between. What cannot be read is skipped and said, never a reason not to start. Does not know what the entries mean to anybody.
  */
 import { readdir, stat, truncate, unlink } from "node:fs/promises";
@@ -37,7 +37,7 @@ export interface ReadOptions {
 
 interface Waiting {
   readonly line: string;
-  readonly durable?: { resolve(): void; reject(error: unknown): void };
+  readonly awaited?: { readonly needsSync: boolean; resolve(): void; reject(error: unknown): void };
 }
 
 interface SegmentFacts {
@@ -99,7 +99,7 @@ export class Journal {
   /** Resolves when the entry and all before it are on the disk. NO_SPACE, STORE_IO, …: then it is not in the journal. */
   async appendDurably(entry: JournalEntry): Promise<void> {
     try {
-      await new Promise<void>((resolve, reject) => this.#add({ line: lineOf(entry), durable: { resolve, reject } }));
+      await this.#added(lineOf(entry), { needsSync: true });
     } catch (error) {
       throw toStrataError(error, "Cannot write the journal");
     }
@@ -107,7 +107,12 @@ export class Journal {
 
   /** Everything appended so far is on the disk, as far as the disk takes it. */
   async flush(): Promise<void> {
-    await new Promise<void>((resolve) => this.#add({ line: "", durable: { resolve, reject: () => resolve() } }));
+    await this.#added("", { needsSync: true }).catch(() => undefined);
+  }
+
+  /** Everything appended so far outlives this process, as far as the disk takes it; a power cut may still take it. */
+  async written(): Promise<void> {
+    await this.#added("", { needsSync: false }).catch(() => undefined);
   }
 
   /** What is appended afterwards is dropped: the next daemon may have the journal. */
@@ -187,12 +192,16 @@ export class Journal {
     }
   }
 
+  #added(line: string, { needsSync }: { readonly needsSync: boolean }): Promise<void> {
+    return new Promise((resolve, reject) => this.#add({ line, awaited: { needsSync, resolve, reject } }));
+  }
+
   #add(waiting: Waiting): void {
     const bytes = Buffer.byteLength(waiting.line);
-    const refusal = this.#refusal(bytes, waiting.durable !== undefined);
+    const refusal = this.#refusal(bytes, waiting.awaited !== undefined);
     if (refusal !== undefined) {
       this.#options.log.warn("journal.dropped", { bytes, because: refusal.message });
-      waiting.durable?.reject(refusal);
+      waiting.awaited?.reject(refusal);
       return;
     }
     this.#waiting.push(waiting);
@@ -222,7 +231,7 @@ export class Journal {
         this.#isFailing = false;
       } catch (error) {
         await this.#putBack(batch, error);
-        if (this.#waiting.every(({ durable }) => durable === undefined)) break;
+        if (this.#waiting.every(({ awaited }) => awaited === undefined)) break;
       }
     }
     this.#isWorking = false;
@@ -230,16 +239,17 @@ export class Journal {
 
   async #write(batch: readonly Waiting[]): Promise<void> {
     const lines = batch.map(({ line }) => line).join("");
-    const sync = batch.some(({ durable }) => durable !== undefined);
-    if (lines === "") await this.#open?.sync();
-    else {
+    const sync = batch.some(({ awaited }) => awaited?.needsSync === true);
+    if (lines === "") {
+      if (sync) await this.#open?.sync();
+    } else {
       const segment = await this.#segmentToAddTo();
       await segment.append(lines, { sync });
       this.#segments.set(this.#number, { bytes: segment.bytes, newestMs: Date.now() });
       this.#backlogBytes -= Buffer.byteLength(lines);
       if (!sync) this.#later();
     }
-    for (const { durable } of batch) durable?.resolve();
+    for (const { awaited } of batch) awaited?.resolve();
   }
 
   /** The one that is open, unless it is full; at first the last one that was found. */
@@ -262,10 +272,10 @@ export class Journal {
     this.#isFailing = true;
     await this.#open?.cutBack().catch(() => undefined);
     await this.#leave();
-    this.#waiting.unshift(...batch.filter(({ durable }) => durable === undefined));
+    this.#waiting.unshift(...batch.filter(({ awaited }) => awaited === undefined));
     this.#backlogBytes = this.#waiting.reduce((sum, { line }) => sum + Buffer.byteLength(line), 0);
     this.#later();
-    for (const { durable } of batch) durable?.reject(error);
+    for (const { awaited } of batch) awaited?.reject(error);
   }
 
   /** The next line begins another segment. One that got no line is not left behind. */

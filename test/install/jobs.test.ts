@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { appendFile, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -18,7 +18,7 @@ import type { Job as JobView } from "../../src/messages/job.js";
 import type { InstallRequest } from "../../src/messages/methods.js";
 import { Journal, type JournalOptions } from "../../src/store/journal.js";
 import { type JournalEntry, lineOf } from "../../src/store/journal-entries.js";
-import { openSegment } from "../../src/store/journal-segment.js";
+import { type OpenSegment, openSegment } from "../../src/store/journal-segment.js";
 import { StoreLayout } from "../../src/store/layout.js";
 import { until } from "../support/deadline.js";
 
@@ -45,9 +45,9 @@ class StubInstaller {
         root: { rootId: "root-1", path: "/state/roots/root-1/tree" },
         name: { name: job.spec.name, path: `/state/names/${job.spec.name}`, generation: 1 },
       });
-      job.ready(false);
+      await job.ready(false);
     } catch (error) {
-      job.failed(error);
+      await job.failed(error);
     } finally {
       this.running.delete(job.jobId);
     }
@@ -170,6 +170,49 @@ test("a stop ends no job: it waits, nothing is failed, and the next daemon goes 
   await second.die();
 });
 
+test("nobody is told that a job is over before the journal has it: the next daemon does not run it again", async (t) => {
+  const state = await stateDir(t);
+  const file = new StoreLayout(state).journalSegment(1);
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let asked = (): void => undefined;
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const holdsTheEnd: OpenSegment = async (path) => {
+    const segment = await openSegment(path);
+    const write = segment.write.bind(segment) as (...of: unknown[]) => Promise<{ bytesWritten: number }>;
+    segment.write = (async (bytes: Buffer, ...rest: unknown[]) => {
+      if (bytes.includes("job.ended")) {
+        asked();
+        await released;
+      }
+      return write(bytes, ...rest);
+    }) as typeof segment.write;
+    return segment;
+  };
+  const first = await startDaemon(state, { openSegment: holdsTheEnd });
+  const { jobId } = await first.start();
+  const seen: string[] = [];
+  first.jobs.observe(jobId, (job) => seen.push(job.state));
+  const answer = first.jobs.wait(jobId, { sessionId: "session-1", signal });
+  first.installer.end(jobId);
+  await isAsked;
+  assert.equal(first.jobs.get(jobId).state, "running");
+  assert.doesNotMatch(seen.join(" "), /ready/);
+  await first.jobs.cancel(jobId, "session-1");
+  assert.doesNotMatch(await readFile(file, "utf8"), /job.ended/);
+  release();
+  assert.equal((await answer).state, "ready", "what is decided is not cancelled");
+  assert.match(await readFile(file, "utf8"), /job.ended/);
+  await first.die();
+  const second = await startDaemon(state);
+  assert.deepEqual([second.jobs.get(jobId).state, second.installer.begun], ["ready", []]);
+  await second.die();
+});
+
 test("a cancellation that was answered holds, whenever the daemon dies", async (t) => {
   const state = await stateDir(t);
   const first = await startDaemon(state);
@@ -177,7 +220,7 @@ test("a cancellation that was answered holds, whenever the daemon dies", async (
   const sticky = first.installer.running.get(jobId)?.job;
   assert.ok(sticky);
   // The work does not end before the daemon dies.
-  sticky.failed = () => undefined;
+  sticky.failed = async () => undefined;
   await first.jobs.cancel(jobId, "session-1");
   await first.die();
   const second = await startDaemon(state);
