@@ -60,6 +60,8 @@ export class Pool {
       atomics: "disabled",
       resourceLimits: { maxOldGenerationSizeMb: options.heapMb ?? HEAP_MB },
     });
+    // A thread that ends between two tasks fails nobody: an error event that nobody hears would end the daemon.
+    this.#piscina.on("error", (error) => options.log.error("worker.crashed", { error }));
   }
 
   get threads(): number {
