@@ -1,6 +1,6 @@
 /**
- * One life of a store: a daemon that is killed at some call, perhaps another that is killed while it recovers, and a last one, which
- * finds a sound store, does what was left to do, and does nothing again that was done.
+ * One life of a store: daemons that are killed at some call, one after another, each of which goes on where the last one was killed, and
+ * one that ends as it should. Each finds a sound store, does what was left to do, and does nothing again that was done.
  */
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -10,10 +10,10 @@ import { type Daemon, serve } from "../support/daemon.js";
 import { type Fault, Faults, pointOf } from "../support/faults.js";
 import { inScope, Sandbox, type Scope } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
-import { namesTold, type Scenario } from "./scenario.js";
+import { beginScenario, repair, type Scenario, type ScenarioImages, type Step, standingTold } from "./scenario.js";
 
 export interface Doomed {
-  readonly scenario: Scenario;
+  readonly images: ScenarioImages;
   /** The compiled shim. */
   readonly library: string;
   /** An empty directory for the state. */
@@ -21,123 +21,174 @@ export interface Doomed {
 }
 
 export interface KillPlan extends Doomed {
-  readonly fault: Fault;
-  /** Where the daemon that recovers is killed. */
-  readonly recovery?: Fault;
+  /** Where each of the daemons is killed; the rest is not needed where the scenario ends before. */
+  readonly faults: Iterable<Fault>;
 }
 
-export interface KillFigures {
-  /** What it was doing when it was killed; empty where it did not get there and was killed at rest. */
+export interface Kill {
+  /** The call, as `pointOf` names it. */
   readonly hit: string;
-  readonly recoveryHit: string;
+  /** The step that was under way, or `start`. */
+  readonly during: string;
+}
+
+export interface Life {
+  readonly kills: readonly Kill[];
   readonly problems: readonly string[];
 }
 
-export const killRun = ({ fault, recovery, ...doomed }: KillPlan): Promise<KillFigures> =>
+export const killRun = ({ faults, ...doomed }: KillPlan): Promise<Life> =>
   inScope(async (scope) => {
     const store = await DoomedStore.create(scope, doomed);
-    let done = await store.untilKilled(fault, 0);
-    const hit = pointOf(store.faults.told().hit);
-    const problems = store.crashed();
-    let recoveryHit = "";
-    if (recovery !== undefined) {
-      done = await store.untilKilled(recovery, done, done);
-      recoveryHit = pointOf(store.faults.told().hit);
-      problems.push(...store.crashed());
+    const kills: Kill[] = [];
+    for (const fault of faults) {
+      const kill = await store.untilKilled(fault);
+      if (kill === undefined) break;
+      kills.push(kill);
     }
-    problems.push(...(await store.recover(done)));
-    return { hit, recoveryHit, problems };
+    await store.recover();
+    return { kills, problems: store.problems };
   });
 
-/** How many calls the scenario has, and a start that finds what it left. */
+/** Calls that change nothing leave what the one before them left: a kill there is the same kill. */
+export const CHANGES = "!(open|readdir) *";
+
+/** How many calls that change something the scenario has, and a start that finds what it left. */
 export const countCalls = (doomed: Doomed): Promise<{ scenario: number; start: number }> =>
   inScope(async (scope) => {
     const store = await DoomedStore.create(scope, doomed);
-    await store.untilKilled(NEVER, 0);
+    await store.untilKilled(NEVER);
     const scenario = store.faults.told().calls;
-    await store.untilKilled(NEVER, 0, 0);
+    await store.untilKilled(NEVER);
     return { scenario, start: store.faults.told().calls };
   });
 
-const NEVER: Fault = { at: 2 ** 31 - 1, what: "kill-before" };
+const NEVER: Fault = { at: 2 ** 31 - 1, what: "kill-before", pattern: CHANGES };
 
 class DoomedStore {
   readonly #scope: Scope;
   readonly #sandbox: Sandbox;
   readonly #scenario: Scenario;
   readonly faults: Faults;
+  readonly problems: string[] = [];
   /** The inode of each layer that stood after a crash. */
   readonly #layers = new Map<string, number>();
+  /** Layers that this daemon has added, also those that are gone again. */
+  readonly #added = new Set<string>();
+  /** How many steps are done; the next one may be half done where a daemon was killed. */
+  #done = 0;
+  #isHalfDone = false;
 
-  private constructor(scope: Scope, sandbox: Sandbox, { scenario, library }: Doomed) {
+  private constructor(scope: Scope, sandbox: Sandbox, parts: { scenario: Scenario; library: string }) {
     this.#scope = scope;
     this.#sandbox = sandbox;
-    this.#scenario = scenario;
-    this.faults = new Faults(library, sandbox);
+    this.#scenario = parts.scenario;
+    this.faults = new Faults(parts.library, sandbox);
     scope.after(async () => this.faults.close());
   }
 
-  static async create(scope: Scope, doomed: Doomed): Promise<DoomedStore> {
-    return new DoomedStore(scope, await Sandbox.create(scope, { stateBelow: doomed.place }), doomed);
+  static async create(scope: Scope, { images, library, place }: Doomed): Promise<DoomedStore> {
+    const sandbox = await Sandbox.create(scope, { stateBelow: place });
+    return new DoomedStore(scope, sandbox, { scenario: await beginScenario(scope, images), library });
   }
 
-  /** A daemon that does the steps from `first` up to `end` until it is killed. The first step that is not done. */
-  async untilKilled(fault: Fault, first: number, end = this.#scenario.steps.length): Promise<number> {
+  /** A daemon that goes on with the scenario. Undefined where it is killed at rest behind all of it, or had a problem before. */
+  async untilKilled(fault: Fault): Promise<Kill | undefined> {
     this.faults.arm(fault);
-    let at = first;
+    let during = "start";
     try {
       const daemon = await this.#serve();
-      const wire = await Wire.connect(this.#scope, daemon.socket);
-      for (; at < end; at += 1) await this.#scenario.steps[at]?.run(wire);
+      await this.#goOn(await Wire.connect(this.#scope, daemon.socket), (what) => {
+        during = what;
+      });
       daemon.kill("SIGKILL");
       await daemon.ended;
     } catch (error) {
-      if (this.faults.told().hits === 0) throw error;
+      if (this.faults.told().hits === 0) this.problems.push(`${during}: ${error}`);
     }
-    return at;
+    this.#isHalfDone = true;
+    this.#crashed();
+    const { hits, hit } = this.faults.told();
+    return hits === 0 ? undefined : { hit: pointOf(hit), during };
   }
 
-  /** What stands is sound whenever one looks; a name may be half changed until the next start. */
-  crashed(): string[] {
-    for (const [path, inode] of this.#stored()) if (!this.#layers.has(path)) this.#layers.set(path, inode);
-    const problems = checkStore(this.#sandbox.stateDir);
-    return problems.filter((problem) => /^(layers|roots|blobs)\//.test(problem)).map((what) => `crashed: ${what}`);
-  }
-
-  /** The last daemon: it does the steps from `first`, and ends as it should. */
-  async recover(first: number): Promise<string[]> {
-    const problems: string[] = [];
-    const expect = (holds: boolean, what: string): void => void (holds || problems.push(what));
+  /** The last daemon: it ends as it should. */
+  async recover(): Promise<void> {
     this.faults.disarm();
     const daemon = await this.#serve();
     const wire = await Wire.connect(this.#scope, daemon.socket);
-    for (const { jobId, state, error } of await wire.settled())
-      expect(state === "ready", `job ${jobId}, which was accepted, is ${state}: ${JSON.stringify(error)}`);
-    const left = readdirSync(join(this.#sandbox.stateDir, "staging"));
-    expect(left.length === 0, `staging holds ${left} after a start`);
-    const added = new Set<string>();
-    const look = (): void => {
-      for (const path of this.#stored().keys()) if (!this.#layers.has(path)) added.add(path);
-    };
-    look();
-    for (const { what, run } of this.#scenario.steps.slice(first)) {
-      await run(wire).catch((error: unknown) => problems.push(`${what}: ${error}`));
-      look();
-    }
-    const names = await namesTold(wire);
-    expect(isDeepStrictEqual(names, this.#scenario.names), `the names are ${JSON.stringify(names)}`);
+    await this.#goOn(wire, () => undefined).catch((error: unknown) => this.problems.push(`recovery: ${error}`));
+    const standing = await standingTold(wire);
+    this.#expect(isDeepStrictEqual(standing, this.#scenario.standing), `there stands ${JSON.stringify(standing)}`);
+    const { findings } = await wire.request("store/verify", { deep: true });
+    this.#expect(findings.length === 0, `verify finds ${JSON.stringify(findings)}`);
     const { layersUnpacked } = await wire.counters();
-    const stored = this.#stored();
-    expect(layersUnpacked === added.size, `${layersUnpacked} layers were unpacked, ${added.size} are new`);
-    for (const [path, inode] of this.#layers)
-      expect((stored.get(path) ?? inode) === inode, `the layer ${path}, which was stored, was replaced`);
+    const { size } = this.#added;
+    this.#expect(layersUnpacked === size, `${layersUnpacked} layers were unpacked, ${size} are new`);
+    this.#keptLayers();
     daemon.kill("SIGTERM");
     const { exitCode, stderr } = await daemon.ended;
-    expect(exitCode === 0, `the last daemon ended with ${exitCode}: ${stderr.slice(-1000)}`);
-    return [...problems, ...checkStore(this.#sandbox.stateDir, { swept: true })];
+    this.#expect(exitCode === 0, `the last daemon ended with ${exitCode}: ${stderr.slice(-1000)}`);
+    this.problems.push(...checkStore(this.#sandbox.stateDir, { swept: true }));
+  }
+
+  async #goOn(wire: Wire, tell: (step: string) => void): Promise<void> {
+    if (this.#isHalfDone) await this.#judgeStart(wire);
+    this.#look();
+    for (; this.#done < this.#scenario.steps.length; this.#done += 1) {
+      const { what, run, isDamage } = this.#scenario.steps[this.#done] as Step;
+      tell(what);
+      // A repair that was cut short is gone on with as it was left, before the same is damaged again.
+      if (this.#isHalfDone && isDamage !== undefined) {
+        await repair(wire);
+        this.problems.push(...this.#unsound().map((problem) => `repaired: ${problem}`));
+      }
+      await run(wire, this.#sandbox.stateDir);
+      this.#isHalfDone = false;
+      this.#look();
+    }
+  }
+
+  /** What was accepted is done, what was cancelled stays so, and nothing unfinished is left. */
+  async #judgeStart(wire: Wire): Promise<void> {
+    for (const job of await wire.settled()) {
+      const problem = this.#scenario.jobProblem(job);
+      this.#expect(problem === undefined, `accepted: ${problem}`);
+    }
+    const left = readdirSync(join(this.#sandbox.stateDir, "staging"));
+    this.#expect(left.length === 0, `staging holds ${left} after a start`);
+  }
+
+  /** What stands is sound whenever one looks, but for what the step damages; a name may be half changed until the next start. */
+  #crashed(): void {
+    this.#keptLayers();
+    for (const [path, inode] of this.#stored()) this.#layers.set(path, inode);
+    const { isDamage = () => false } = this.#scenario.steps[this.#done] ?? {};
+    this.problems.push(...this.#unsound((problem) => !isDamage(problem)).map((what) => `crashed: ${what}`));
+  }
+
+  #unsound(counts = (_problem: string): boolean => true): string[] {
+    const problems = checkStore(this.#sandbox.stateDir);
+    return problems.filter((problem) => /^(layers|roots|blobs)\//.test(problem) && counts(problem));
+  }
+
+  #keptLayers(): void {
+    const stored = this.#stored();
+    for (const [path, inode] of this.#layers)
+      this.#expect((stored.get(path) ?? inode) === inode, `the layer ${path}, which was stored, was replaced`);
+  }
+
+  #expect(holds: boolean, what: string): void {
+    if (!holds) this.problems.push(what);
+  }
+
+  #look(): void {
+    for (const path of this.#stored().keys()) if (!this.#layers.has(path)) this.#added.add(path);
   }
 
   #serve(): Promise<Daemon> {
+    if (this.#isHalfDone) this.#scenario.steps[this.#done]?.beforeAgain?.();
+    this.#added.clear();
     return serve(this.#sandbox, { env: { STRATAD_WORKERS: "2", ...this.faults.env } });
   }
 

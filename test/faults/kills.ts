@@ -1,12 +1,13 @@
 /** Many lives of a store: kills at seeded calls, and at every arrow of the commit order (store.md) by its name. */
 import { rm } from "node:fs/promises";
+import type { Fault } from "../support/faults.js";
 import type { Scope } from "../support/sandbox.js";
 import { randomNumbers } from "./images.js";
-import { countCalls, type Doomed, type KillFigures, killRun } from "./kill-run.js";
-import { makeScenario } from "./scenario.js";
+import { CHANGES, countCalls, type Doomed, killRun, type Life } from "./kill-run.js";
+import { makeImages } from "./scenario.js";
 import { openWorkshop, type Workshop } from "./workshop.js";
 
-/** What each arrow is for the file system, as the shim labels it; met for the first time in the scenario. */
+/** What each arrow, and each step of a repair, is for the file system, as the shim labels it; met for the first time in the scenario. */
 export const arrows = {
   "staging directory": "mkdir staging/*-*/*",
   "blob file": "create staging/*/blob",
@@ -31,8 +32,22 @@ export const arrows = {
   "rename out of roots/": "rename roots/* staging/*",
   "rename out of layers/": "rename layers/* staging/*",
   "a job's acceptance": "fdatasync journal/*",
+  "a damaged file's successor": "rename staging/*/layer/tree/* staging/*/aside/*",
+  "a mended file": "rename staging/*/aside/* layers/*",
+  "an added file's removal": "rename layers/*/added staging/*/aside/*",
+  "a mended mode": "chmod layers/*",
+  "a mended directory's time": "utimes layers/*",
+  "a file that is linked again": "rename staging/*/aside/* roots/*",
+  "a pin": "rename holds.json.* holds.json",
 } as const;
 export type Arrow = keyof typeof arrows;
+
+/** Of one life: what is killed too often gets nowhere. */
+const MAX_KILLS = 24;
+/** The share of kills that meet a start. */
+const STARTS = 0.2;
+/** The scenario takes about twice as many daemons as that. */
+const STRETCHES = 3;
 
 export class Kills {
   readonly #workshop: Workshop;
@@ -53,36 +68,40 @@ export class Kills {
 
   static async prepare(scope: Scope, kind: "tmpfs" | "ext4" = "tmpfs"): Promise<Kills> {
     const workshop = await openWorkshop(scope);
-    const scenario = await makeScenario(scope, await workshop.place());
-    const doomed = { scenario, library: workshop.library };
+    const doomed = { images: await makeImages(await workshop.place()), library: workshop.library };
     const place = await workshop.place(kind);
     const calls = await countCalls({ ...doomed, place });
     return new Kills(workshop, kind, { doomed, calls });
   }
 
-  /** How many calls the scenario has, and a start that finds its store. */
+  /** How many calls that change something the scenario has, and a start that finds its store. */
   get calls(): { readonly scenario: number; readonly start: number } {
     return this.#calls;
   }
 
-  /** The kill that this seed means: somewhere in the scenario or just behind it; every second one is killed in its recovery too. */
-  seeded(seed: number): Promise<KillFigures> {
-    const random = randomNumbers(seed);
-    const upTo = (most: number): number => 1 + Math.floor(random() * most);
-    const what = () => (random() < 0.5 ? ("kill-before" as const) : ("kill-after" as const));
-    const fault = { at: upTo(this.#calls.scenario), what: what() };
-    const isTwice = random() < 0.5;
-    return this.#run({ fault, ...(isTwice ? { recovery: { at: upTo(this.#calls.start), what: what() } } : {}) });
+  /** The life that this seed means: kills at changes of the scenario and of the starts in it, until it is done; no more than `most`. */
+  seeded(seed: number, most = MAX_KILLS): Promise<Life> {
+    return this.#run(this.#faults(randomNumbers(seed), most));
   }
 
-  at(arrow: Arrow, what: "kill-before" | "kill-after"): Promise<KillFigures> {
-    return this.#run({ fault: { at: 1, what, pattern: arrows[arrow] } });
+  *#faults(random: () => number, mostKills: number): Generator<Fault> {
+    const { scenario, start } = this.#calls;
+    for (let kills = 0; kills < mostKills; kills += 1) {
+      const most = random() < STARTS ? start : start + scenario / STRETCHES;
+      const at = 1 + Math.floor(random() * most);
+      yield { at, what: random() < 0.5 ? "kill-before" : "kill-after", pattern: CHANGES };
+    }
   }
 
-  async #run(kill: Omit<Parameters<typeof killRun>[0], keyof Doomed>): Promise<KillFigures> {
+  /** A life with a kill at each of these, which the scenario has to meet in this order. */
+  at(...points: readonly (readonly [Arrow, "kill-before" | "kill-after"])[]): Promise<Life> {
+    return this.#run(points.map(([arrow, what]) => ({ at: 1, what, pattern: arrows[arrow] })));
+  }
+
+  async #run(faults: Iterable<Fault>): Promise<Life> {
     const place = await this.#workshop.place(this.#kind);
     try {
-      return await killRun({ ...this.#doomed, place, ...kill });
+      return await killRun({ ...this.#doomed, place, faults });
     } finally {
       await rm(place, { recursive: true, force: true });
     }

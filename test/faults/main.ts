@@ -2,6 +2,7 @@
  * `npm run faults [PART...] [-- --seed N --kills N --minutes N]`: the long forms, with their figures. Parts: errno, changes, arrows, kills,
  * model, soak; all but the soak where none is named. Ends with 1 where anything did not hold.
  */
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { inScope, type Scope } from "../support/sandbox.js";
 import { SweptNames } from "./change-sweep.js";
@@ -22,6 +23,14 @@ const { values, positionals } = parseArgs({
 });
 const seed = Number(values.seed);
 const kind = values.ext4 ? "ext4" : "tmpfs";
+
+/** Lives of a store at a time: each has all of its own, and much of it is waiting. `live` says whether there are more. */
+async function inLanes(live: () => Promise<boolean>): Promise<void> {
+  const lane = async (): Promise<void> => {
+    while (await live());
+  };
+  await Promise.all(Array.from({ length: Math.max(2, availableParallelism()) }, lane));
+}
 
 type Part = (scope: Scope) => Promise<readonly string[]>;
 
@@ -57,32 +66,45 @@ const parts: Readonly<Record<string, Part>> = {
   arrows: async (scope) => {
     const kills = await Kills.prepare(scope, kind);
     const problems: string[] = [];
-    for (const arrow of Object.keys(arrows) as Arrow[])
-      for (const what of ["kill-before", "kill-after"] as const) {
-        const run = await kills.at(arrow, what);
-        problems.push(...run.problems.map((problem) => `${what} ${arrow}: ${problem}`));
-        if (run.hit === "") problems.push(`${what} ${arrow}: not reached`);
-      }
+    const points = (Object.keys(arrows) as Arrow[]).flatMap((arrow) => [
+      [arrow, "kill-before"] as const,
+      [arrow, "kill-after"] as const,
+    ]);
+    await inLanes(async () => {
+      const point = points.shift();
+      if (point === undefined) return false;
+      const life = await kills.at(point);
+      const where = `${point[1]} ${point[0]}`;
+      problems.push(...life.problems.map((problem) => `${where}: ${problem}`));
+      if (life.kills.length === 0) problems.push(`${where}: not reached`);
+      return true;
+    });
     say(`${2 * Object.keys(arrows).length} kills, before and after each of ${Object.keys(arrows).length} arrows`);
     return problems;
   },
   kills: async (scope) => {
     const kills = await Kills.prepare(scope, kind);
     const points = new Set<string>();
+    const during = new Map<string, number>();
     const problems: string[] = [];
-    let recoveries = 0;
-    for (let i = 0; i < Number(values.kills); i += 1) {
-      const { hit, recoveryHit, ...run } = await kills.seeded(seed + i);
-      points.add(hit);
-      if (recoveryHit !== "") recoveries += 1;
-      problems.push(
-        ...run.problems.map((problem) => `seed ${seed + i}, at ${hit}, then at ${recoveryHit}: ${problem}`),
-      );
-    }
+    let [lives, killed] = [0, 0];
+    await inLanes(async () => {
+      if (killed >= Number(values.kills)) return false;
+      const one = seed + lives++;
+      const life = await kills.seeded(one);
+      killed += life.kills.length;
+      for (const kill of life.kills) {
+        points.add(kill.hit);
+        during.set(kill.during, (during.get(kill.during) ?? 0) + 1);
+      }
+      const where = `seed ${one}, killed ${life.kills.map(({ hit, during }) => `in ${during} at ${hit}`).join(", ")}`;
+      for (const problem of life.problems) say(`  ${where}: ${problem}`);
+      problems.push(...life.problems.map((problem) => `${where}: ${problem}`));
+      return true;
+    });
     const { scenario, start } = kills.calls;
-    say(
-      `${values.kills} kills among ${scenario} calls at ${points.size} points; ${recoveries} more among a start's ${start}`,
-    );
+    say(`${killed} kills in ${lives} lives, of ${scenario} changes and ${start} of a start, at ${points.size} points`);
+    for (const [step, count] of during) say(`  ${count} in: ${step}`);
     return problems;
   },
   model: async (scope) => {

@@ -45,7 +45,7 @@ static struct control {
   int32_t trace; /* file descriptor, or 0 */
   int64_t clock_ahead; /* seconds */
   char padding[24];
-  char pattern[448]; /* of the label, as fnmatch(3) takes it */
+  char pattern[448]; /* of the label, as fnmatch(3) takes it with FNM_EXTMATCH */
   char hit[512]; /* the label of the call that was hit first */
 } *control;
 
@@ -105,7 +105,7 @@ static void traced(int number, const char *label) {
 
 /* What is to happen at this call: COUNT where nothing. */
 static enum action judged(const char *label) {
-  if (control->pattern[0] != 0 && fnmatch(control->pattern, label, 0) != 0) return COUNT;
+  if (control->pattern[0] != 0 && fnmatch(control->pattern, label, FNM_EXTMATCH) != 0) return COUNT;
   int number = atomic_fetch_add(&control->calls, 1) + 1;
   traced(number, label);
   if (control->action == COUNT || number < control->at) return COUNT;

@@ -15,7 +15,7 @@ export type Errno = "EIO" | "ENOSPC" | "EDQUOT" | "EACCES" | "EMFILE" | "EMLINK"
 export interface Fault {
   readonly at: number;
   readonly what: "kill-before" | "kill-after" | Errno;
-  /** As fnmatch(3) takes it, of a label: `OPERATION PATH` or `OPERATION FROM TO`, paths from the state directory. */
+  /** As fnmatch(3) takes it with FNM_EXTMATCH, of a label: `OPERATION PATH` or `OPERATION FROM TO`, paths from the state directory. */
   readonly pattern?: string;
   /** The errno meets every call from that one on. */
   readonly fromThenOn?: boolean;
