@@ -96,16 +96,17 @@ class DoomedStore {
   async untilKilled(fault: Fault): Promise<Kill | undefined> {
     this.faults.arm(fault);
     let during = "start";
+    let daemon: Daemon | undefined;
     try {
-      const daemon = await this.#serve();
+      daemon = await this.#serve();
       await this.#goOn(await Wire.connect(this.#scope, daemon.socket), (what) => {
         during = what;
       });
-      daemon.kill("SIGKILL");
-      await daemon.ended;
     } catch (error) {
       if (this.faults.told().hits === 0) this.problems.push(`${during}: ${error}`);
     }
+    if (this.faults.told().hits === 0) daemon?.kill("SIGKILL");
+    await daemon?.ended;
     this.#isHalfDone = true;
     this.#crashed();
     const { hits, hit } = this.faults.told();
