@@ -1,33 +1,39 @@
 /**
- * Any sequence of installs, removals, rollbacks and crashes, some of them in the middle of another change: after each of them all that
- * can be seen of the store is what a model of plain maps says. A change that was cut short has happened as a whole, or not at all.
+ * Any sequence of installs, removals, rollbacks, pins, collections, damage with its repair, and crashes, some of them in the middle of
+ * another change: after each of them all that can be seen of the store is what a model of plain maps says, and a verification finds
+ * nothing. A change that was cut short has happened as a whole, or not at all; a collection may have taken a part of what it takes.
  */
 import assert from "node:assert/strict";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { inScope, type Scope } from "../support/sandbox.js";
+import { CHANGES } from "./kill-run.js";
 import { Model, type Tag } from "./model.js";
 import { type Change, ModelledStore, type Seen } from "./modelled-store.js";
 import type { Workshop } from "./workshop.js";
 
 const TAGS: readonly Tag[] = ["one", "two", "three"];
-/** What an install of such an image takes, at most. */
-const CALLS = 170;
+/** Changes to the disk that an install of such an image makes, at most. */
+const CHANGES_OF_INSTALL = 120;
 
 const name = fc.constantFrom("app", "b.new");
 const change: fc.Arbitrary<Change> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ install: fc.constantFrom(...TAGS), name }) },
   { weight: 2, arbitrary: fc.record({ remove: name }) },
   { weight: 3, arbitrary: fc.record({ rollback: name }) },
+  { weight: 2, arbitrary: fc.record({ pin: name }) },
+  { weight: 1, arbitrary: fc.record({ unpin: fc.constantFrom(...TAGS) }) },
+  { weight: 2, arbitrary: fc.record({ collect: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 2, arbitrary: fc.record({ damage: name }) },
 );
 const what = fc.constantFrom("kill-before" as const, "kill-after" as const);
+const at = fc.integer({ min: 1, max: CHANGES_OF_INSTALL });
+const fault = fc.record({ at, what, pattern: fc.constant(CHANGES) });
 const command = fc.oneof(
   { weight: 6, arbitrary: fc.record({ change }) },
   { weight: 1, arbitrary: fc.record({ crash: fc.constant(true) }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({ cut: change, fault: fc.record({ at: fc.integer({ min: 1, max: CALLS }), what }) }),
-  },
+  { weight: 1, arbitrary: fc.record({ verify: fc.constant(true) }) },
+  { weight: 3, arbitrary: fc.record({ cut: change, fault }) },
 );
 type Command = typeof command extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -81,9 +87,12 @@ async function run(
       await store.crashIn(command.cut, command.fault);
       figures.cut += 1;
       model = whichOf(await store.see(), { undone: model, done: changed }, figures);
-    } else await store.crash();
-    assert.deepEqual(await store.see(), viewOf(model), `after ${JSON.stringify(command)}`);
+    } else if ("verify" in command) assert.deepEqual(await store.findings(), []);
+    else await store.crash();
+    const seen = await store.see();
+    assert.deepEqual(seen, viewOf(asSeen(model, seen)), `after ${JSON.stringify(command)}`);
   }
+  assert.deepEqual(await store.findings(), []);
   assert.deepEqual(await store.judge(), []);
 }
 
@@ -91,26 +100,46 @@ async function run(
 function foretell(model: Model, change: Change): boolean {
   if ("remove" in change) return model.remove(change.remove);
   if ("rollback" in change) return model.rollback(change.rollback);
-  model.install(change.install, change.name);
+  if ("pin" in change) return model.pin(change.pin);
+  if ("unpin" in change) return model.unpin(change.unpin);
+  if ("damage" in change) return model.names.has(change.damage);
+  if ("collect" in change) model.collect(change.collect);
+  else model.install(change.install, change.name);
   return true;
 }
 
 /**
- * Its names are those of before or of after, no third. A root that has lost its name, or has not got it yet, may stand without: it is
- * the model's too from then on.
+ * Its names and pins are those of before or of after, no third. Of roots and layers that one of them has, some may stand: those are
+ * the model's from then on.
  */
 function whichOf(seen: Seen, { undone, done }: { undone: Model; done: Model }, figures: ModelFigures): Model {
-  const isDone = isDeepStrictEqual(seen.names, viewOf(done).names);
+  const isDone =
+    isDeepStrictEqual(seen.names, viewOf(done).names) && isDeepStrictEqual(seen.pinned, viewOf(done).pinned);
   if (!isDone) figures.undone += 1;
-  const model = isDone ? done : undone;
-  for (const tag of seen.roots) assert.ok(undone.roots.has(tag) || done.roots.has(tag), `a root of ${tag}`);
-  for (const tag of model.held()) assert.ok(seen.roots.includes(tag), `no root of ${tag}`);
-  model.roots.clear();
-  for (const tag of seen.roots) model.roots.add(tag);
+  const model = (isDone ? done : undone).copy();
+  for (const of of ["roots", "layers"] as const) {
+    for (const tag of seen[of]) assert.ok(undone[of].has(tag) || done[of].has(tag), `${of}: ${tag}, which nobody made`);
+    for (const tag of undone[of]) assert.ok(!done[of].has(tag) || isThere(seen, of, tag, undone), `${of}: no ${tag}`);
+    model[of].clear();
+    for (const tag of seen[of]) model[of].add(tag);
+  }
+  return model;
+}
+
+/** A root that nothing keeps may be gone. */
+const isThere = (seen: Seen, of: "roots" | "layers", tag: Tag, model: Model): boolean =>
+  seen[of].includes(tag) || (of === "roots" && !model.kept().has(tag));
+
+/** Roots that nothing keeps go by themselves, when it suits the daemon. */
+function asSeen(model: Model, { roots }: Seen): Model {
+  const kept = model.kept();
+  for (const tag of model.roots) if (!kept.has(tag) && !roots.includes(tag)) model.roots.delete(tag);
   return model;
 }
 
 const viewOf = (model: Model): Seen => ({
   names: Object.fromEntries(model.names),
   roots: [...model.roots].sort(),
+  pinned: [...model.pinned].sort(),
+  layers: [...model.layers].sort(),
 });

@@ -7,7 +7,7 @@ import { openWorkshop, skip } from "./workshop.js";
 
 const scope = fileScope();
 
-test("installs, removals, rollbacks and crashes, also in the middle of them, leave what plain maps say", {
+test("installs, removals, pins, collections, repairs and crashes, also in the middle of them, leave what plain maps say", {
   skip,
 }, async () => {
   const { commands, cut } = await runModel(await openWorkshop(scope), { seed: 20261126, runs: 1, commands: 24 });

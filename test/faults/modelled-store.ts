@@ -8,17 +8,26 @@ import { basename, dirname, join } from "node:path";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { type Fault, Faults } from "../support/faults.js";
-import { writeLayout } from "../support/images.js";
+import { layerDigests, writeLayout } from "../support/images.js";
 import { buildImage, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
 import { type Json, RpcError, Wire } from "../support/wire.js";
+import { damage } from "./damage.js";
 import { layerOf } from "./images.js";
-import type { ModelGeneration, Tag } from "./model.js";
+import { type ModelGeneration, SHARED, type Tag } from "./model.js";
+import { repair } from "./scenario.js";
 
 export type Change =
   | { readonly install: Tag; readonly name: string }
   | { readonly remove: string }
-  | { readonly rollback: string };
+  | { readonly rollback: string }
+  /** By a name. */
+  | { readonly pin: string }
+  | { readonly unpin: Tag }
+  /** How many generations are kept. */
+  | { readonly collect: number }
+  /** The root of this name and its layers, by hand; and a repair. */
+  | { readonly damage: string };
 
 /** Everything that can be seen, in the words of the model. */
 export interface Seen {
@@ -26,6 +35,8 @@ export interface Seen {
     Record<string, { readonly current: number; readonly generations: readonly ModelGeneration[] }>
   >;
   readonly roots: readonly Tag[];
+  readonly pinned: readonly Tag[];
+  readonly layers: readonly Tag[];
 }
 
 export class ModelledStore {
@@ -33,14 +44,21 @@ export class ModelledStore {
   readonly #sandbox: Sandbox;
   readonly #faults: Faults;
   readonly #tags: ReadonlyMap<string, Tag>;
+  /** By the digest of its blob. */
+  readonly #layers: ReadonlyMap<string, Tag>;
   #daemon!: Daemon;
   #wire!: Wire;
 
-  private constructor(scope: Scope, sandbox: Sandbox, parts: { faults: Faults; tags: ReadonlyMap<string, Tag> }) {
+  private constructor(
+    scope: Scope,
+    sandbox: Sandbox,
+    parts: { faults: Faults; tags: ReadonlyMap<string, Tag>; layers: ReadonlyMap<string, Tag> },
+  ) {
     this.#scope = scope;
     this.#sandbox = sandbox;
     this.#faults = parts.faults;
     this.#tags = parts.tags;
+    this.#layers = parts.layers;
   }
 
   /** An empty store, and a layout with an image for each tag; all share one layer. */
@@ -49,29 +67,59 @@ export class ModelledStore {
     options: { library: string; place: string; tags: readonly Tag[] },
   ): Promise<ModelledStore> {
     const sandbox = await Sandbox.create(scope, { stateBelow: options.place });
-    const shared = await layerOf("shared", "shared");
+    const shared = await layerOf(SHARED, SHARED);
     const images: Record<Tag, TestImage> = {};
     for (const tag of options.tags) images[tag] = buildImage([shared, await layerOf("app", tag)]);
     await writeLayout(sandbox.file("layout"), images);
     const tags = new Map(Object.entries(images).map(([tag, { descriptor }]) => [descriptor.digest, tag]));
+    const layers = new Map(
+      Object.entries(images).flatMap(([tag, image]) => {
+        const [lowest = "", own = ""] = layerDigests(image);
+        return [[lowest, SHARED] as const, [own, tag] as const];
+      }),
+    );
     const faults = new Faults(options.library, sandbox);
     scope.after(async () => faults.close());
-    const store = new ModelledStore(scope, sandbox, { faults, tags });
+    const store = new ModelledStore(scope, sandbox, { faults, tags, layers });
     await store.#start();
     return store;
   }
 
-  /** False where it was refused because there is no such name or generation. */
+  /** False where it was refused because there is no such name, root or generation. */
   async carryOut(change: Change): Promise<boolean> {
     try {
       if ("install" in change) await this.#wire.ready(this.#reference(change.install), { name: change.name });
       else if ("remove" in change) await this.#wire.request("root/remove", { name: change.remove });
-      else await this.#wire.request("root/rollback", { name: change.rollback });
+      else if ("rollback" in change) await this.#wire.request("root/rollback", { name: change.rollback });
+      else if ("pin" in change) await this.#wire.request("root/pin", { name: change.pin, pinned: true });
+      else if ("unpin" in change) return await this.#unpin(change.unpin);
+      else if ("collect" in change) await this.#wire.request("store/gc", { keepLast: change.collect });
+      else await this.#damageAndRepair(change.damage);
       return true;
     } catch (error) {
       if (error instanceof RpcError && /^UNKNOWN_(NAME|ROOT)$/.test(error.data.code)) return false;
       throw error;
     }
+  }
+
+  async #unpin(tag: Tag): Promise<boolean> {
+    const { roots } = await this.#wire.request("root/list", { limit: 100 });
+    const root = (roots as Json[]).find(({ manifestDigest }) => this.#tags.get(manifestDigest) === tag);
+    if (root !== undefined) await this.#wire.request("root/pin", { rootId: root.rootId, pinned: false });
+    return root !== undefined;
+  }
+
+  async #damageAndRepair(name: string): Promise<void> {
+    await this.#wire.request("root/get", { name });
+    const { stateDir } = this.#sandbox;
+    damage(stateDir, join(stateDir, "names", name), { own: "app", loses: SHARED, gains: SHARED });
+    assert.notDeepEqual(await this.findings(), [], "damage that is not found");
+    await repair(this.#wire);
+  }
+
+  /** What the store says of itself. */
+  async findings(): Promise<Json[]> {
+    return (await this.#wire.request("store/verify", { deep: true })).findings;
   }
 
   async crash(): Promise<void> {
@@ -88,6 +136,7 @@ export class ModelledStore {
     });
     this.#faults.disarm();
     await this.crash();
+    if ("damage" in change) await repair(this.#wire);
   }
 
   async see(): Promise<Seen> {
@@ -103,7 +152,16 @@ export class ModelledStore {
       const { installed } = await this.#wire.request("image/status", { reference: this.#reference(tag) });
       assert.equal(installed, named.includes(tag), `image/status of ${tag}`);
     }
-    return { names, roots: (roots as Json[]).map(tagOf).sort() };
+    const { layers } = await this.#wire.request("layer/list", { limit: 100 });
+    return {
+      names,
+      roots: (roots as Json[]).map(tagOf).sort(),
+      pinned: (roots as Json[])
+        .filter(({ pinned }) => pinned)
+        .map(tagOf)
+        .sort(),
+      layers: (layers as Json[]).map(({ digests, diffId }) => this.#layers.get(digests[0]) ?? diffId).sort(),
+    };
   }
 
   async #seeName(name: string, current: number, { rootId, manifestDigest }: Json): Promise<Seen["names"][string]> {
