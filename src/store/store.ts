@@ -262,10 +262,10 @@ export class Store {
    * daemon is wanted all the more, to remove something: then as little is taken for granted as can be.
    */
   async #probe(): Promise<void> {
-    const { layers, roots, spills, staging, state } = this.layout;
+    const { layerDirectories, roots, spills, staging, state } = this.layout;
     const { directory: files } = this.sharedFiles;
     try {
-      for (const directory of [layers, roots, spills, ...(files === undefined ? [] : [files])]) {
+      for (const directory of [...layerDirectories, roots, spills, ...(files === undefined ? [] : [files])]) {
         if (await probeLink(staging, directory)) continue;
         const fact = `${directory} is on another mount than staging`;
         throw new StrataError("STORE_SPLIT_MOUNT", `Cannot open ${state}: ${fact}`);

@@ -42,7 +42,7 @@ suite("a state directory on two mounts", { skip: whyNot() }, () => {
     await daemon.ended;
   });
 
-  for (const directory of ["layers", "roots", "staging", "spill"])
+  for (const directory of ["layers", "layers/sha256", "roots", "staging", "spill"])
     test(`${directory}: STORE_SPLIT_MOUNT at the start, with the directory and what to do`, async () => {
       const { stratad, stateDir } = sandbox;
       const stored = everythingBelow(join(stateDir, "layers")).concat(everythingBelow(join(stateDir, "roots")));

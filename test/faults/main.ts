@@ -1,15 +1,17 @@
 /**
  * `npm run faults [PART...] [-- --seed N --kills N --minutes N]`: the long forms, with their figures. Parts: errno, changes, arrows, kills,
- * model, soak; all but the soak where none is named. Ends with 1 where anything did not hold.
+ * space, model, soak; all but the soak where none is named. Ends with 1 where anything did not hold.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { smallTmpfs } from "../support/file-systems.js";
 import { inScope, type Scope } from "../support/sandbox.js";
 import { SweptNames } from "./change-sweep.js";
 import { codeOf, SweptDaemon, type SweptErrno } from "./errno-sweep.js";
 import { type Arrow, arrows, Kills } from "./kills.js";
 import { runModel } from "./model-run.js";
 import { soak } from "./soak.js";
+import { SmallDisk } from "./space-sweep.js";
 import { openWorkshop } from "./workshop.js";
 
 const { values, positionals } = parseArgs({
@@ -106,6 +108,21 @@ const parts: Readonly<Record<string, Part>> = {
     say(`${killed} kills in ${lives} lives, of ${scenario} changes and ${start} of a start, at ${points.size} points`);
     for (const [step, count] of during) say(`  ${count} in: ${step}`);
     return problems;
+  },
+  space: async (scope) => {
+    const { directory, skip } = await smallTmpfs(scope, { megabytes: 64, inodes: 10_000 });
+    if (directory === undefined) {
+      say(String(skip));
+      return [];
+    }
+    const disk = await SmallDisk.start(scope, directory);
+    const problems: string[] = [];
+    for (const of of ["pages", "inodes"] as const) {
+      const { sizes, refused, refusedMidway, ...swept } = await disk.sweep({ of, first: 0, stride: 1 });
+      say(`${of}: ${sizes} sizes, ${refused} refused, ${refusedMidway} of them while it was written`);
+      problems.push(...swept.problems);
+    }
+    return [...problems, ...(await disk.judge())];
   },
   model: async (scope) => {
     const workshop = await openWorkshop(scope);

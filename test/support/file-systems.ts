@@ -80,6 +80,14 @@ export async function smallTmpfs(
   return { directory: at, skip: false };
 }
 
+/** Of what `smallTmpfs` gave: it gets another size, no less than what is used. */
+export async function resizeTmpfs(
+  at: string,
+  { bytes, inodes }: { readonly bytes: number; readonly inodes: number },
+): Promise<void> {
+  await run("mount", "-o", `remount,size=${bytes},nr_inodes=${inodes}`, at);
+}
+
 /** A process that was killed may not have let go of it yet. */
 function unmounted(at: string): Promise<true> {
   return until(`${at} is unmounted`, () =>
