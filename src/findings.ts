@@ -55,6 +55,8 @@ export interface VerifyTask {
   readonly extent: Extent;
   /** Damaged inodes of layers: the result says which of them the tree has. */
   readonly watched?: readonly string[];
+  /** What stands apart is found too: before it is linked again. */
+  readonly findsApart?: boolean;
   readonly progress: SharedArrayBuffer;
 }
 
@@ -66,11 +68,13 @@ export interface VerifyResult {
   /** Bytes of contents that were read. */
   readonly bytes: number;
   readonly seen: readonly string[];
+  /** Files that a root of hard links has as inodes of its own, whole or not: its layer has got others. No damage where they are whole. */
+  readonly apart: number;
 }
 
 /**
- * Makes a tree what it was made as, path by path: each is damaged or whole at any time, and what is not damaged is not touched. A task
- * that is cut short anywhere is made good by the next.
+ * Makes a tree what it was made as, path by path: each is damaged or whole at any time, and what is not damaged is not touched, but for
+ * files of a root that stand apart from its layers: they are linked again. A task that is cut short anywhere is made good by the next.
  */
 export interface MendTask {
   readonly checked: CheckedTree;

@@ -15,7 +15,7 @@ export default (task: MendTask): Promise<Outcome<MendResult>> => outcomeOf("Cann
 
 function mend(task: MendTask): MendResult {
   const { checked, progress } = task;
-  const look = () => verified({ checked, extent: "contents", progress }, MAX_FINDINGS_MENDED);
+  const look = () => verified({ checked, extent: "contents", findsApart: true, progress }, MAX_FINDINGS_MENDED);
   const mender = new Mender(task);
   let left = look();
   const atFirst = left;

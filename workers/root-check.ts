@@ -20,6 +20,8 @@ import { inodeKey, type Verification } from "./verification.js";
 type Root = CheckedTree & { readonly kind: "root" };
 type Leaf<Type extends RootEntry["type"]> = PlannedEntry & { readonly entry: RootEntry & { readonly type: Type } };
 
+const APART = "it is no link to its layer's file";
+
 export class RootCheck {
   readonly #verification: Verification;
   readonly #root: Root;
@@ -102,7 +104,10 @@ export class RootCheck {
   #judge(path: string, stat: BigIntStats, entry: FileEntry): void {
     const isCopy = this.#root.link !== "hardlink";
     const linked = { ...entry, mode: isCopy ? entry.mode : storedFileMode(entry.mode) };
-    this.#tell(path, fileFault(this.#walk.at(path), stat, linked, this.#verification.reader));
+    const fault = fileFault(this.#walk.at(path), stat, linked, this.#verification.reader);
+    const isApart = !isCopy && entry.size > 0;
+    if (isApart) this.#verification.apart += 1;
+    this.#tell(path, isApart && this.#verification.findsApart ? { code: "CONTENT", detail: APART } : fault);
   }
 
   #directory(entry: RootEntry & { readonly type: "dir" | "implied" }): void {

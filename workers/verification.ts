@@ -18,6 +18,8 @@ export class Verification {
   readonly reader: FileReader;
   readonly watched: ReadonlySet<string>;
   readonly seen = new Set<string>();
+  readonly findsApart: boolean;
+  apart = 0;
   readonly #progress: TaskProgress;
   readonly #limit: number;
   readonly #findings: TreeFinding[] = [];
@@ -28,6 +30,7 @@ export class Verification {
   constructor(task: VerifyTask, limit = MAX_FINDINGS_OF_TREE) {
     this.#limit = limit;
     this.extent = task.extent;
+    this.findsApart = task.findsApart === true;
     this.#progress = new TaskProgress(task.progress);
     this.#progress.activity = "working";
     this.reader = new FileReader(this.#progress);
@@ -36,7 +39,8 @@ export class Verification {
 
   result(): VerifyResult {
     const { bytes } = this.reader;
-    return { findings: this.#findings, total: this.#total, entries: this.#entries, bytes, seen: [...this.seen] };
+    const [findings, total, entries] = [this.#findings, this.#total, this.#entries];
+    return { findings, total, entries, bytes, seen: [...this.seen], apart: this.apart };
   }
 
   tell(finding: TreeFinding): void {

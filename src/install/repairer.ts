@@ -68,7 +68,7 @@ export class Repairer {
     for (const diffId of layers) lease.stored(diffId);
     for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
     await images.settled();
-    const roots = new Set(idsOf(found, "root"));
+    const roots = new Set([...idsOf(found, "root"), ...found.apart]);
     for (const { rootId, layers: own } of store.roots.all())
       if (layers.some((diffId) => own.includes(diffId))) roots.add(rootId);
     for (const rootId of roots) lease.root(rootId);

@@ -59,7 +59,7 @@ export class StoreVerification {
       const request = { deep, selection: this.#selection(params), signal: both };
       const found = await this.#options.verifier.verify(request);
       const isOfAll = deep && request.selection === undefined;
-      if (!repair || found.total === 0) {
+      if (!repair || found.total + found.apart.length === 0) {
         this.#tell({ found: found.findings, repaired: [] }, { left: found.total, isOfAll });
         const none = repair ? { repaired: [], repairedTotal: 0 } : {};
         return { checked: found.checked, findings: [...found.findings], findingsTotal: found.total, ...none };

@@ -30,6 +30,8 @@ export interface Found {
   readonly checked: Verification["checked"];
   readonly findings: readonly Finding[];
   readonly total: number;
+  /** Roots with files that stand apart from their layers: a repair that was cut short leaves such. */
+  readonly apart: readonly string[];
 }
 
 /** Below everything that somebody waits for. */
@@ -60,15 +62,17 @@ export class Verifier {
       // A collection may have removed it in the meantime.
       if (this.#store.layers.get(diffId) !== undefined) report.layer(diffId, results);
     });
+    const apart: string[] = [];
     await this.#eachInTurn(roots, async (rootId) => {
       const root = this.#store.roots.get(rootId);
       if (root === undefined || report.lacks(rootId)) return;
       const result = await this.root(root, { deep, watched: report.inodesOf(root), signal });
+      if (result.apart > 0) apart.push(rootId);
       if (this.#store.roots.get(rootId) !== undefined) report.root(root, result);
     });
     const { findings, total, entries, bytes } = report.result();
     const checked = { layers: layers.length, roots: roots.length, documents: structure.documents, entries, bytes };
-    return { checked, findings, total };
+    return { checked, findings, total, apart };
   }
 
   /** One after the other, where it is large: names and attributes first, then contents in slices. */
@@ -123,7 +127,7 @@ export class Verifier {
   }
 }
 
-const NOTHING: VerifyResult = { findings: [], total: 0, entries: 0, bytes: 0, seen: [] };
+const NOTHING: VerifyResult = { findings: [], total: 0, entries: 0, bytes: 0, seen: [], apart: 0 };
 
 /** How a layer is looked at: at once where it is small, else so that no task takes long. */
 export function extentsOf({ bytes }: LayerDocument, deep: boolean): readonly Extent[] {

@@ -148,8 +148,8 @@ interface Edit {
   readonly fetches?: boolean;
   /** Paths of the layer whose inode is another afterwards, in the layer and in the roots that share it. */
   readonly replaced?: readonly string[];
-  /** The inode that roots share is the damaged one. */
-  readonly isThroughRoot?: boolean;
+  /** Roots get the inode that stands for the damaged one, also where theirs is whole. */
+  readonly isLinkedAgain?: boolean;
   /** `verify` without --deep finds it. */
   readonly shallow?: boolean;
 }
@@ -163,7 +163,7 @@ const edits: readonly Edit[] = [
     shownBy: linked,
     fetches: true,
     replaced: ["shared/data"],
-    isThroughRoot: true,
+    isLinkedAgain: true,
   },
   {
     title: "a file with two names written through one of them",
@@ -172,7 +172,7 @@ const edits: readonly Edit[] = [
     shownBy: linked,
     fetches: true,
     replaced: ["shared/tool", "shared/alias"],
-    isThroughRoot: true,
+    isLinkedAgain: true,
   },
   {
     title: "a file made writable through a root",
@@ -187,6 +187,7 @@ const edits: readonly Edit[] = [
     shownBy: ["symlinks"],
     fetches: true,
     replaced: ["shared/closed/deep"],
+    isLinkedAgain: true,
   },
   {
     title: "a whole directory deleted from the layer",
@@ -283,7 +284,7 @@ suite("a store that was edited by hand", () => {
     shownBy,
     fetches = false,
     replaced = [],
-    isThroughRoot = false,
+    isLinkedAgain = false,
     shallow = false,
   } of edits)
     test(`${title}: ${[...new Set(finds)].join(", ")}, and repaired`, async () => {
@@ -309,7 +310,7 @@ suite("a store that was edited by hand", () => {
       if (title.includes("gone altogether") || replaced.includes("shared")) return;
       for (const [path, ino] of known)
         if (!replaced.some((name) => path.endsWith(`/${name}`))) assert.equal(inode(path), ino, path);
-      for (const path of isThroughRoot ? replaced : []) {
+      for (const path of isLinkedAgain ? replaced : []) {
         assert.notEqual(inode(layer("tree", path)), known.get(layer("tree", path)), path);
         for (const name of ["app", "other", "planned"])
           assert.equal(inode(shown(name, path)), inode(layer("tree", path)), `${name}/${path}`);
