@@ -76,6 +76,10 @@ export const MAX_ARCHIVE_MEMBERS = 10_000;
 
 /** protocol.md, Frames: a request is small; everything large travels as a path. */
 export const MAX_FRAME_BYTES = 256 * KiB;
+/** An answer is one frame too: beyond this it is no honest daemon's, and no daemon writes it. */
+export const MAX_ANSWER_BYTES = 64 * MiB;
+/** The roots of a snapshot, about: 10,000 of ten layers. The rest are asked for with `root/list`. */
+export const MAX_SNAPSHOT_BYTES = 16 * MiB;
 /** A fragment costs the receiver memory of its own. */
 export const MAX_FRAGMENTS = 32;
 /** Requests of one session that are not answered yet (BUSY). */
