@@ -216,6 +216,14 @@ const passing: readonly (readonly [what: string, options: SceneOptions])[] = [
     { script: on("put blob", answer(404, {}, '{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')) },
   ],
   ["a chunk that was lost", { minChunkBytes: 300_000, push: { chunkBytes: 1 }, script: on("patch", answer(416)) }],
+  [
+    "a chunk that was taken in part",
+    {
+      minChunkBytes: 300_000,
+      script: on("patch", answer(202, { location: "/v2/team/app/blobs/uploads/session-0", range: "0-9" })),
+      push: { chunkBytes: 1 },
+    },
+  ],
   ["a 500 to the manifest", { script: on("put manifest", answer(500)) }],
 ];
 for (const [what, options] of passing)
