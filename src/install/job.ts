@@ -228,26 +228,28 @@ export class Job {
     await this.#finish(isCancelled ? "cancelled" : "failed", error.with({ jobId: this.jobId }));
   }
 
+  /** Who observes it hears of its end, and of nothing behind it; who begins to in that moment hears what comes later. */
   async #finish(state: End["state"], error?: StrataError): Promise<void> {
     const end: End = { state, finishedAt: new Date().toISOString(), ...(error === undefined ? {} : { error }) };
     this.#updatedAt = end.finishedAt;
     this.#recording = this.#recordEnd(this.#view(end)).then(() => {
       this.#end = end;
-      this.#tell();
+      const listeners = [...this.#listeners];
       this.#listeners.clear();
+      this.#tell(listeners);
     });
     await this.#recording;
   }
 
   #changed(): void {
     this.#updatedAt = new Date().toISOString();
-    this.#tell();
+    this.#tell([...this.#listeners]);
   }
 
-  #tell(): void {
-    if (this.#listeners.size === 0) return;
+  #tell(listeners: readonly ((job: JobView) => void)[]): void {
+    if (listeners.length === 0) return;
     const view = this.view();
-    for (const listener of [...this.#listeners]) listener(view);
+    for (const listener of listeners) listener(view);
   }
 }
 

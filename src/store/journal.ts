@@ -37,7 +37,7 @@ export interface ReadOptions {
 
 interface Waiting {
   readonly line: string;
-  readonly awaited?: { readonly needsSync: boolean; resolve(): void; reject(error: unknown): void };
+  readonly awaited?: { readonly untilOnDisk: boolean; resolve(): void; reject(error: unknown): void };
 }
 
 interface SegmentFacts {
@@ -99,7 +99,7 @@ export class Journal {
   /** Resolves when the entry and all before it are on the disk. NO_SPACE, STORE_IO, …: then it is not in the journal. */
   async appendDurably(entry: JournalEntry): Promise<void> {
     try {
-      await this.#added(lineOf(entry), { needsSync: true });
+      await this.#added(lineOf(entry), { untilOnDisk: true });
     } catch (error) {
       throw toStrataError(error, "Cannot write the journal");
     }
@@ -107,12 +107,12 @@ export class Journal {
 
   /** Everything appended so far is on the disk, as far as the disk takes it. */
   async flush(): Promise<void> {
-    await this.#added("", { needsSync: true }).catch(() => undefined);
+    await this.#added("", { untilOnDisk: true }).catch(() => undefined);
   }
 
   /** Everything appended so far outlives this process, as far as the disk takes it; a power cut may still take it. */
   async written(): Promise<void> {
-    await this.#added("", { needsSync: false }).catch(() => undefined);
+    await this.#added("", { untilOnDisk: false }).catch(() => undefined);
   }
 
   /** What is appended afterwards is dropped: the next daemon may have the journal. */
@@ -192,8 +192,8 @@ export class Journal {
     }
   }
 
-  #added(line: string, { needsSync }: { readonly needsSync: boolean }): Promise<void> {
-    return new Promise((resolve, reject) => this.#add({ line, awaited: { needsSync, resolve, reject } }));
+  #added(line: string, { untilOnDisk }: { readonly untilOnDisk: boolean }): Promise<void> {
+    return new Promise((resolve, reject) => this.#add({ line, awaited: { untilOnDisk, resolve, reject } }));
   }
 
   #add(waiting: Waiting): void {
@@ -239,7 +239,7 @@ export class Journal {
 
   async #write(batch: readonly Waiting[]): Promise<void> {
     const lines = batch.map(({ line }) => line).join("");
-    const sync = batch.some(({ awaited }) => awaited?.needsSync === true);
+    const sync = batch.some(({ awaited }) => awaited?.untilOnDisk === true);
     if (lines === "") {
       if (sync) await this.#open?.sync();
     } else {

@@ -101,9 +101,9 @@ function foretell(model: Model, change: Change): boolean {
   if ("remove" in change) return model.remove(change.remove);
   if ("rollback" in change) return model.rollback(change.rollback);
   if ("pin" in change) return model.pin(change.pin);
-  if ("unpin" in change) return model.unpin(change.unpin);
   if ("damage" in change) return model.names.has(change.damage);
-  if ("collect" in change) model.collect(change.collect);
+  if ("unpin" in change) model.unpin(change.unpin);
+  else if ("collect" in change) model.collect(change.collect);
   else model.install(change.install, change.name);
   return true;
 }

@@ -87,10 +87,8 @@ export class Model {
     return tag !== undefined;
   }
 
-  /** False where there is no such root. */
-  unpin(tag: Tag): boolean {
+  unpin(tag: Tag): void {
     this.pinned.delete(tag);
-    return this.roots.has(tag);
   }
 
   /** Of each name the newest generations stay whose root stands, and the current one; then layers that no root needs go. */
