@@ -15,6 +15,7 @@ import type { Workshop } from "./workshop.js";
 const TAGS: readonly Tag[] = ["one", "two", "three"];
 /** Changes to the disk that an install of such an image makes, at most. */
 const CHANGES_OF_INSTALL = 120;
+const CHANGES_OF_ROLLBACK = 12;
 
 const name = fc.constantFrom("app", "b.new");
 const change: fc.Arbitrary<Change> = fc.oneof(
@@ -27,7 +28,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ damage: name }) },
 );
 const what = fc.constantFrom("kill-before" as const, "kill-after" as const);
-const at = fc.integer({ min: 1, max: CHANGES_OF_INSTALL });
+const at = fc.oneof(fc.integer({ min: 1, max: CHANGES_OF_ROLLBACK }), fc.integer({ min: 1, max: CHANGES_OF_INSTALL }));
 const fault = fc.record({ at, what, pattern: fc.constant(CHANGES) });
 const command = fc.oneof(
   { weight: 6, arbitrary: fc.record({ change }) },

@@ -10,8 +10,8 @@ import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { type Fault, Faults } from "../support/faults.js";
-import { layerDigests, writeLayout } from "../support/images.js";
-import { buildImage, type TestImage } from "../support/registry.js";
+import { writeLayout } from "../support/images.js";
+import { buildImage, sha256, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
 import { type Json, RpcError, Wire } from "../support/wire.js";
 import { damage } from "./damage.js";
@@ -46,7 +46,7 @@ export class ModelledStore {
   readonly #sandbox: Sandbox;
   readonly #faults: Faults;
   readonly #tags: ReadonlyMap<string, Tag>;
-  /** By the digest of its blob. */
+  /** By diffID. */
   readonly #layers: ReadonlyMap<string, Tag>;
   #daemon!: Daemon;
   #wire!: Wire;
@@ -70,16 +70,15 @@ export class ModelledStore {
   ): Promise<ModelledStore> {
     const sandbox = await Sandbox.create(scope, { stateBelow: options.place });
     const shared = await layerOf(SHARED, SHARED);
+    const layers = new Map([[sha256(shared), SHARED]]);
     const images: Record<Tag, TestImage> = {};
-    for (const tag of options.tags) images[tag] = buildImage([shared, await layerOf("app", tag)]);
+    for (const tag of options.tags) {
+      const own = await layerOf("app", tag);
+      layers.set(sha256(own), tag);
+      images[tag] = buildImage([shared, own]);
+    }
     await writeLayout(sandbox.file("layout"), images);
     const tags = new Map(Object.entries(images).map(([tag, { descriptor }]) => [descriptor.digest, tag]));
-    const layers = new Map(
-      Object.entries(images).flatMap(([tag, image]) => {
-        const [lowest = "", own = ""] = layerDigests(image);
-        return [[lowest, SHARED] as const, [own, tag] as const];
-      }),
-    );
     const faults = new Faults(options.library, sandbox);
     scope.after(async () => faults.close());
     const store = new ModelledStore(scope, sandbox, { faults, tags, layers });
@@ -164,7 +163,7 @@ export class ModelledStore {
         .filter(({ pinned }) => pinned)
         .map(tagOf)
         .sort(),
-      layers: (layers as Json[]).map(({ digests, diffId }) => this.#layers.get(digests[0]) ?? diffId).sort(),
+      layers: (layers as Json[]).map(({ diffId }) => this.#layers.get(diffId) ?? diffId).sort(),
     };
   }
 
