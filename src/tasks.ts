@@ -160,10 +160,11 @@ export interface SweptFiles {
 /** The codecs that a layer may be exported in. */
 export type ExportCodec = "gzip" | "none";
 
-/** A stored layer as a blob, in a new file of staging. */
+/** A stored layer as a blob, in a new file of staging; or entries of several stored layers. */
 export interface PackTask {
-  readonly changeset: EntriesFile;
-  readonly tree: string;
+  /** A changeset, whose tree is the only one; or a plan, whose layers are these trees. */
+  readonly entries: EntriesFile;
+  readonly trees: readonly string[];
   readonly codec: ExportCodec;
   readonly file: string;
   /** `bytesWritten` counts the tar's. */

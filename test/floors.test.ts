@@ -34,7 +34,7 @@ const floors: Readonly<Record<string, number>> = {
   "task-progress.ts": 1,
   "layer-documents.ts": 3,
   "findings.ts": 3,
-  overlap: 2,
+  overlap: 1,
   oci: 1,
   "errors.ts": 0,
   "limits.ts": 0,

@@ -12,6 +12,7 @@ import { MAX_RUNNING_EXPORTS } from "../limits.js";
 import type { ParsedParams, Result } from "../messages/methods.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import { digestHex } from "../oci/digest.js";
+import { keptManifest } from "../oci/packed-image.js";
 import type { Pool } from "../pool.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
@@ -22,7 +23,7 @@ import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { ArchiveMember, PackResult } from "../tasks.js";
-import { type ExportedImage, exportedImage, exportedIndex, keptManifest, type NamedImage } from "./exported-image.js";
+import { type ExportedImage, exportedImage, exportedIndex, type NamedImage } from "./exported-image.js";
 
 export interface ExporterOptions {
   readonly store: Store;
@@ -99,9 +100,10 @@ export class Exporter {
       const ends = await Promise.allSettled(
         tasks.map(async ({ layer, index, progress }): Promise<[DiffId, Packed]> => {
           const { diffId, changesetSha256: sha256, tarBytes } = layer;
-          const changeset = { kind: "changeset", path: store.layout.changeset(diffId), sha256 } as const;
+          const entries = { kind: "changeset", path: store.layout.changeset(diffId), sha256 } as const;
           const file = `${paths.directory}/${index}`;
-          const task = { changeset, tree: store.layout.layerTree(diffId), codec, file, progress: progress.shared };
+          const trees = [store.layout.layerTree(diffId)];
+          const task = { entries, trees, codec, file, progress: progress.shared };
           try {
             return [diffId, { ...(await pool.run("pack", task, { signal, weight: tarBytes, progress })), file }];
           } catch (error) {
