@@ -3,10 +3,10 @@
  */
 import { StrataError } from "../errors.js";
 import { LINK, OVERLAP, REF_NAME } from "../oci/annotations.js";
-import { OCI_INDEX, OCI_MANIFEST } from "../oci/media-types.js";
+import { OCI_INDEX, OCI_MANIFEST, type PackCodec } from "../oci/media-types.js";
 import { type KeptImage, keptManifest, type PackedImage, packedImage, sizeOf } from "../oci/packed-image.js";
 import { isAnyPlatform, parsePlatform } from "../oci/platform.js";
-import type { ExportCodec, PackResult } from "../tasks.js";
+import type { PackResult } from "../tasks.js";
 
 export type ExportedImage = PackedImage<PackResult>;
 
@@ -20,7 +20,7 @@ export interface NamedImage {
 }
 
 /** `layers` are in the manifest's order. */
-export function exportedImage(kept: KeptImage, layers: readonly PackResult[], codec: ExportCodec): ExportedImage {
+export function exportedImage(kept: KeptImage, layers: readonly PackResult[], codec: PackCodec): ExportedImage {
   const { layers: descriptors } = keptManifest(kept.manifest);
   if (descriptors.length !== layers.length)
     throw new StrataError("STORE_CORRUPT", "Cannot export the image: its root has other layers than its manifest");

@@ -160,7 +160,7 @@ export const methods = {
       names: z.array(name).min(1).max(MAX_IMAGES_AT_ONCE),
       /** Absolute, of the oci-archive; `force` replaces what is there. */
       path: text(4096),
-      codec: z.enum(["gzip", "none"]).optional(),
+      codec: z.enum(["gzip", "zstd", "none"]).optional(),
       force: z.boolean().optional(),
       workDoneToken: z.union([text(256), z.number().int()]).optional(),
     }),
