@@ -144,6 +144,10 @@ export const MAX_RUNNING_PLANS_PER_SESSION = 2;
 export const MAX_RUNNING_EXPORTS = 2;
 /** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
 export const MAX_IMAGES_AT_ONCE = 256;
+/** LIMIT_ENTRIES: entries of all images of one repack, held in one worker's memory at once, some 600 bytes each and as much to part them. */
+export const MAX_REPACKED_ENTRIES = 1_500_000;
+/** Paths that a report of a repack names with what they cost; the rest are in the sum. */
+export const MAX_LOST_PATHS_LISTED = 1000;
 /** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
 export const MAX_FURTHER_INODES = 10_000;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */

@@ -12,6 +12,7 @@ import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
 import type { Codec, PackCodec } from "./oci/media-types.js";
 import type { Folding } from "./overlap/name-folding.js";
+import type { PartitionResult, PartitionTask, VerifyRepackedResult, VerifyRepackedTask } from "./repack-tasks.js";
 import type {
   CompareTask,
   EntriesFile,
@@ -196,6 +197,8 @@ export interface Tasks {
   readonly scan: { readonly task: ScanTask; readonly result: ScanResult };
   readonly read: { readonly task: ReadTask; readonly result: ReadResult };
   readonly pack: { readonly task: PackTask; readonly result: PackResult };
+  readonly partition: { readonly task: PartitionTask; readonly result: PartitionResult };
+  readonly verifyRepacked: { readonly task: VerifyRepackedTask; readonly result: VerifyRepackedResult };
   readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
   readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };

@@ -4,6 +4,7 @@
 import { StrataError } from "../../errors.js";
 import { MAX_GENERATIONS } from "../../limits.js";
 import { printable } from "../../printable.js";
+import { bytesOption } from "../bytes-option.js";
 import { collectionLines, collectionSummary } from "../collection-view.js";
 import { withDaemon } from "../connect.js";
 import type { Options, Verb } from "../verb.js";
@@ -20,7 +21,11 @@ export const gc: Verb = {
     command.option("--keep-last <count>", "generations of each name to keep (default: the setting keep_generations)");
   },
   run: async (context, _args, options) => {
-    const request = { plan: options.plan === true, ...keepBytes(options), ...keepLast(options) };
+    const request = {
+      plan: options.plan === true,
+      ...bytesOption(options, "keepBytes", "--keep-bytes"),
+      ...keepLast(options),
+    };
     const answer = await withDaemon(context, (client) => client.request("store/gc", request));
     if (context.document) context.print(answer);
     else if (answer.plan) context.result(...collectionLines(answer, { quiet: context.globals.quiet }));
@@ -28,29 +33,6 @@ export const gc: Verb = {
     return 0;
   },
 };
-
-const units: Readonly<Record<string, number>> = {
-  B: 1,
-  kB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-};
-
-/** USAGE for anything but a number of bytes, with or without a unit. */
-function keepBytes({ keepBytes: text }: Options): { keepBytes?: number } {
-  if (typeof text !== "string") return {};
-  const [, number, unit = "B"] = /^(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]i?B|B)?$/.exec(text) ?? [];
-  const bytes = Math.floor(Number(number) * (units[unit] ?? Number.NaN));
-  if (Number.isSafeInteger(bytes)) return { keepBytes: bytes };
-  throw new StrataError("USAGE", `Cannot read --keep-bytes: '${printable(text, 64)}' is no number of bytes`, {
-    hint: "Sizes look like 500MB, 2GiB or 1000000.",
-  });
-}
 
 /** USAGE for anything but a number of generations. */
 function keepLast({ keepLast: text }: Options): { keepLast?: number } {
