@@ -180,6 +180,8 @@ export const COLLECTION_REST_MAX_MS = 60 * SECOND;
 export const REGISTRY_HEADERS_TIMEOUT_MS = 30 * SECOND;
 /** A body that brings no byte for this long is cut and counts as one failed try. */
 export const REGISTRY_STALL_TIMEOUT_MS = 30 * SECOND;
+/** The answer to an upload's last byte: registries hash a blob again and copy it to its place. Node's own timer would cut it at 300 s. */
+export const REGISTRY_COMMIT_TIMEOUT_MS = 240 * SECOND;
 /** Tries of one request, and the backoff between them (full jitter, doubled each time). */
 export const REGISTRY_TRIES = 5;
 export const REGISTRY_BACKOFF_MS = 250;
@@ -188,6 +190,12 @@ export const REGISTRY_BACKOFF_MAX_MS = 10 * SECOND;
 export const REGISTRY_RETRY_AFTER_MAX_MS = 60 * SECOND;
 /** Blobs fetched at once: more would share the same line. */
 export const MAX_FETCHES = 6;
+/** Blobs pushed at once: each holds one open file and a chunk of it. */
+export const MAX_PUSHES = 4;
+/** Repositories that a push asks for blobs to mount: each costs a token, and a request for each blob that is missing. */
+export const MAX_MOUNT_SOURCES = 16;
+/** What one PATCH of an upload in chunks sends, where the registry wants no more at least: proxies before registries refuse bodies over 100 MB. */
+export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
