@@ -8,8 +8,11 @@ import type { Log } from "./log.js";
 import type { DockerReference } from "./oci/reference.js";
 import { OutputLayout } from "./repack/output-layout.js";
 import { publishLayout } from "./repack/publish-layout.js";
+import { publishToRegistry } from "./repack/publish-registry.js";
+import type { Phase } from "./repack/repack-progress.js";
 import type { RepackReport } from "./repack/repack-report.js";
-import { type RepackRequest, type RepackWatch, repack } from "./repack/repacker.js";
+import { type MadeLayout, type RepackRequest, type RepackWatch, repack } from "./repack/repacker.js";
+import type { PushReport } from "./sources/registry/push.js";
 import { inWorkshop } from "./workshop.js";
 
 export interface RepackSurroundings {
@@ -34,9 +37,15 @@ export async function runRepack(
   const output = place?.kind === "layout" ? await OutputLayout.prepare(place.directory) : undefined;
   const below = output?.directory ?? temporary;
   try {
-    return await inWorkshop({ config, below, log }, (workshop) =>
-      repack(request, workshop, (made) => publishLayout(made, output as OutputLayout, workshop), watch),
-    );
+    return await inWorkshop({ config, below, log }, (workshop) => {
+      const publish = async (made: MadeLayout, phase: Phase): Promise<PushReport | undefined> => {
+        if (output !== undefined) return publishLayout(made, output, workshop);
+        if (place?.kind !== "registry") return undefined;
+        const { signal } = watch;
+        return publishToRegistry(made, place.repository, workshop.sources.registry, { signal, phase });
+      };
+      return repack(request, workshop, publish, watch);
+    });
   } catch (error) {
     throw error instanceof StrataError && error.code === "NO_SPACE" ? noSpace(error, below) : error;
   } finally {

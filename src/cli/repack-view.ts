@@ -38,6 +38,7 @@ export function repackLines(report: RepackReport, { policy, quiet }: RepackLineO
     ),
     "",
     ...figureLines(report, policy),
+    ...pushedLines(report),
     ...report.notes.map((note) => `note: ${shown(note)}`),
   ];
 }
@@ -101,6 +102,14 @@ function figureLines(report: RepackReport, policy: "c" | "b"): string[] {
           ...hoist.left.map((image) => `         ${labelOf(report, image)} stays as it is`),
         ]),
   ];
+}
+
+function pushedLines({ pushed }: RepackReport): string[] {
+  if (pushed === undefined) return [];
+  const told = (what: string, { blobs, bytes }: { blobs: number; bytes: number }): string =>
+    `${plural(blobs, "blob")} ${what}, ${formatSize(bytes)}`;
+  const { present, mounted, uploaded } = pushed;
+  return [`pushed   ${told("uploaded", uploaded)}; ${told("mounted", mounted)}; ${told("present", present)}`];
 }
 
 /** `900.0 MB before, 500.0 MB after (-44%)`. */

@@ -6,7 +6,7 @@ import type { MadeLayout } from "./repacker.js";
 import type { Workshop } from "./workshop.js";
 
 /** On one file system. NO_SPACE, STORE_IO and the like; then the layout is as it was. */
-export async function publishLayout(made: MadeLayout, to: OutputLayout, { directory }: Workshop): Promise<void> {
+export async function publishLayout(made: MadeLayout, to: OutputLayout, { directory }: Workshop): Promise<undefined> {
   const { layout: from, layers, outputs } = made;
   const documents = outputs.flatMap(({ images, indexes }) => [
     ...images.flatMap(({ config, manifest }) => [config, manifest]),

@@ -7,6 +7,7 @@ import type { DiffId, Digest } from "../oci/digest.js";
 import { formatPlatform } from "../oci/platform.js";
 import { printable, printableName } from "../printable.js";
 import type { PartitionResult } from "../repack-tasks.js";
+import type { PushReport } from "../sources/registry/push.js";
 import type { PackResult } from "../tasks.js";
 import type { Input } from "./inputs.js";
 import type { RepackedInput } from "./repacked-documents.js";
@@ -34,6 +35,8 @@ export interface RepackReport {
   readonly lostToPolicy: PartitionResult["figures"]["lostToPolicy"];
   readonly caps: CapFigures;
   readonly hoist?: HoistFigures;
+  /** What a registry had, and got. */
+  readonly pushed?: PushReport;
   /** What a person should know. */
   readonly notes: readonly string[];
 }
@@ -63,9 +66,10 @@ export interface Repacked {
   readonly partition: PartitionResult;
   /** Absent where nothing was packed. */
   readonly packed?: { readonly layers: readonly PackResult[]; readonly outputs: readonly RepackedInput[] };
+  readonly pushed?: PushReport | undefined;
 }
 
-export function repackReport({ inputs, partition, packed }: Repacked): RepackReport {
+export function repackReport({ inputs, partition, packed, pushed }: Repacked): RepackReport {
   const { images: layersOf, figures } = partition;
   const { beforeBytes, afterBytes, oneLayerEachBytes, perFileBytes, sharing, lostToPolicy, caps, hoist } = figures;
   const images = inputs.flatMap(({ from, out, images: own }, input) =>
@@ -111,6 +115,7 @@ export function repackReport({ inputs, partition, packed }: Repacked): RepackRep
     },
     caps,
     ...(hoist === undefined ? {} : { hoist }),
+    ...(pushed === undefined ? {} : { pushed }),
     notes: notesOf(inputs, hoist),
   };
 }

@@ -14,12 +14,13 @@ import type { Platform } from "../oci/platform.js";
 import type { Reference } from "../oci/reference.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { PartitionResult, TreeFile } from "../repack-tasks.js";
+import type { PushReport } from "../sources/registry/push.js";
 import type { PackResult } from "../tasks.js";
 import { together } from "../together.js";
 import { type Input, type InputRequest, readInputs } from "./inputs.js";
 import { type OutputBlob, OutputLayout } from "./output-layout.js";
 import { type PackedBlob, packLayers } from "./packed-layers.js";
-import type { RepackProgress } from "./repack-progress.js";
+import type { Phase, RepackProgress } from "./repack-progress.js";
 import { type RepackReport, repackReport } from "./repack-report.js";
 import { type RepackedInput, repackedInput } from "./repacked-documents.js";
 import { verifyOutputs } from "./verify-outputs.js";
@@ -62,7 +63,7 @@ export interface RepackWatch {
 export async function repack(
   request: RepackRequest,
   workshop: Workshop,
-  publish: (made: MadeLayout) => Promise<void>,
+  publish: (made: MadeLayout, writing: Phase) => Promise<PushReport | undefined>,
   watch: RepackWatch,
 ): Promise<RepackReport> {
   const { signal, progress } = watch;
@@ -83,9 +84,9 @@ export async function repack(
   if (request.verify) await verified(request, workshop, { inputs, outputs, trees, blobs, place, watch });
   signal.throwIfAborted();
   const writing = progress.begin("write");
-  await publish(made);
+  const pushed = await publish(made, writing);
   writing.end();
-  return repackReport({ inputs, partition, packed: { layers: blobs, outputs } });
+  return repackReport({ inputs, partition, packed: { layers: blobs, outputs }, pushed });
 }
 
 interface Places {
