@@ -253,3 +253,15 @@ export const MAX_DEFAULT_RESERVE_INODES = 10_000;
 export const MAX_SOCKET_PATH_BYTES = 107;
 /** Bytes of the state directory's own path: it stands before every path of a root. */
 export const MAX_STATE_DIR_BYTES = 1024;
+/** A hoisted link costs a header, an inode and a detour for whoever opens what it leads to: what is no larger than a block is not worth it. */
+export const MIN_HOISTED_BYTES = 4 * KiB;
+/** Shared layers among which a repack with caps searches for the one to give up: each search goes over all of them. */
+export const MAX_SHARED_LAYERS = 4096;
+/** Layers that are tried to hold what a given-up one held, the widest first. */
+export const MAX_COVERING_LAYERS = 256;
+/** Ways to part what is shared that a search for the least copies goes through: a second or two. */
+export const MAX_PARTING_STEPS = 2_000_000;
+/** Images among which that search parts: a set of six can be parted in 203 ways, one of twelve in four million. */
+export const MAX_PARTED_IMAGES = 6;
+/** Paths that a repack tells of those that its policy stores again. */
+export const MAX_LOSSES_TOLD = 20;

@@ -5,7 +5,17 @@
  * It reads no disk and knows no threads, no tar and no compression. An image never gets what it did not have, and under its
  * policy its layers are, entry for entry, its tree.
  */
-import type { FileEntry, RootEntry } from "../overlap/changeset.js";
+import type { RootEntry } from "../overlap/changeset.js";
+import { capped } from "./capped-layers.js";
+import { figuresOf } from "./figures.js";
+import { hoistShared } from "./hoist.js";
+import { resolvedTree } from "./hoisted-links.js";
+import { Signatures } from "./image-sets.js";
+import { type Partition, type Portion, partitionByPath, partitionByTopLevel, portionsOf } from "./partition.js";
+import { type PathUnits, pathUnits } from "./path-units.js";
+import { type Copies, sharedLayers } from "./shared-layers.js";
+import { ADDED, type SortedTree, sortedTree } from "./sorted-tree.js";
+import { subtrees } from "./subtrees.js";
 
 /** What one image's root holds, depth first, as a RootPlan's entries stand. */
 export type ImageTree = readonly RootEntry[];
@@ -67,7 +77,7 @@ export interface RepackFigures {
   readonly perFileBytes: number;
   /** Who shares what, before any cap, the most widely shared first: `entries` counts all but directories. */
   readonly sharing: readonly { readonly images: readonly number[]; readonly bytes: number; readonly entries: number }[];
-  /** What policy b would not store again, before any cap: disjoint paths that add up to it, the costliest first. */
+  /** What policy b would not store again, before any cap, and at which paths: some of them, the costliest first, as deep as there is room. */
   readonly lostToPolicy: {
     readonly bytes: number;
     readonly paths: readonly { readonly path: string; readonly bytes: number }[];
@@ -90,31 +100,88 @@ export interface HoistFigures {
   readonly links: number;
   /** Content below the directories that hoisting made; each is counted once. */
   readonly bytes: number;
-  /** Images nothing is hoisted out of: they have names like those that hoisting makes, or symlinks that lead too far. */
+  /** Images (indexes) nothing is hoisted out of: they have names like those that hoisting makes. */
   readonly left: readonly number[];
 }
 
-/** The same trees, whatever the order of their siblings, and options give the same plan. */
-export function planRepack(images: readonly ImageTree[], _options: RepackOptions): RepackPlan {
-  const layers = images.map((tree, image): RepackedLayer => {
-    const entries = tree.map((entry, source) => ({ entry, image, source }));
-    return { images: [image], entries, bytes: contentBytes(tree) };
-  });
-  const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
+/**
+ * The same trees, whatever the order of their siblings, and options give the same plan. Another order of the images gives the same layers
+ * in the same order, unless a cap had to be kept: then it may keep it in another way, at the same cost where that is exact.
+ */
+export function planRepack(images: readonly ImageTree[], options: RepackOptions): RepackPlan {
+  const hoist = options.policy === "c" ? options.hoist : undefined;
+  const before = images.map((tree) =>
+    hoist === undefined ? { tree: sortedTree(tree), isForeign: false } : resolvedTree(tree),
+  );
+  const trees = before.map(({ tree }) => tree);
+  const hoisted = hoist === undefined ? { trees: trees.map(ownSources) } : hoistedTrees(before, hoist.keeps);
+  const known = new Signatures();
+  const units = pathUnits(trees, known);
+  const partition = partitionFor(options.policy, { units, trees: hoisted.trees, known });
+  const portions = portionsOf(hoisted.trees, partition, known);
+  const { copies, caps } = copiesWithin(portions, options, known);
+  const stored = hoisted.trees.map((tree, image) => withSourcesOf(tree, trees[image] as SortedTree));
+  const layers = sharedLayers(stored, partition, { known, copies });
   return {
     layers,
-    images: images.map((_tree, image) => [image]),
+    images: images.map((_tree, image) => layers.flatMap((layer, at) => (layer.images.includes(image) ? [at] : []))),
     figures: {
-      beforeBytes: bytes,
-      afterBytes: bytes,
-      oneLayerEachBytes: bytes,
-      perFileBytes: bytes,
-      sharing: layers.map((layer) => ({ images: layer.images, bytes: layer.bytes, entries: layer.entries.length })),
-      lostToPolicy: { bytes: 0, paths: [] },
-      caps: { method: "none", duplicatedBytes: 0, atLeastBytes: 0 },
+      ...figuresOf({ trees, units, hoisted: hoisted.trees, partition, portions, known }),
+      afterBytes: layers.reduce((sum, { bytes }) => sum + bytes, 0),
+      caps,
+      ...("figures" in hoisted ? { hoist: hoisted.figures } : {}),
     },
   };
 }
 
-const contentBytes = (tree: ImageTree): number =>
-  tree.filter((entry): entry is FileEntry => entry.type === "file").reduce((sum, { size }) => sum + size, 0);
+/** Nothing is hoisted out of images that have names like those that hoisting makes. */
+function hoistedTrees(
+  before: readonly { readonly tree: SortedTree; readonly isForeign: boolean }[],
+  keeps: (path: string) => boolean,
+): { trees: readonly SortedTree[]; figures: HoistFigures } {
+  const own = before.flatMap(({ isForeign }, image) => (isForeign ? [] : [image]));
+  const { trees, links, bytes } = hoistShared(
+    own.map((image) => (before[image] as { tree: SortedTree }).tree),
+    keeps,
+  );
+  const all = before.map(({ tree }, image) => trees[own.indexOf(image)] ?? ownSources(tree));
+  return {
+    trees: all,
+    figures: { links, bytes, left: before.flatMap(({ isForeign }, image) => (isForeign ? [image] : [])) },
+  };
+}
+
+interface ToPart {
+  /** Of the trees before hoisting. */
+  readonly units: PathUnits;
+  readonly trees: readonly SortedTree[];
+  readonly known: Signatures;
+}
+
+function partitionFor(policy: RepackOptions["policy"], { units, trees, known }: ToPart): Partition {
+  switch (policy) {
+    case "b":
+      return partitionByPath(trees, units, known);
+    case "c":
+      return partitionByTopLevel(trees, subtrees(trees, pathUnits(trees, known), known), known);
+  }
+}
+
+function copiesWithin(
+  portions: readonly Portion[],
+  options: RepackOptions,
+  known: Signatures,
+): { copies: Copies; caps: CapFigures } {
+  const { maxLayers = Number.POSITIVE_INFINITY, minLayerBytes = 0 } = options;
+  const stored = portions.map(({ signature, bytes, entries }) => ({ images: known.set(signature), bytes, entries }));
+  const { parts, figures } = capped(stored, { maxLayers, minLayerBytes });
+  return { copies: new Map(portions.map(({ signature }, nth) => [signature, parts[nth] ?? []])), caps: figures };
+}
+
+const ownSources = (tree: SortedTree): SortedTree => ({ ...tree, sources: tree.entries.map((_entry, index) => index) });
+
+/** A tree made of another one, as if made of what that was made of. */
+const withSourcesOf = (tree: SortedTree, former: SortedTree): SortedTree => ({
+  ...tree,
+  sources: tree.sources.map((source) => (source === ADDED ? ADDED : (former.sources[source] as number))),
+});
