@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { isDirectory, parentPath, type RootEntry } from "../../src/overlap/changeset.js";
-import type { ImageTree } from "../../src/repack/plan-repack.js";
+import type { ImageTree } from "../../src/layering/plan-repack.js";
 
 interface Wish {
   readonly kind: "dir" | "file" | "symlink" | "hardlink" | "implied";
