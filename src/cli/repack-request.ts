@@ -50,7 +50,11 @@ function keepOption(): Option {
 
 const collected = (glob: string, globs: unknown): string[] => [...(Array.isArray(globs) ? globs : []), glob];
 
-export function repackRequest(args: readonly string[], options: Options, { cwd, env }: Host): RepackRequest {
+export function repackRequest(
+  args: readonly string[],
+  options: Options,
+  { cwd, env }: Pick<Host, "cwd" | "env">,
+): RepackRequest {
   const { policy, codec } = { ...given(options, "policy"), ...given(options, "codec") };
   const { overlap, platform } = { ...given(options, "overlap"), ...given(options, "platform") };
   return {

@@ -93,6 +93,7 @@ export function repackReport({ inputs, partition, packed, pushed }: Repacked): R
     blobs.map(({ descriptor }) => descriptor),
     "digest",
   );
+  const before = sum(stored, ({ bytes }) => bytes);
   return {
     images: images.map((image, index) => ({ ...image, layers: layersOf[index] ?? [] })),
     indexes: inputs.flatMap(({ from, out, index }, at) => {
@@ -100,7 +101,7 @@ export function repackReport({ inputs, partition, packed, pushed }: Repacked): R
       return index === undefined || digest === undefined ? [] : [{ in: from, out, digest }];
     }),
     layers,
-    bytesBefore: sum(stored, ({ bytes }) => bytes),
+    bytesBefore: before,
     bytesAfter: afterBytes,
     blobBytesBefore: sum(sizes, ({ size }) => size),
     ...(packed === undefined ? {} : { blobBytesAfter: sum(distinct(packed.layers, "digest"), ({ size }) => size) }),
@@ -116,19 +117,23 @@ export function repackReport({ inputs, partition, packed, pushed }: Repacked): R
     caps,
     ...(hoist === undefined ? {} : { hoist }),
     ...(pushed === undefined ? {} : { pushed }),
-    notes: notesOf(inputs, hoist),
+    notes: notesOf(inputs, figures, before),
   };
 }
 
-function notesOf(inputs: readonly Input[], hoist: HoistFigures | undefined): string[] {
+function notesOf(inputs: readonly Input[], figures: PartitionResult["figures"], bytesBefore: number): string[] {
+  const { hoist, lostToPolicy, afterBytes } = figures;
+  const isCostly = hoist === undefined && lostToPolicy.bytes > 0 && afterBytes > bytesBefore;
   return [
     ...inputs.flatMap(({ out, left }) =>
       left === 0 ? [] : [`${out}: ${left} of its index's descriptors tell of the images that were, and are left out`],
     ),
+    ...(isCostly ? [COSTLY] : []),
     ...(hoist === undefined || hoist.links === 0 ? [] : [HOISTED]),
   ];
 }
 
+const COSTLY = "Under policy c these images share less than their layers did; --hoist or --policy b stores less";
 const HOISTED =
   "Programs that look from where they really are ($ORIGIN in a RUNPATH, realpath of argv[0] as gcc, Python and Node do it) find " +
   "`.strata-…` there; --no-hoist GLOB keeps a path as it is";

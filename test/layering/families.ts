@@ -3,8 +3,8 @@
  * with nothing of src/repack.
  */
 import fc from "fast-check";
-import { isDirectory, parentPath, type RootEntry } from "../../src/overlap/changeset.js";
 import type { ImageTree } from "../../src/layering/plan-repack.js";
+import { isDirectory, parentPath, type RootEntry } from "../../src/overlap/changeset.js";
 
 interface Wish {
   readonly kind: "dir" | "file" | "symlink" | "hardlink" | "implied";
