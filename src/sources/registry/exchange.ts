@@ -16,7 +16,7 @@ export interface ExchangeRequest {
   readonly method?: "HEAD" | "POST" | "PUT" | "PATCH" | undefined;
   /** A form to be POSTed; it is not redirected. */
   readonly form?: URLSearchParams | undefined;
-  /** What a POST, PUT or PATCH sends; the answer to its last byte may take as long as a commit does. */
+  /** What a POST, PUT or PATCH sends, never to where a redirect leads; the answer to its last byte may take as long as a commit does. */
   readonly content?: Content | undefined;
   readonly timings: RegistryTimings;
   readonly signal: AbortSignal;
@@ -79,7 +79,7 @@ export async function readBody(answer: Answer, limit: number): Promise<Buffer | 
 }
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-/** Those that keep method and content (RFC 9110, 15.4). */
+/** Those that keep the method (RFC 9110, 15.4). */
 const KEEPING = new Set([307, 308]);
 
 const mayFollow = (status: number, { method, form }: ExchangeRequest): boolean =>
@@ -103,7 +103,7 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
     return { status: response.status, headers: response.headers, url, body, discard: () => deadline.abandon() };
   } catch (error) {
     deadline.abandon();
-    throw deadline.reason ?? networkError(error, url.host);
+    throw deadline.reason ?? redirectOfContent(error, url) ?? networkError(error, url.host);
   } finally {
     deadline.sent();
   }
@@ -112,8 +112,17 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
 function sending({ method, form, content, timings }: ExchangeRequest, deadline: Deadline): RequestInit {
   if (form !== undefined) return { method: "POST", body: form };
   if (content === undefined) return method === undefined ? {} : { method };
-  // A 401 to what streams would be a broken connection to fetch, if it thought of credentials of its own.
-  return { method: method ?? "POST", credentials: "omit", body: taken(content, deadline, timings), duplex: "half" };
+  const body = taken(content, deadline, timings);
+  // Without a window and without redirects fetch keeps no copy of all that it has sent; without credentials of its own it takes a
+  // 401 to a stream for an answer (Fetch Standard, HTTP-network-or-cache fetch).
+  return { method: method ?? "POST", body, duplex: "half", window: null, redirect: "error", credentials: "omit" };
+}
+
+/** fetch says only in words that it was a redirect that it did not follow. */
+function redirectOfContent(error: unknown, { host }: URL): Error | undefined {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error && cause.message === "unexpected redirect")) return undefined;
+  return registryError("REGISTRY_BAD_RESPONSE", host, "it redirects what is sent to it");
 }
 
 /** The timer runs while the registry takes a chunk, and then until it answers, which it may do before the end. */
