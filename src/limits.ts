@@ -259,9 +259,9 @@ export const MIN_HOISTED_BYTES = 4 * KiB;
 export const MAX_SHARED_LAYERS = 4096;
 /** Layers that are tried to hold what a given-up one held, the widest first. */
 export const MAX_COVERING_LAYERS = 256;
-/** Ways to part what is shared that a search for the least copies goes through: a second or two. */
-export const MAX_PARTING_STEPS = 2_000_000;
-/** Images among which that search parts: a set of six can be parted in 203 ways, one of twelve in four million. */
+/** Steps of a search for the least copies, each a way to part what some images share: a second or two. */
+export const MAX_PARTING_STEPS = 500_000;
+/** Images that differ, where a repack searches for the least copies: six can be parted in 203 ways, twelve in four million. */
 export const MAX_PARTED_IMAGES = 6;
 /** Paths that a repack tells of those that its policy stores again. */
 export const MAX_LOSSES_TOLD = 20;
