@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { capped } from "../../src/repack/capped-layers.js";
-import { byCost, type Caps, costOf, keepsCaps, layersOf, type Parts, type Portion } from "../../src/repack/caps.js";
-import { dissolvedLayers } from "../../src/repack/dissolved-layers.js";
-import { type ImageSet, imagesOf, isWithin } from "../../src/repack/image-sets.js";
+import { capped } from "../../src/layering/capped-layers.js";
+import { byCost, type Caps, costOf, keepsCaps, layersOf, type Parts, type Portion } from "../../src/layering/caps.js";
+import { dissolvedLayers } from "../../src/layering/dissolved-layers.js";
+import { type ImageSet, imagesOf, isWithin } from "../../src/layering/image-sets.js";
 
 /** Portions of sets that differ. */
 function portionsOf(images: number, maxPortions: number): fc.Arbitrary<Portion[]> {
