@@ -253,8 +253,10 @@ export const MAX_DEFAULT_RESERVE_INODES = 10_000;
 export const MAX_SOCKET_PATH_BYTES = 107;
 /** Bytes of the state directory's own path: it stands before every path of a root. */
 export const MAX_STATE_DIR_BYTES = 1024;
-/** A hoisted link costs a header, an inode and a detour for whoever opens what it leads to: what is no larger than a block is not worth it. */
+/** A hoisted link costs a header, an inode and a detour for whoever opens what it leads to: a directory no larger than a block is not worth it. */
 export const MIN_HOISTED_BYTES = 4 * KiB;
+/** Nor a file by itself that is no larger than this: a link for each of many would make of a tree a farm of links. */
+export const MIN_HOISTED_FILE_BYTES = 16 * KiB;
 /** Shared layers among which a repack with caps searches for the one to give up: each search goes over all of them. */
 export const MAX_SHARED_LAYERS = 4096;
 /** Layers that are tried to hold what a given-up one held, the widest first. */

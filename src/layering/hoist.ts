@@ -5,12 +5,12 @@
  * A directory is named after all that it holds. It may hold links to those of wider sets, which are made first.
  */
 import { createHash } from "node:crypto";
-import { encodeEntry, isDirectory, parentPath, type RootEntry } from "../overlap/changeset.js";
+import { byteOrder, encodeEntry, isDirectory, parentPath, type RootEntry } from "../overlap/changeset.js";
 import { type Homes, hoistedHomes } from "./hoistable.js";
 import { hoistedName, hoistedTarget } from "./hoisted-links.js";
-import { NO_SIGNATURE, Signatures } from "./image-sets.js";
-import { pathUnits } from "./path-units.js";
-import { ADDED, contentBytes, type SortedTree, sortedTree } from "./sorted-tree.js";
+import { NO_SIGNATURE, type Signatures } from "./image-sets.js";
+import type { PathUnits } from "./path-units.js";
+import { ADDED, AT_ROOT, contentBytes, type SortedTree, sortedTree } from "./sorted-tree.js";
 import { subtrees } from "./subtrees.js";
 
 export interface HoistedTrees {
@@ -28,10 +28,17 @@ interface Hoard {
   readonly entries: readonly { readonly entry: RootEntry; readonly kind: "own" | "link" | "way" }[];
 }
 
-/** No tree has a name like those that hoisting makes. Nothing at or around a path that `keeps` names is moved, nor below it. */
-export function hoistShared(trees: readonly SortedTree[], keeps: (path: string) => boolean): HoistedTrees {
-  const known = new Signatures();
-  const homes = hoistedHomes(trees, subtrees(trees, pathUnits(trees, known), known), { known, keeps });
+export interface HoistOptions {
+  /** Of the trees. */
+  readonly units: PathUnits;
+  readonly known: Signatures;
+  /** Nothing at or around such a path is moved, nor below it. */
+  readonly keeps: (path: string) => boolean;
+}
+
+/** No tree has a name like those that hoisting makes. */
+export function hoistShared(trees: readonly SortedTree[], { units, known, keeps }: HoistOptions): HoistedTrees {
+  const homes = hoistedHomes(trees, subtrees(trees, units, known), { known, keeps });
   const shares = trees.map((tree, image) => sharesOf(tree, homes, image));
   const hoards = new Map<number, Hoard>();
   for (const signature of widestFirst(shares, known)) {
@@ -122,25 +129,43 @@ function linkTo(entry: RootEntry, place: string, { name }: Hoard): RootEntry {
   return { type: "symlink", path: entry.path, mtime, target: hoistedTarget(place, name, entry.path) };
 }
 
+/** A run for each top-level name: in their order they are the tree. */
 function hoistedTree(tree: SortedTree, shares: Shares, hoards: ReadonlyMap<number, Hoard>): SortedTree {
-  const entries: RootEntry[] = [];
-  const sources: number[] = [];
-  for (const [home, share] of shares) {
+  const runs = [...shares].flatMap(([home, share]) => {
     const hoard = hoards.get(home);
-    if (hoard === undefined) {
-      for (const { index, leadsTo } of share) {
-        const own = tree.entries[index] as RootEntry;
-        entries.push(leadsTo === undefined ? own : linkTo(own, own.path, hoards.get(leadsTo) as Hoard));
-        sources.push(leadsTo === undefined ? index : ADDED);
-      }
-      continue;
-    }
-    let next = 0;
-    for (const { entry, kind } of hoard.entries) {
-      entries.push(entry);
-      sources.push(kind === "own" ? (share[next]?.index as number) : ADDED);
-      if (kind !== "way") next += 1;
-    }
+    return hoard === undefined ? stayingRuns(tree, share, hoards) : [hoistedRun(hoard, share)];
+  });
+  runs.sort((a, b) => byteOrder(a.top, b.top));
+  return sortedTree(
+    runs.flatMap(({ entries }) => entries),
+    runs.flatMap(({ sources }) => sources),
+  );
+}
+
+interface Run {
+  readonly top: string;
+  readonly entries: RootEntry[];
+  readonly sources: number[];
+}
+
+function stayingRuns(tree: SortedTree, share: Share, hoards: ReadonlyMap<number, Hoard>): Run[] {
+  const runs: Run[] = [];
+  for (const { index, leadsTo } of share) {
+    const own = tree.entries[index] as RootEntry;
+    if (tree.parents[index] === AT_ROOT) runs.push({ top: own.path, entries: [], sources: [] });
+    const run = runs.at(-1) as Run;
+    run.entries.push(leadsTo === undefined ? own : linkTo(own, own.path, hoards.get(leadsTo) as Hoard));
+    run.sources.push(leadsTo === undefined ? index : ADDED);
   }
-  return sortedTree(entries, sources);
+  return runs;
+}
+
+function hoistedRun({ name, entries }: Hoard, share: Share): Run {
+  let next = 0;
+  const sources = entries.map(({ kind }) => {
+    const standing = kind === "way" ? undefined : share[next];
+    if (kind !== "way") next += 1;
+    return kind === "own" ? (standing?.index ?? ADDED) : ADDED;
+  });
+  return { top: name, entries: entries.map(({ entry }) => entry), sources };
 }

@@ -4,7 +4,7 @@
  *
  * A subtree that wider ones are hoisted out of is hoisted with links in it. Together everything that is worth it is stored once.
  */
-import { imageLimits, MIN_HOISTED_BYTES } from "../limits.js";
+import { imageLimits, MIN_HOISTED_BYTES, MIN_HOISTED_FILE_BYTES } from "../limits.js";
 import { isDirectory, type RootEntry } from "../overlap/changeset.js";
 import { HOISTED_BYTES, HOISTED_DEPTH } from "./hoisted-links.js";
 import { NO_SIGNATURE, type Signatures } from "./image-sets.js";
@@ -19,15 +19,16 @@ export interface Homes {
   readonly isHoisted: readonly Uint8Array[];
 }
 
+const leastBytes = (entry: RootEntry): number => (isDirectory(entry) ? MIN_HOISTED_BYTES : MIN_HOISTED_FILE_BYTES);
+
 /** What an entry costs in an archive beside its content. */
 const HEADER_BYTES = 512;
 
-export interface HoistOptions {
-  readonly known: Signatures;
-  readonly keeps: (path: string) => boolean;
-}
-
-export function hoistedHomes(trees: readonly SortedTree[], found: Subtrees, { known, keeps }: HoistOptions): Homes {
+export function hoistedHomes(
+  trees: readonly SortedTree[],
+  found: Subtrees,
+  { known, keeps }: { readonly known: Signatures; readonly keeps: (path: string) => boolean },
+): Homes {
   const crossings = trees.map(crossed);
   const isBarred = barredSubtrees(trees, found, { crossings, keeps });
   const isWorthIt = worthySubtrees(trees, found, { known, isBarred });
@@ -125,7 +126,7 @@ function worthySubtrees(
       const signature = signatures[subtree] as number;
       const canBe = isDirectory(entry) || entry.type === "file";
       if (canBe && isBarred[subtree] === 0 && known.images(signature).length > 1)
-        isWorthIt[subtree] = (own[index] as number) > MIN_HOISTED_BYTES ? 1 : 0;
+        isWorthIt[subtree] = (own[index] as number) > leastBytes(entry) ? 1 : 0;
       const parent = parents[index] as number;
       if (parent === AT_ROOT) continue;
       const left = isWorthIt[subtree] === 1 ? 0 : (rest[index] as number);

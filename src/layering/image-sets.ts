@@ -21,17 +21,19 @@ export const NO_SIGNATURE = 0;
 export class Signatures {
   readonly #sets: ImageSet[] = [NOBODY];
   readonly #images: (readonly number[])[] = [[]];
-  readonly #extended = new Map<string, number>();
+  /** By signature, by image: the signature with it. */
+  readonly #extended: Map<number, number>[] = [new Map()];
 
   /** The signature with one more image. Images come in ascending order: each set is reached in one way only. */
   extended(signature: number, image: number): number {
-    const key = `${signature} ${image}`;
-    const known = this.#extended.get(key);
+    const extended = this.#extended[signature] as Map<number, number>;
+    const known = extended.get(image);
     if (known !== undefined) return known;
     const made = this.#sets.length;
     this.#sets.push(this.set(signature) | only(image));
     this.#images.push([...this.images(signature), image]);
-    this.#extended.set(key, made);
+    this.#extended.push(new Map());
+    extended.set(image, made);
     return made;
   }
 

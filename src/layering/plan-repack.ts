@@ -8,14 +8,14 @@
 import type { RootEntry } from "../overlap/changeset.js";
 import { capped } from "./capped-layers.js";
 import { figuresOf } from "./figures.js";
-import { hoistShared } from "./hoist.js";
+import { type HoistOptions, hoistShared } from "./hoist.js";
 import { resolvedTree } from "./hoisted-links.js";
 import { Signatures } from "./image-sets.js";
-import { type Partition, type Portion, partitionByPath, partitionByTopLevel, portionsOf } from "./partition.js";
+import { type Portion, partitionByPath, partitionByTopLevel, portionsOf } from "./partition.js";
 import { type PathUnits, pathUnits } from "./path-units.js";
 import { type Copies, sharedLayers } from "./shared-layers.js";
 import { ADDED, type SortedTree, sortedTree } from "./sorted-tree.js";
-import { subtrees } from "./subtrees.js";
+import { type Subtrees, subtrees } from "./subtrees.js";
 
 /** What one image's root holds, depth first, as a RootPlan's entries stand. */
 export type ImageTree = readonly RootEntry[];
@@ -114,10 +114,18 @@ export function planRepack(images: readonly ImageTree[], options: RepackOptions)
     hoist === undefined ? { tree: sortedTree(tree), isForeign: false } : resolvedTree(tree),
   );
   const trees = before.map(({ tree }) => tree);
-  const hoisted = hoist === undefined ? { trees: trees.map(ownSources) } : hoistedTrees(before, hoist.keeps);
   const known = new Signatures();
   const units = pathUnits(trees, known);
-  const partition = partitionFor(options.policy, { units, trees: hoisted.trees, known });
+  const hoisted =
+    hoist === undefined ? { trees: trees.map(ownSources) } : hoistedTrees(before, { units, known, keeps: hoist.keeps });
+  const partition =
+    options.policy === "b"
+      ? partitionByPath(trees, units, known)
+      : partitionByTopLevel(
+          hoisted.trees,
+          wholeSubtrees(hoisted.trees, hoist === undefined ? units : undefined, known),
+          known,
+        );
   const portions = portionsOf(hoisted.trees, partition, known);
   const { copies, caps } = copiesWithin(portions, options, known);
   const stored = hoisted.trees.map((tree, image) => withSourcesOf(tree, trees[image] as SortedTree));
@@ -136,36 +144,34 @@ export function planRepack(images: readonly ImageTree[], options: RepackOptions)
 
 /** Nothing is hoisted out of images that have names like those that hoisting makes. */
 function hoistedTrees(
-  before: readonly { readonly tree: SortedTree; readonly isForeign: boolean }[],
-  keeps: (path: string) => boolean,
+  before: readonly Before[],
+  options: HoistOptions,
 ): { trees: readonly SortedTree[]; figures: HoistFigures } {
   const own = before.flatMap(({ isForeign }, image) => (isForeign ? [] : [image]));
+  const left = before.flatMap(({ isForeign }, image) => (isForeign ? [image] : []));
   const { trees, links, bytes } = hoistShared(
-    own.map((image) => (before[image] as { tree: SortedTree }).tree),
-    keeps,
+    own.map((image) => (before[image] as Before).tree),
+    left.length === 0 ? options : amongThemselves(before, options),
   );
   const all = before.map(({ tree }, image) => trees[own.indexOf(image)] ?? ownSources(tree));
-  return {
-    trees: all,
-    figures: { links, bytes, left: before.flatMap(({ isForeign }, image) => (isForeign ? [image] : [])) },
-  };
+  return { trees: all, figures: { links, bytes, left } };
 }
 
-interface ToPart {
-  /** Of the trees before hoisting. */
-  readonly units: PathUnits;
-  readonly trees: readonly SortedTree[];
-  readonly known: Signatures;
+interface Before {
+  readonly tree: SortedTree;
+  readonly isForeign: boolean;
 }
 
-function partitionFor(policy: RepackOptions["policy"], { units, trees, known }: ToPart): Partition {
-  switch (policy) {
-    case "b":
-      return partitionByPath(trees, units, known);
-    case "c":
-      return partitionByTopLevel(trees, subtrees(trees, pathUnits(trees, known), known), known);
-  }
+/** What images share with those that nothing is hoisted out of does not count: their numbers are among themselves. */
+function amongThemselves(before: readonly Before[], options: HoistOptions): HoistOptions {
+  const known = new Signatures();
+  const trees = before.flatMap(({ tree, isForeign }) => (isForeign ? [] : [tree]));
+  return { ...options, units: pathUnits(trees, known), known };
 }
+
+/** `units` are known where they are the trees' own. */
+const wholeSubtrees = (trees: readonly SortedTree[], units: PathUnits | undefined, known: Signatures): Subtrees =>
+  subtrees(trees, units ?? pathUnits(trees, known), known);
 
 function copiesWithin(
   portions: readonly Portion[],

@@ -7,7 +7,7 @@ import { byteOrder, encodeEntry, type RootEntry } from "../overlap/changeset.js"
 import { type ImageSet, imagesOf, isWithin, NO_SIGNATURE, NOBODY, only, type Signatures } from "./image-sets.js";
 import type { Partition } from "./partition.js";
 import type { RepackedEntry, RepackedLayer } from "./plan-repack.js";
-import { ADDED, AT_ROOT, contentBytes, type SortedTree } from "./sorted-tree.js";
+import { ADDED, AT_ROOT, byDepthFirst, contentBytes, type SortedTree } from "./sorted-tree.js";
 
 /** By signature: the disjoint sets that it is stored for, each with a copy. */
 export type Copies = ReadonlyMap<number, readonly ImageSet[]>;
@@ -109,7 +109,7 @@ function byWidth(a: RepackedLayer, b: RepackedLayer): number {
 }
 
 const byEntry = (a: RootEntry, b: RootEntry): number =>
-  byteOrder(a.path.replaceAll("/", "\0"), b.path.replaceAll("/", "\0")) || byteOrder(encodeEntry(a), encodeEntry(b));
+  byDepthFirst(a.path, b.path) || byteOrder(encodeEntry(a), encodeEntry(b));
 
 /** Of the same number. */
 const byImages = (a: readonly number[], b: readonly number[]): number =>

@@ -26,13 +26,31 @@ export function sortedTree(tree: readonly RootEntry[], sources?: readonly number
   return { entries, sources: ordered, parents: parentsOf(entries), names: settleLinks(entries, ordered) };
 }
 
-/** Indexes of the entries. No name holds a NUL, which in the place of `/` comes before every other byte. */
+/** Indexes of the entries. */
 function depthFirst(tree: readonly RootEntry[]): number[] {
-  const keys = tree.map(({ path }) => path.replaceAll("/", "\0"));
-  const order = keys.map((_key, index) => index);
-  if (keys.every((key, i) => i === 0 || (keys[i - 1] as string) < key)) return order;
+  const order = tree.map((_entry, index) => index);
+  const isSorted = tree.every(({ path }, i) => i === 0 || comesBefore((tree[i - 1] as RootEntry).path, path));
+  if (isSorted) return order;
+  const keys = tree.map(({ path }) => depthFirstKey(path));
   return order.sort((a, b) => byteOrder(keys[a] as string, keys[b] as string));
 }
+
+/** No name holds a NUL, which in the place of `/` comes before every other byte. */
+const depthFirstKey = (path: string): string => path.replaceAll("/", "\0");
+
+export const byDepthFirst = (a: string, b: string): number => byteOrder(depthFirstKey(a), depthFirstKey(b));
+
+/** The same, without making a text. */
+function comesBefore(a: string, b: string): boolean {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i += 1) {
+    const [byte, other] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (byte !== other) return other !== SLASH && (byte === SLASH || byte < other);
+  }
+  return a.length < b.length;
+}
+
+const SLASH = 0x2f;
 
 function parentsOf(entries: readonly RootEntry[]): Int32Array {
   const parents = new Int32Array(entries.length);
