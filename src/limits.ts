@@ -76,6 +76,10 @@ export const MAX_ARCHIVE_MEMBERS = 10_000;
 
 /** protocol.md, Frames: a request is small; everything large travels as a path. */
 export const MAX_FRAME_BYTES = 256 * KiB;
+/** An answer is one frame too: beyond this it is no honest daemon's, and no daemon writes it. */
+export const MAX_ANSWER_BYTES = 64 * MiB;
+/** The roots of a snapshot, about: 10,000 of ten layers. The rest are asked for with `root/list`. */
+export const MAX_SNAPSHOT_BYTES = 16 * MiB;
 /** A fragment costs the receiver memory of its own. */
 export const MAX_FRAGMENTS = 32;
 /** Requests of one session that are not answered yet (BUSY). */
@@ -117,6 +121,8 @@ export const MAX_WAIT_MS = 60 * MINUTE;
 /** Jobs that are over stay readable this long, and at most this many. */
 export const TERMINAL_JOB_TTL_MS = 7 * 24 * 60 * MINUTE;
 export const MAX_TERMINAL_JOBS = 10_000;
+/** Lists of layers that jobs which are over may share in memory: of so many images, each as `job.layers` has it. */
+export const MAX_RECENT_LAYER_LISTS = 256;
 /** A segment of the journal: small, since the disk is given back by whole ones. */
 export const JOURNAL_SEGMENT_BYTES = 1 * MiB;
 /** The whole journal: 10,000 jobs of 25 KiB. Beyond it the oldest jobs are forgotten before their week is over. */

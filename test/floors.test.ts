@@ -49,6 +49,7 @@ const floors: Readonly<Record<string, number>> = {
   "life.ts": 1,
   "slots.ts": 1,
   "together.ts": 1,
+  "slices.ts": 1,
   "turn.ts": 0,
   "printable.ts": 0,
   "version.ts": 0,

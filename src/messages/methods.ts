@@ -213,7 +213,8 @@ export const methods = {
       subscriptionId: z.string(),
       epoch: z.string(),
       seq: count,
-      snapshot: z.object({ jobs: z.array(Job), roots: z.array(Root) }).optional(),
+      /** As of `seq`. `nextCursor` where the store has more roots than one frame takes: for `root/list`, which gives the rest. */
+      snapshot: z.object({ jobs: z.array(Job), roots: z.array(Root), nextCursor }).optional(),
       reset: z.boolean().optional(),
       filter: EventFilter.optional(),
     }),
