@@ -38,7 +38,8 @@ export async function inWorkshop<Value>(
 ): Promise<Value> {
   const directory = join(below, `.stratad-${randomBytes(8).toString("hex")}`);
   await mkdir(directory, 0o700);
-  const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
+  const { workers: threads, stallTimeoutMs } = config;
+  const pool = new Pool({ threads, stallTimeoutMs, heapMb: HEAP_MB, log });
   try {
     const store = storeIn(join(directory, "store"), pool, log);
     await store.open();
@@ -49,6 +50,9 @@ export async function inWorkshop<Value>(
     await pool.close();
   }
 }
+
+/** MAX_REPACKED_ENTRIES take half of it. */
+const HEAP_MB = 4096;
 
 function storeIn(state: string, pool: Pool, log: Log): Store {
   const tracked = <Task extends object>(task: Task) => {
