@@ -92,7 +92,7 @@ test("an install brings each thing to the disk before what relies on it, and cla
   daemon.kill("SIGTERM");
   await daemon.ended;
   // The tracer writes its last lines after the daemon is gone.
-  const end = new RegExp(`^${daemon.pid} \\+\\+\\+ exited with 0`, "m");
+  const end = new RegExp(`^${daemon.pid} +\\+{3} exited with 0`, "m");
   await until("the trace is whole", async () => end.test(await readFile(sandbox.file("trace"), "latin1")));
 
   const order = new Order(systemCalls(sandbox), sandbox.stateDir);
