@@ -82,7 +82,13 @@ interface Chosen extends Pick<Wish, "kind" | "path" | "leads" | "size"> {
 function entryOf({ kind, path, leads, variant, size, target }: Chosen): RootEntry | undefined {
   switch (kind) {
     case "dir":
-      return { type: "dir", path, mode: variant === 0 ? 0o755 : 0o700, mtime: 5 };
+      // Variants differ in one of the two.
+      return {
+        type: "dir",
+        path,
+        mode: size < 20 && variant === 1 ? 0o700 : 0o755,
+        mtime: size < 20 ? 5 : 5 + variant,
+      };
     case "implied":
       return { type: "implied", path };
     case "file":

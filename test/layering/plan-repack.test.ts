@@ -183,6 +183,26 @@ suite("what is stored", () => {
     );
   });
 
+  test("directories that images have alike are told by what is stored for some of these images, and by nothing that others share", () => {
+    const dir = (mode: number): RootEntry => ({ type: "dir", path: "d", mode, mtime: 1 });
+    const file = (path: string): RootEntry => ({ type: "file", path, mode: 0o644, mtime: 1, size: 1, sha256: path });
+    const plan = planRepack(
+      [
+        [dir(0o700), file("d/1"), file("d/all")],
+        [dir(0o700), file("d/2"), file("d/all")],
+        [dir(0o755), file("d/all")],
+      ],
+      { policy: "b" },
+    );
+    const told = plan.layers.map(({ images, entries }) => ({ images, types: entries.map(({ entry }) => entry.type) }));
+    assert.deepEqual(told, [
+      { images: [0, 1, 2], types: ["implied", "file"] },
+      { images: [0], types: ["dir", "file"] },
+      { images: [1], types: ["dir", "file"] },
+      { images: [2], types: ["dir"] },
+    ]);
+  });
+
   test("images that hold nothing share a layer that holds nothing", () => {
     const plan = planRepack([[], [{ type: "symlink", path: "x", mtime: 0, target: "y" }], []], { policy: "c" });
     assert.deepEqual(plan.images, [[0], [1], [0]]);
