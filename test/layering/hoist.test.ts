@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { parentPath, type RootEntry, topLevelOf } from "../../src/overlap/changeset.js";
 import { resolveHoisted } from "../../src/layering/hoisted-links.js";
 import { type ImageTree, planRepack, type RepackPlan } from "../../src/layering/plan-repack.js";
+import { parentPath, type RootEntry, topLevelOf } from "../../src/overlap/changeset.js";
 import { acceptedPlan } from "../overlap/planning.js";
 import { family, opened, pictureOf } from "./families.js";
 
