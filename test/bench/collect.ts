@@ -2,7 +2,7 @@
  * `npm run bench:collect [LAYERS...]`: a collection of a store of so many layers, half of them needed by roots of ten, and how long
  * the main thread was kept from everything else meanwhile, as a Markdown table. The store stands on tmpfs.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -11,6 +11,7 @@ import { digestHex } from "../../src/oci/digest.js";
 import { Pool } from "../../src/pool.js";
 import { Collector } from "../../src/store/collector.js";
 import { diffIdOf, layerDocument, openStore, rootDocument } from "../store/opened-store.js";
+import { inPlace, timed } from "./measuring.js";
 
 const counts = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 100_000];
 const log = createLog("error", (line) => process.stderr.write(line));
@@ -19,10 +20,9 @@ const everything = { bytes: Number.MAX_SAFE_INTEGER, inodes: Number.MAX_SAFE_INT
 
 console.log(`${cpus().length} processors, Node ${process.version}, load ${loadavg()[0]?.toFixed(1)}\n`);
 console.log("| layers | what | took | longest wait of the main thread |\n| --- | --- | --- | --- |");
-for (const count of counts) await measure(count);
+for (const count of counts) await inPlace("/dev/shm", (state) => measure(state, count));
 
-async function measure(count: number): Promise<void> {
-  const state = mkdtempSync("/dev/shm/stratad-collect-");
+async function measure(state: string, count: number): Promise<void> {
   const pool = new Pool({ threads: 2, stallTimeoutMs: 60_000, log });
   try {
     fill(state, count);
@@ -37,13 +37,12 @@ async function measure(count: number): Promise<void> {
       log,
     });
     store.holds.isPinned = (rootId) => Number(rootId) % 2 === 0;
-    await timed(count, "nothing is due", () => collector.makeRoom({ bytes: 0, inodes: 0 }, never));
-    await timed(count, "`gc --plan`", () => collector.collect({ plan: true }, never));
-    await timed(count, "`gc`", () => collector.collect({}, never));
+    await row(count, "nothing is due", () => collector.makeRoom({ bytes: 0, inodes: 0 }, never));
+    await row(count, "`gc --plan`", () => collector.collect({ plan: true }, never));
+    await row(count, "`gc`", () => collector.collect({}, never));
     if (store.layers.size !== count / 2) throw new Error(`${store.layers.size} of ${count} layers are left`);
   } finally {
     await pool.close();
-    rmSync(state, { recursive: true, force: true });
   }
 }
 
@@ -61,12 +60,10 @@ function fill(state: string, count: number): void {
   }
 }
 
-async function timed(count: number, what: string, work: () => Promise<unknown>): Promise<void> {
+async function row(count: number, what: string, work: () => Promise<unknown>): Promise<void> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
-  const start = performance.now();
-  await work();
-  const took = performance.now() - start;
+  const took = await timed(work);
   delay.disable();
   console.log(`| ${count} | ${what} | ${took.toFixed(0)} ms | ${(delay.max / 1e6).toFixed(1)} ms |`);
 }
