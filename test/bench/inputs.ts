@@ -17,6 +17,8 @@ export const codecs = ["gzip", "zstd", "none"] as const;
 export type Codec = (typeof codecs)[number];
 /** Of an input's layout: the image in each codec; `update`, whose last layer is another version; `again-N`, the same layers under another config. */
 export type Tag = Codec | "update" | `again-${number}`;
+/** Raised where the same packages are packed in another way. */
+const FORMAT = 2;
 /** Roots of a store that differ while their layers do not. */
 const AGAINS = 40;
 
@@ -122,7 +124,7 @@ export class Inputs {
 
   async #make(name: InputName): Promise<Input> {
     const { layers: rows, update }: InputPackages = (this.#quick ? quickPackages : packages)[name];
-    const key = keyOf({ name, rows, update });
+    const key = keyOf({ name, rows, update, format: FORMAT });
     const packed = new Map<LayerPackages, string>();
     for (const row of [...rows, ...(update === undefined ? [] : [update])]) packed.set(row, await this.#pack(row));
     const images = new Map<Tag, readonly Layer[]>();
@@ -159,7 +161,9 @@ export class Inputs {
       const top = join(into, "tree", row.top);
       await mkdir(top, { recursive: true });
       await extract(row, top, await this.#fetched(row));
-      const tar = ["tar", "--create", "--file=none", "--format=posix", "--sort=name", "--numeric-owner"] as const;
+      // Extended headers for long names alone, as builders of images write them; GNU tar's own has three times in one for every entry.
+      const plain = ["--format=posix", "--pax-option=delete=atime,delete=ctime,delete=mtime"] as const;
+      const tar = ["tar", "--create", "--file=none", ...plain, "--sort=name", "--numeric-owner"] as const;
       await run([...tar, "--owner=0", "--group=0", "-C", "tree", row.top], into);
       const listed = await run(["sh", "-c", "tar --list --file=none | wc -l"], into);
       await writeFile(join(into, "entries"), listed.trim());
@@ -167,7 +171,7 @@ export class Inputs {
       await run(["sh", "-c", "gzip -6 --no-name --stdout none > gzip"], into);
       await run(["sh", "-c", "zstd --quiet -3 --stdout none > zstd"], into);
     };
-    return cached(`layer-${row.top}-${keyOf(row)}`, pack, this.#cache);
+    return cached(`layer-${row.top}-${keyOf({ row, format: FORMAT })}`, pack, this.#cache);
   }
 
   #fetched({ debian = [], npm = [] }: LayerPackages): Promise<string> {

@@ -2,7 +2,8 @@
  * `npm run bench -- [--only SCENARIO,...] [--runs N] [--quick] [--profile] [--out DIR] [--cache DIR] [--list]`: stratad beside its
  * peers, and every target of design/performance.md as a line, met or not.
  *
- * Inputs are made of real packages once and stay in the cache. Ends with 0 whatever the figures say: a bench is no test.
+ * Inputs are made of real packages once and stay in the cache. It ends with 0 whatever the figures say, since a bench is
+ * no test, and with 1 where a scenario could not be measured at all.
  */
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -41,12 +42,12 @@ async function main(wanted: readonly Scenario[]): Promise<void> {
   for (const { name, title, profiled, run: measure } of wanted) {
     const start = performance.now();
     say(`${name}: ${title}`);
-    const rows = await measure(bench, out);
-    const profile =
-      profiles === undefined || profiled === undefined
-        ? {}
-        : { profile: await profiles.of(name, await bench.inputs.get(profiled)) };
-    const done = { scenario: name, title, rows, ...profile, seconds: (performance.now() - start) / 1000 };
+    const found = await attempted(async () => {
+      const rows = await measure(bench, out);
+      if (profiles === undefined || profiled === undefined) return { rows };
+      return { rows, profile: await profiles.of(name, await bench.inputs.get(profiled)) };
+    });
+    const done: Finished = { scenario: name, title, ...found, seconds: (performance.now() - start) / 1000 };
     finished.push(done);
     say(`${sectionOf(done)}\n${done.seconds.toFixed(0)} s\n`);
     // What a long run found so far is there, whatever becomes of the rest.
@@ -54,6 +55,16 @@ async function main(wanted: readonly Scenario[]): Promise<void> {
   }
   console.log(markdown(reportOf(run, await bench.inputs.used(), finished)));
   say(`written to ${out}`);
+}
+
+/** A scenario that fails is told in its place; the others are measured all the same. */
+async function attempted(measure: () => Promise<Pick<Finished, "rows" | "profile">>) {
+  try {
+    return await measure();
+  } catch (error) {
+    process.exitCode = 1;
+    return { rows: [], failed: (error as Error).message };
+  }
 }
 
 function chosen(only: string | undefined): readonly Scenario[] {

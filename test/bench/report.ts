@@ -11,6 +11,8 @@ export interface Finished {
   readonly title: string;
   readonly rows: readonly Row[];
   readonly seconds: number;
+  /** Why there are no rows: it did not come to its end. */
+  readonly failed?: string;
   /** Where its profiles are. */
   readonly profile?: string;
 }
@@ -70,7 +72,8 @@ export function markdown({ at, machine, quick, runs, inputs, scenarios, targets 
   ].join("\n");
 }
 
-export function sectionOf({ scenario, title, rows, profile }: Finished): string {
+export function sectionOf({ scenario, title, rows, failed, profile }: Finished): string {
+  if (failed !== undefined) return `## ${title} (\`${scenario}\`)\n\nFailed: ${failed}\n`;
   const present = rows.filter(({ missing }) => missing === undefined);
   const figures = [...new Set(present.flatMap(({ samples }) => samples.flatMap(Object.keys)))];
   const places = new Set(rows.map(({ place }) => place));

@@ -8,6 +8,7 @@ import type { Bench, Row } from "./race.js";
 export const EMPTY = "no store";
 export const STOPPED = "100,000 layers, after a stop";
 export const KILLED = "100,000 layers, after a kill";
+const DEADLINE_MS = 300_000;
 const SIZE = { layers: 100_000, roots: 10_000, names: 10_000, bare: true };
 
 export async function starts({ runs, quick }: Bench): Promise<Row[]> {
@@ -30,7 +31,7 @@ const onStore = (action: (sandbox: Sandbox) => Promise<void>): Promise<void> =>
 
 async function startAnd(end: "SIGTERM" | "SIGKILL", sandbox: Sandbox): Promise<Figures> {
   const start = performance.now();
-  const daemon: Daemon = await serve(sandbox);
+  const daemon: Daemon = await serve(sandbox, { deadlineMs: DEADLINE_MS });
   const ms = performance.now() - start;
   const figures = { "start ms": ms, "cpu s": await processorSeconds(daemon.pid), "resident MB": megabytes(daemon.pid) };
   daemon.kill(end);
