@@ -29,7 +29,10 @@ export function withDaemon<Value>(action: (started: Started) => Promise<Value>):
     inScope(async (scope) => {
       const sandbox = await Sandbox.create(scope, { stateBelow });
       const daemon = await serve(sandbox, { env: { STRATAD_WORKERS: String(WORKERS) } });
-      return action({ scope, daemon, wire: await Wire.connect(scope, daemon.socket) });
+      const wire = await Wire.connect(scope, daemon.socket);
+      // A session that never says anything is dropped, and this one may have to wait for others.
+      await wire.request("server/status");
+      return action({ scope, daemon, wire });
     }),
   );
 }
