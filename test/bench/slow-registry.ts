@@ -1,4 +1,5 @@
 /** A registry on loopback that serves an input, as fast as it goes or as a link of so many bytes a second, all connections together. */
+import type { ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { readImage } from "../support/images.js";
 import { type Exchange, startRegistry, type TestRegistry } from "../support/registry.js";
@@ -27,10 +28,21 @@ async function blob({ request, response, body }: Exchange, link: Link): Promise<
   for (let at = start; at < body.length && !response.destroyed; at += CHUNK) {
     await link.pass(Math.min(CHUNK, body.length - at));
     const flows = response.write(body.subarray(at, at + CHUNK));
-    if (!flows) await new Promise<void>((resolve) => response.once("drain", resolve).once("close", resolve));
+    if (!flows) await drained(response);
   }
   response.end();
   return true;
+}
+
+/** Or gone. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
 
 class Link {
