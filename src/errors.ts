@@ -77,6 +77,10 @@ export const codeTable = {
   AUTH_REALM: registry(80, "The registry names a token service that credentials are not sent to."),
   MANIFEST_UNKNOWN: registry(79, "Check the repository, the tag and the digest."),
   BLOB_UNKNOWN: registry(79, "The image is incomplete where it comes from; push or copy it again."),
+  PUSH_REFUSED: registry(
+    69,
+    "Check the repository's name, that it exists and takes this kind of image, and that neither it nor the tag is read-only.",
+  ),
   TLS_UNTRUSTED: registry(69, "Add the registry's authority with NODE_EXTRA_CA_CERTS."),
   OFFLINE: registry(81),
 

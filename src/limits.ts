@@ -76,6 +76,10 @@ export const MAX_ARCHIVE_MEMBERS = 10_000;
 
 /** protocol.md, Frames: a request is small; everything large travels as a path. */
 export const MAX_FRAME_BYTES = 256 * KiB;
+/** An answer is one frame too: beyond this it is no honest daemon's, and no daemon writes it. */
+export const MAX_ANSWER_BYTES = 64 * MiB;
+/** The roots of a snapshot, about: 10,000 of ten layers. The rest are asked for with `root/list`. */
+export const MAX_SNAPSHOT_BYTES = 16 * MiB;
 /** A fragment costs the receiver memory of its own. */
 export const MAX_FRAGMENTS = 32;
 /** Requests of one session that are not answered yet (BUSY). */
@@ -117,6 +121,8 @@ export const MAX_WAIT_MS = 60 * MINUTE;
 /** Jobs that are over stay readable this long, and at most this many. */
 export const TERMINAL_JOB_TTL_MS = 7 * 24 * 60 * MINUTE;
 export const MAX_TERMINAL_JOBS = 10_000;
+/** Lists of layers that jobs which are over may share in memory: of so many images, each as `job.layers` has it. */
+export const MAX_RECENT_LAYER_LISTS = 256;
 /** A segment of the journal: small, since the disk is given back by whole ones. */
 export const JOURNAL_SEGMENT_BYTES = 1 * MiB;
 /** The whole journal: 10,000 jobs of 25 KiB. Beyond it the oldest jobs are forgotten before their week is over. */
@@ -176,6 +182,8 @@ export const COLLECTION_REST_MAX_MS = 60 * SECOND;
 export const REGISTRY_HEADERS_TIMEOUT_MS = 30 * SECOND;
 /** A body that brings no byte for this long is cut and counts as one failed try. */
 export const REGISTRY_STALL_TIMEOUT_MS = 30 * SECOND;
+/** The answer to an upload's last byte: registries hash a blob again and copy it to its place. Node's own timer would cut it at 300 s. */
+export const REGISTRY_COMMIT_TIMEOUT_MS = 240 * SECOND;
 /** Tries of one request, and the backoff between them (full jitter, doubled each time). */
 export const REGISTRY_TRIES = 5;
 export const REGISTRY_BACKOFF_MS = 250;
@@ -184,6 +192,12 @@ export const REGISTRY_BACKOFF_MAX_MS = 10 * SECOND;
 export const REGISTRY_RETRY_AFTER_MAX_MS = 60 * SECOND;
 /** Blobs fetched at once: more would share the same line. */
 export const MAX_FETCHES = 6;
+/** Blobs pushed at once: each holds one open file and a chunk of it. */
+export const MAX_PUSHES = 4;
+/** Repositories that a push asks for blobs to mount: each costs a token, and a request for each blob that is missing. */
+export const MAX_MOUNT_SOURCES = 16;
+/** What one PATCH of an upload in chunks sends, where the registry wants no more at least: proxies before registries refuse bodies over 100 MB. */
+export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 

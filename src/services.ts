@@ -43,7 +43,7 @@ function rootServices({ store, catalog, collector, emit }: Parts): Services["roo
   return {
     list: (page) => catalog.roots(page),
     get: (selector) => catalog.get(selector),
-    all: () => catalog.roots({ limit: Number.POSITIVE_INFINITY }).items,
+    snapshot: () => catalog.snapshot(),
     remove: async (selector) => {
       const { removed, rootIds, stays } = await catalog.remove(selector);
       for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });

@@ -6,6 +6,7 @@
 import { availableParallelism } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { z } from "zod";
+import { parseSize } from "./byte-size.js";
 import type { StratadPaths } from "./host/paths.js";
 import {
   CACHE_BYTES,
@@ -56,6 +57,13 @@ const count = (max: number, min = 1) => ({
   schema: z.int().min(min).max(max),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
+/** Bytes, also as a text with a unit. */
+const size = (min = 1, max = Number.MAX_SAFE_INTEGER) => ({
+  schema: z
+    .union([z.number(), z.string().transform((text) => parseSize(text) ?? text)])
+    .pipe(z.int("it is no number of bytes, like 500MB, 2GiB or 1000000").min(min).max(max)),
+  fromText: asIs,
+});
 /** 0 is none at all. */
 const most = count(Number.MAX_SAFE_INTEGER, 0);
 /** What a timer of Node takes. */
@@ -94,13 +102,13 @@ const plain = [
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
   { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
-  { name: "cache_bytes", ...most, fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
+  { name: "cache_bytes", ...size(0), fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
   { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
-  { name: "scrub_bytes_per_second", ...count(Number.MAX_SAFE_INTEGER), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
+  { name: "scrub_bytes_per_second", ...size(), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
   { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
-  { name: "reserve_bytes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
+  { name: "reserve_bytes", ...size(0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
   { name: "reserve_inodes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
 ] as const satisfies readonly Setting[];
 
@@ -133,7 +141,9 @@ export const settings: readonly (Setting & { readonly name: SettingName })[] = [
   ...plain,
   ...limitNames.map((name) => ({
     name: limitKey(name),
-    ...count(limitRows[name].most ?? Number.MAX_SAFE_INTEGER),
+    ...(name.endsWith("Bytes")
+      ? size(1, limitRows[name].most)
+      : count(limitRows[name].most ?? Number.MAX_SAFE_INTEGER)),
     fallback: () => imageLimits[name],
     doc: limitRows[name].doc,
   })),

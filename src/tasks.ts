@@ -10,7 +10,7 @@ import type { MendResult, MendTask, VerifyResult, VerifyTask } from "./findings.
 import type { LayerMeta } from "./layer-documents.js";
 import type { ImageLimits } from "./limits.js";
 import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
-import type { Codec } from "./oci/media-types.js";
+import type { Codec, PackCodec } from "./oci/media-types.js";
 import type { Folding } from "./overlap/name-folding.js";
 import type {
   CompareTask,
@@ -157,14 +157,11 @@ export interface SweptFiles {
   readonly strangers: number;
 }
 
-/** The codecs that a layer may be exported in. */
-export type ExportCodec = "gzip" | "none";
-
 /** A stored layer as a blob, in a new file of staging. */
 export interface PackTask {
   readonly changeset: EntriesFile;
   readonly tree: string;
-  readonly codec: ExportCodec;
+  readonly codec: PackCodec;
   readonly file: string;
   /** `bytesWritten` counts the tar's. */
   readonly progress: SharedArrayBuffer;

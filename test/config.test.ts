@@ -111,6 +111,22 @@ test("limits of the file reach the limits of images, under their names there", a
   assert.deepEqual(config.limits, { ...imageLimits, maxLayers: 3, ratioFloorBytes: 9 });
 });
 
+test("a size may have a unit wherever it stands, and is a number of bytes then", async () => {
+  const toml = 'cache_bytes = "10GiB"\nscrub_bytes_per_second = "1.5 MB"\n[limits]\nmax_layer_bytes = "2TiB"\n';
+  const env = { STRATAD_RESERVE_BYTES: "500 MB" };
+  const config = await loadConfig(await inputWith(toml, { env }));
+  const { cacheBytes, scrubBytesPerSecond, reserveBytes, limits } = config;
+  assert.deepEqual(
+    [cacheBytes, scrubBytesPerSecond, reserveBytes, limits.maxLayerBytes],
+    [10 * 2 ** 30, 1_500_000, 500_000_000, 2 * 2 ** 40],
+  );
+  for (const wrong of ['"much"', '"10 GiBs"', '"-1"', '"1e9"', "1.5", '"99999999TiB"', '""']) {
+    const message = /^Cannot use cache_bytes = .* from file:.*: it is no number of bytes, like 500MB/;
+    await assert.rejects(loadConfig(await inputWith(`cache_bytes = ${wrong}`)), { code: "CONFIG_INVALID", message });
+  }
+  await assert.rejects(loadConfig(await inputWith('scrub_bytes_per_second = "0B"')), { message: /"0B" from file/ });
+});
+
 const typos: { toml: string; unknown: string; known: SettingName }[] = [
   { toml: "worker = 2", unknown: "worker", known: "workers" },
   { toml: 'statedir = "/x"', unknown: "statedir", known: "state_dir" },

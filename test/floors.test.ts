@@ -44,6 +44,7 @@ const floors: Readonly<Record<string, number>> = {
   "byte-size.ts": 0,
   "life.ts": 1,
   "slots.ts": 1,
+  "slices.ts": 1,
   "turn.ts": 0,
   "printable.ts": 0,
   "version.ts": 0,
@@ -66,8 +67,8 @@ const owners: readonly { readonly of: RegExp; readonly only: RegExp; readonly ru
     rule: "tar-stream stands behind the guard",
   },
   {
-    of: /^(fflate|fzstd|xxhash-wasm)$/,
-    only: /^(workers\/(deflate-fflate|pack|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
+    of: /^(fflate|fzstd|xxhash-wasm|@hpcc-js\/wasm-zstd)$/,
+    only: /^(workers\/(deflate-fflate|coders|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
     rule: "codecs stand behind the inflater",
   },
 ];

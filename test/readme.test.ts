@@ -17,7 +17,7 @@ test("the README has the two lines to start with, verbatim", () => {
 test("every dependency has its line in the README, and no line is left over", async () => {
   const { dependencies } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
   const section = readme.split("## Dependencies")[1]?.split("## ")[0] ?? "";
-  const named = [...section.matchAll(/^\| ([a-z-]+) \|/gm)]
+  const named = [...section.matchAll(/^\| ([a-z@/-]+) \|/gm)]
     .map((match) => match[1])
     .filter((name) => name !== "package" && name !== "---");
   assert.deepEqual(named.sort(), Object.keys(dependencies).sort());

@@ -1,15 +1,12 @@
 /**
  * Worker entry: a stored layer into a blob that an image may have, compressed or not.
- *
- * fflate compresses: node:zlib's output changes from one Node version to the next, and an export shall be the same bytes on all of them
- * (facts.md).
  */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, writeSync } from "node:fs";
-import { Gzip } from "fflate";
 import { parseDiffId, parseDigest } from "../src/oci/digest.js";
 import { TaskProgress } from "../src/task-progress.js";
 import { type Outcome, outcomeOf, type PackResult, type PackTask } from "../src/tasks.js";
+import { codersOf, type StartCoder } from "./coders.js";
 import { fromHere } from "./disk-path.js";
 import { withEntries } from "./entries-file.js";
 import { LayerTar } from "./layer-tar.js";
@@ -19,16 +16,17 @@ import { openDirectory } from "./open-directories.js";
 const CHUNK_BYTES = 256 * 1024;
 
 export default (task: PackTask): Promise<Outcome<PackResult>> =>
-  outcomeOf("Cannot pack the layer", () => {
+  outcomeOf("Cannot pack the layer", async () => {
+    const start = await codersOf(task.codec);
     const tree = openDirectory(fromHere(task.tree));
     try {
-      return withEntries(task.changeset, (entries) => pack(task, new LayerTar(entries, tree).pieces()));
+      return withEntries(task.changeset, (entries) => pack(task, start, new LayerTar(entries, tree).pieces()));
     } finally {
       closeSync(tree);
     }
   });
 
-function pack({ file, codec, progress }: PackTask, tar: Iterable<Buffer>): PackResult {
+function pack({ file, progress }: PackTask, start: StartCoder, tar: Iterable<Buffer>): PackResult {
   const told = new TaskProgress(progress);
   told.activity = "working";
   const [tarHash, blobHash] = [createHash("sha256"), createHash("sha256")];
@@ -40,7 +38,7 @@ function pack({ file, codec, progress }: PackTask, tar: Iterable<Buffer>): PackR
       size += bytes.length;
       for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at);
     };
-    const coder = coderOf(codec, out);
+    const coder = start(out);
     for (const chunk of chunksOf(tar)) {
       told.throwIfCancelled();
       tarHash.update(chunk);
@@ -54,18 +52,6 @@ function pack({ file, codec, progress }: PackTask, tar: Iterable<Buffer>): PackR
   }
   const [diffId, digest] = [tarHash, blobHash].map((hash) => `sha256:${hash.digest("hex")}`) as [string, string];
   return { diffId: parseDiffId(diffId), digest: parseDigest(digest), size, tarBytes };
-}
-
-interface Coder {
-  /** The chunk is only valid during the call. */
-  push(chunk: Buffer): void;
-  end(): void;
-}
-
-function coderOf(codec: PackTask["codec"], out: (bytes: Uint8Array) => void): Coder {
-  if (codec === "none") return { push: out, end: () => undefined };
-  const gzip = new Gzip({ mtime: 0 }, out);
-  return { push: (chunk) => gzip.push(chunk), end: () => gzip.push(new Uint8Array(0), true) };
 }
 
 /** Each is only valid until the next. */

@@ -20,6 +20,8 @@ import { startInBackground, userConfig } from "./spawn.js";
 const SYSTEM_SOCKET = "/run/stratad/stratad.sock";
 /** From the start of the process to its first answer; a store of 100,000 layers is read in 2 s. */
 const START_TIMEOUT_MS = 10_000;
+/** A daemon that was lost in the handshake is restarting, or ending by itself: then one is started after this long. */
+const RESTART_GRACE_MS = 5000;
 /** Between two looks; the first come quickly, since a daemon usually needs a quarter of a second. */
 const FIRST_LOOK_MS = 20;
 const LOOK_MS = 250;
@@ -72,6 +74,8 @@ async function orSuccessor(
     return (await isOutdated(client, config)) ? await replace(client, context, config) : client;
   } catch (error) {
     await client.close();
+    // It went before it was asked to.
+    if (isUnreachable(error)) return undefined;
     throw error;
   }
 }
@@ -81,20 +85,26 @@ async function findRunning(context: Context, config: Config): Promise<StratadCli
   return (await tryConnection(context, config.socket)) ?? (await tryConnection(context, SYSTEM_SOCKET));
 }
 
-async function openConnection({ host, signal }: Context, endpoint?: string): Promise<StratadClient> {
+async function openConnection(
+  { host, signal }: Context,
+  endpoint?: string,
+  { firstReconnectTimeoutMs }: { readonly firstReconnectTimeoutMs?: number } = {},
+): Promise<StratadClient> {
   const clientInfo = { name: "stratad-cli", version: await ownVersion() };
-  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env });
+  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, firstReconnectTimeoutMs });
 }
 
 /** Undefined where no daemon answers; every other failure is thrown. */
 async function tryConnection(context: Context, endpoint?: string): Promise<StratadClient | undefined> {
   try {
-    return await openConnection(context, endpoint);
+    return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS });
   } catch (error) {
-    if (error instanceof StrataError && error.code === "DAEMON_UNREACHABLE") return undefined;
+    if (isUnreachable(error)) return undefined;
     throw error;
   }
 }
+
+const isUnreachable = (error: unknown): boolean => error instanceof StrataError && error.code === "DAEMON_UNREACHABLE";
 
 /** The configuration may put the socket where nobody looks for it; it is asked first, and from then on. */
 async function start(context: Context, config: Config): Promise<StratadClient> {

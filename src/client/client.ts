@@ -10,7 +10,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Job } from "../messages/job.js";
-import type { ImageStatus, MethodName, Params, Result } from "../messages/methods.js";
+import { type ImageStatus, type MethodName, methods, type Params, type Result } from "../messages/methods.js";
 import type { ProgressParams } from "../messages/notifications.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
@@ -57,13 +57,17 @@ export class StratadClient {
     return this.#connections.server;
   }
 
-  /** One request. It waits for a lost connection to come back, but is never repeated: DAEMON_UNREACHABLE when lost under way. */
+  /**
+   * One request, which waits for a lost connection to come back. Lost under way it is asked again where that does no more than asking
+   * once; else DAEMON_UNREACHABLE: the daemon may have done it, or not.
+   */
   request<M extends MethodName>(
     method: M,
     params: Params<M>,
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
-    return this.#connections.request(method, params, options);
+    if (!isRepeatable(method, params)) return this.#connections.request(method, params, options);
+    return this.#connections.repeat(method, params, { ...options, times: MAX_REPEATS });
   }
 
   /** One request that tells how far it is until it is answered. */
@@ -109,4 +113,17 @@ export class StratadClient {
   close(): Promise<void> {
     return this.#connections.close();
   }
+}
+
+/** A request that takes the daemon down each time is not asked for ever. */
+const MAX_REPEATS = 3;
+
+/** What belongs to one connection, though it only reads. */
+const OF_A_CONNECTION: ReadonlySet<MethodName> = new Set(["initialize", "events/subscribe", "events/unsubscribe"]);
+
+/** A start finds its job again by its key; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
+function isRepeatable(method: MethodName, params: object): boolean {
+  if (methods[method].scope === "read") return !OF_A_CONNECTION.has(method);
+  if (method === "install/start") return "requestKey" in params && params.requestKey !== undefined;
+  return method === "install/cancel" || method === "root/pin";
 }

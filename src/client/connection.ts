@@ -7,7 +7,7 @@
 import { connect } from "node:net";
 import { type ClientOptions, WebSocket } from "ws";
 import { StrataError } from "../errors.js";
-import { CLOSE_GRACE_MS } from "../limits.js";
+import { CLOSE_GRACE_MS, MAX_ANSWER_BYTES } from "../limits.js";
 import { EventParams } from "../messages/events.js";
 import { ResponseFrame } from "../messages/frames.js";
 import { type MethodName, methods, type Params, type Result } from "../messages/methods.js";
@@ -28,9 +28,6 @@ interface Pending {
   resolve(result: unknown): void;
   reject(error: StrataError): void;
 }
-
-/** A snapshot of a large store is one frame; beyond this it is no honest daemon. */
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 export class Connection {
   readonly #socket: WebSocket;

@@ -2,7 +2,7 @@
  * A connection that comes back: whoever needs one gets the open one, or waits for the next.
  *
  * It is dialled again only when somebody needs it, with jittered backoff, for a bounded time, and wherever the daemon
- * then listens. What was in flight is not repeated here: only its sender knows whether it may be.
+ * then listens; at first, where it was lost in the handshake. What was in flight is not repeated here: only its sender knows whether it may be.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { StrataError } from "../errors.js";
@@ -21,6 +21,11 @@ export interface ConnectOptions extends FindOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** How long a lost daemon is dialled before those who wait get DAEMON_UNREACHABLE; Infinity for a client that outlives daemons. */
   readonly reconnectTimeoutMs?: number | undefined;
+  /**
+   * The same at the first connect, for a daemon that took the connection and was gone before it answered, as in the moment of a
+   * restart; `reconnectTimeoutMs` where it is not given. One that nobody listens for is not waited for.
+   */
+  readonly firstReconnectTimeoutMs?: number | undefined;
   /** Ends the first connect only. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,14 +42,22 @@ export class ReconnectingConnection {
   #current: Connection | undefined;
   #server: ServerInfo | undefined;
   #dialling: Promise<Connection> | undefined;
+  /** Whether the last that was dialled took the connection and went away. */
+  #wasLost = false;
 
   constructor(options: ConnectOptions) {
     this.#options = options;
   }
 
-  /** The first connect: one try at each place. Throws DAEMON_UNREACHABLE and what Connection.open and initialize throw. */
+  /** The first connect: one try at each place, and more where one was lost. Throws DAEMON_UNREACHABLE and what Connection.open and initialize throw. */
   async open(): Promise<void> {
-    await this.#dial(this.#options.signal);
+    const { signal, reconnect, reconnectTimeoutMs, firstReconnectTimeoutMs = reconnectTimeoutMs } = this.#options;
+    try {
+      await this.#dial(signal);
+    } catch (thrown) {
+      if (!this.#wasLost || reconnect === false) throw thrown;
+      await this.#redial(firstReconnectTimeoutMs, signal);
+    }
   }
 
   /** What the daemon said of itself when it was last connected. */
@@ -63,7 +76,7 @@ export class ReconnectingConnection {
     if (this.#options.reconnect === false) {
       throw new StrataError("DAEMON_UNREACHABLE", "Cannot reach the daemon: the connection was lost");
     }
-    this.#dialling ??= this.#redial().finally(() => {
+    this.#dialling ??= this.#redial(this.#options.reconnectTimeoutMs).finally(() => {
       this.#dialling = undefined;
     });
     return this.#dialling;
@@ -78,19 +91,19 @@ export class ReconnectingConnection {
     return connection.request(method, params, options);
   }
 
-  /** For what may be asked twice: a request that is lost under way is sent again over the next connection. */
+  /** For what may be asked twice: a request that is lost under way is sent again over the next connection, so often at most. */
   async repeat<M extends MethodName>(
     method: M,
     params: Params<M>,
-    options: RequestOptions<M> = {},
+    { times = Number.POSITIVE_INFINITY, ...options }: RequestOptions<M> & { readonly times?: number } = {},
   ): Promise<Result<M>> {
-    for (;;) {
+    for (let repeated = 0; ; repeated += 1) {
       const connection = await unlessAborted(this.connection(), { method, signal: options.signal });
       try {
         return await connection.request(method, params, options);
       } catch (thrown) {
         const isLost = thrown instanceof StrataError && thrown.code === "DAEMON_UNREACHABLE" && !connection.isOpen;
-        if (!isLost) throw thrown;
+        if (!isLost || repeated >= times) throw thrown;
       }
     }
   }
@@ -101,10 +114,10 @@ export class ReconnectingConnection {
     await this.#current?.close();
   }
 
-  async #redial(): Promise<Connection> {
-    const giveUpAt = performance.now() + (this.#options.reconnectTimeoutMs ?? RECONNECT_TIMEOUT_MS);
+  async #redial(timeoutMs = RECONNECT_TIMEOUT_MS, outer?: AbortSignal): Promise<Connection> {
+    const giveUpAt = performance.now() + timeoutMs;
+    const signal = outer === undefined ? this.#closing.signal : AbortSignal.any([this.#closing.signal, outer]);
     for (let ceiling = BACKOFF_MS; ; ceiling = Math.min(BACKOFF_MAX_MS, ceiling * 2)) {
-      const { signal } = this.#closing;
       await sleep(Math.random() * ceiling, undefined, { signal }).catch(() => undefined);
       if (this.isClosed) throw closed();
       try {
@@ -123,6 +136,8 @@ export class ReconnectingConnection {
         return await this.#dialAt(endpoint, signal);
       } catch (thrown) {
         if (!(thrown instanceof StrataError) || thrown.code !== "DAEMON_UNREACHABLE") throw thrown;
+        // It comes back there, and no other daemon is meant.
+        if (this.#wasLost) throw thrown;
         failure = thrown;
       }
     }
@@ -134,6 +149,7 @@ export class ReconnectingConnection {
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal = outer === undefined ? timeout : AbortSignal.any([outer, timeout]);
     let connection: Connection | undefined;
+    this.#wasLost = false;
     try {
       connection = await Connection.open(endpoint, signal);
       const clientInfo = this.#options.clientInfo ?? { name: "stratad-client", version: "0" };
@@ -143,7 +159,9 @@ export class ReconnectingConnection {
       this.#current = connection;
       return connection;
     } catch (thrown) {
+      const isGone = connection === undefined ? wasHungUp(thrown) : !connection.isOpen;
       void connection?.close();
+      this.#wasLost = isGone && !signal.aborted;
       if (!timeout.aborted || outer?.aborted) throw thrown;
       const fact = `no answer within ${timeoutMs} ms`;
       throw new StrataError("DAEMON_UNREACHABLE", `Cannot connect to ${nameOf(endpoint)}: ${fact}`, { cause: thrown });
@@ -167,6 +185,12 @@ function unlessAborted<T>(
 
 function mayPass(thrown: unknown): boolean {
   return thrown instanceof StrataError && (thrown.code === "DAEMON_UNREACHABLE" || thrown.retryable);
+}
+
+/** Somebody listened, and went away in the handshake: Node's own error, which has a code and is none of the system's. */
+function wasHungUp(thrown: unknown): boolean {
+  const { code } = ((thrown as Error).cause ?? {}) as { readonly code?: unknown };
+  return code === "ECONNRESET" || code === "EPIPE";
 }
 
 function closed(): StrataError {

@@ -16,9 +16,10 @@ import {
   OCI_CONFIG,
   OCI_INDEX,
   OCI_MANIFEST,
+  type PackCodec,
 } from "../oci/media-types.js";
 import { isAnyPlatform, parsePlatform } from "../oci/platform.js";
-import type { ExportCodec, PackResult } from "../tasks.js";
+import type { PackResult } from "../tasks.js";
 
 /** What the store keeps of an image. */
 export interface KeptImage {
@@ -54,7 +55,7 @@ export function keptManifest(bytes: Buffer): ImageManifest {
 }
 
 /** `layers` are in the manifest's order. */
-export function exportedImage(kept: KeptImage, layers: readonly PackResult[], codec: ExportCodec): ExportedImage {
+export function exportedImage(kept: KeptImage, layers: readonly PackResult[], codec: PackCodec): ExportedImage {
   const { config: was, layers: descriptors, annotations, artifactType } = keptManifest(kept.manifest);
   if (descriptors.length !== layers.length)
     throw new StrataError("STORE_CORRUPT", "Cannot export the image: its root has other layers than its manifest");

@@ -12,6 +12,7 @@ import { MAX_RUNNING_EXPORTS } from "../limits.js";
 import type { ParsedParams, Result } from "../messages/methods.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import { digestHex } from "../oci/digest.js";
+import type { PackCodec } from "../oci/media-types.js";
 import type { Pool } from "../pool.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
@@ -78,7 +79,7 @@ export class Exporter {
   async #pack(
     roots: readonly { readonly root: RootDocument }[],
     paths: StagingPaths,
-    { codec, watch }: { readonly codec: "gzip" | "none"; readonly watch: ExportWatch },
+    { codec, watch }: { readonly codec: PackCodec; readonly watch: ExportWatch },
   ): Promise<ReadonlyMap<DiffId, Packed>> {
     const { store, pool } = this.#options;
     const diffIds = [...new Set(roots.flatMap(({ root }) => root.layers))];

@@ -1,11 +1,12 @@
 /**
  * What the journal's entries say of jobs, folded: which are over and which are to go on.
  *
- * Pure. An entry may come twice (the disk refused and took it all the same), or be missing (its line is damaged): the first
+ * No I/O. An entry may come twice (the disk refused and took it all the same), or be missing (its line is damaged): the first
  * acceptance and the last end hold, and a job whose end is missing is done again, which changes nothing that is done.
  */
 import { MAX_TERMINAL_JOBS } from "../limits.js";
-import type { EntryOf, JobEntry, JobRecord } from "../store/journal-entries.js";
+import type { EntryOf, JobEntry } from "../store/journal-entries.js";
+import type { PastJob, PastJobs } from "./past-job.js";
 
 export interface RememberedJob {
   readonly jobId: string;
@@ -19,13 +20,17 @@ export interface RememberedJob {
   /** `cancelled`: nobody is interested in it, it only has to end. */
   readonly state: "unfinished" | "cancelled" | "over";
   /** Of a job that is over, unless it could not be read. */
-  readonly record?: JobRecord | undefined;
-  readonly endedAt?: string;
+  readonly past?: PastJob | undefined;
 }
 
 export class JobHistory {
   readonly #jobs = new Map<string, RememberedJob>();
+  readonly #past: PastJobs;
   #over = 0;
+
+  constructor(past: PastJobs) {
+    this.#past = past;
+  }
 
   /** In the order of the journal. */
   add(entry: JobEntry, segment: number): void {
@@ -44,12 +49,13 @@ export class JobHistory {
 
   /** Everything but what is over and cannot be shown, in the order of acceptance. */
   all(): RememberedJob[] {
-    return [...this.#jobs.values()].filter(({ state, record }) => state !== "over" || record !== undefined);
+    return [...this.#jobs.values()].filter(({ state, past }) => state !== "over" || past !== undefined);
   }
 
   #end({ job: record, at: endedAt }: EntryOf<"job.ended">, job: RememberedJob): void {
     if (this.#jobs.get(job.jobId)?.state !== "over") this.#over += 1;
-    this.#jobs.set(job.jobId, { ...job, state: "over", record, endedAt });
+    const past = record === undefined ? undefined : this.#past.recorded(job, record, endedAt);
+    this.#jobs.set(job.jobId, { ...job, state: "over", past });
     if (this.#over > MAX_TERMINAL_JOBS) this.#forgetOldest();
   }
 

@@ -12,6 +12,7 @@ import { isJobEntry, type JournalEntry } from "../store/journal-entries.js";
 import { historyKinds, JobHistory, type RememberedJob } from "./job-history.js";
 import type { Acceptance } from "./job-spec.js";
 import { logLines, transitions } from "./job-transitions.js";
+import type { PastJobs } from "./past-job.js";
 
 export class JobJournal {
   readonly #journal: Journal;
@@ -27,8 +28,8 @@ export class JobJournal {
   }
 
   /** What is remembered of earlier daemons' jobs, in the order of their acceptance. */
-  async restore(): Promise<RememberedJob[]> {
-    const history = new JobHistory();
+  async restore(past: PastJobs): Promise<RememberedJob[]> {
+    const history = new JobHistory(past);
     const take = (entry: JournalEntry, segment: number): undefined => {
       if (isJobEntry(entry)) history.add(entry, segment);
     };

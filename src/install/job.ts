@@ -200,18 +200,20 @@ export class Job {
     this.#end(error.code === "CANCELLED" && stop?.kind === "cancelled" ? "cancelled" : "failed");
   }
 
+  /** Who observes it hears of its end, and of nothing behind it; who begins to in that moment hears what comes later. */
   #end(state: JobState): void {
     this.#state = state;
     this.#finishedAt = new Date().toISOString();
-    this.#changed();
+    const listeners = [...this.#listeners];
     this.#listeners.clear();
+    this.#changed(listeners);
   }
 
-  #changed(): void {
+  #changed(listeners = [...this.#listeners]): void {
     this.#updatedAt = new Date().toISOString();
-    if (this.#listeners.size === 0) return;
+    if (listeners.length === 0) return;
     const view = this.view();
-    for (const listener of [...this.#listeners]) listener(view);
+    for (const listener of listeners) listener(view);
   }
 }
 

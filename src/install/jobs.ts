@@ -22,7 +22,7 @@ import type { RememberedJob } from "./job-history.js";
 import type { JobJournal } from "./job-journal.js";
 import { acceptanceOf, isSameRequest, type Policies, readRequest, specOf } from "./job-spec.js";
 import { type KnownJob, KnownJobs } from "./known-jobs.js";
-import { PastJob, recordedJob, untakenJob } from "./past-job.js";
+import { type PastJob, untakenJob } from "./past-job.js";
 
 const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal: 1, background: 0 };
 
@@ -53,7 +53,7 @@ export class Jobs {
 
   /** Remembers what earlier daemons left. */
   async restore(): Promise<void> {
-    const remembered = await this.#options.journal.restore();
+    const remembered = await this.#options.journal.restore(this.#known.past);
     for (const job of remembered) this.#remember(job);
   }
 
@@ -209,10 +209,10 @@ export class Jobs {
   }
 
   #remember(remembered: RememberedJob): void {
-    const { jobId, createdAt, request, requestKey, starts, state } = remembered;
+    const { jobId, createdAt, request, requestKey, starts, state, past } = remembered;
     const accepted = Promise.resolve();
     const keep = (job: Job | PastJob) => this.#keep({ job, request, requestKey, accepted });
-    if (state === "over") return void keep(recordedJob(remembered));
+    if (past !== undefined) return void keep(past);
     try {
       const asked = { ...readRequest(request), ...(requestKey === undefined ? {} : { requestKey }) };
       const job = new Job(specOf(asked, this.#options.policies), { jobId, createdAt });
@@ -228,7 +228,7 @@ export class Jobs {
     } catch (thrown) {
       if (!(thrown instanceof StrataError)) throw thrown;
       const failed = untakenJob(request, { jobId, createdAt }, thrown);
-      keep(PastJob.of(failed));
+      keep(this.#known.past.of(failed));
       this.#options.journal.ended(failed);
     }
   }

@@ -10,20 +10,24 @@ import { Job } from "./job.js";
 import type { JobJournal } from "./job-journal.js";
 import { acceptanceOf } from "./job-spec.js";
 import { pageOf } from "./page.js";
-import { PastJob } from "./past-job.js";
+import { PastJob, PastJobs } from "./past-job.js";
 
 export interface KnownJob {
   readonly job: Job | PastJob;
-  /** As the journal has it. */
+  /** As the journal has it, as long as somebody may ask for the same again. */
   readonly request: Readonly<Record<string, unknown>>;
   readonly requestKey: string | undefined;
   /** Settles when its acceptance is on the disk, or is not going to be. */
   readonly accepted: Promise<void>;
 }
 
+const NOTHING: KnownJob["request"] = {};
+
 type Remembered = { -readonly [Key in keyof KnownJob]: KnownJob[Key] };
 
 export class KnownJobs {
+  /** Makes what is kept of jobs that are over. */
+  readonly past = new PastJobs();
   readonly #journal: JobJournal;
   readonly #jobs = new Map<string, Remembered>();
   readonly #byKey = new Map<string, Remembered>();
@@ -64,9 +68,13 @@ export class KnownJobs {
   ended(job: Job, view: JobView): void {
     const known = this.#jobs.get(job.jobId);
     if (known === undefined) return;
-    // Its image may come to the disk later, which the job then says.
-    known.job = new PastJob(view, () => job.view());
+    const past = this.past.of(view);
+    known.job = past;
+    // Only a request key asks for it again.
+    if (known.requestKey === undefined) known.request = NOTHING;
     this.#over += 1;
+    // Its image may come to the disk later, which the job then says.
+    job.observe((later) => this.past.update(past, later));
   }
 
   unfinished(): Job[] {

@@ -1,13 +1,68 @@
 /**
- * A job that is over, as it is remembered: its last view and nothing that it needed to run.
+ * A job that is over, as it is remembered: its last view as text and nothing that it needed to run. Ten thousand are, so each is
+ * about a kilobyte: objects would be several times that, and most jobs have the layers of an image that others had before.
  */
 import { StrataError } from "../errors.js";
+import { MAX_RECENT_LAYER_LISTS } from "../limits.js";
 import { Job as JobSchema, type JobState, type Job as JobView } from "../messages/job.js";
 import { methods } from "../messages/methods.js";
 import { formatPlatform, hostPlatform } from "../oci/platform.js";
 import { printable } from "../printable.js";
+import type { JobRecord } from "../store/journal-entries.js";
 import { type JobOrigin, noProgress } from "./job.js";
-import type { RememberedJob } from "./job-history.js";
+
+type Facts = Pick<JobView, "jobId" | "state" | "reference"> & { readonly finishedAt?: string | undefined };
+
+/** What else the journal has of a job that is over. */
+interface Recorded extends JobOrigin {
+  readonly request: Readonly<Record<string, unknown>>;
+}
+
+/** Makes them, so that jobs of one image hold the text of its layers once. */
+export class PastJobs {
+  /** Each under itself, the oldest first: those of jobs long ago are found by nobody any more, and cost only their own jobs. */
+  readonly #recent = new Map<string, string>();
+
+  of(view: JobView): PastJob {
+    return new PastJob(view, this.#textOf(view));
+  }
+
+  /** As the journal has it. The record of another release, or one that was edited, may be no Job of this one: then it says so. */
+  recorded({ jobId, createdAt, request }: Recorded, record: JobRecord, finishedAt: string): PastJob {
+    const { reference, state } = record;
+    const read = (recorded: unknown): JobView => JobSchema.safeParse(recorded).data ?? unreadable();
+    const unreadable = (): JobView => {
+      const fact = "its record in the journal is none of this release";
+      const error = new StrataError("STORE_CORRUPT", `Cannot show how the job ended: ${fact}`);
+      return untakenJob({ ...request, reference }, { jobId, createdAt }, error);
+    };
+    return new PastJob({ jobId, reference, state, finishedAt }, this.#textOf(record), read);
+  }
+
+  /** It has changed since, though it was over. */
+  update(past: PastJob, view: JobView): void {
+    past.shows(this.#textOf(view));
+  }
+
+  #textOf({ jobId: _, reference: __, state: ___, layers, ...rest }: Readonly<Record<string, unknown>>): ViewText {
+    return { rest: JSON.stringify(rest), layers: this.#shared(JSON.stringify(layers ?? [])) };
+  }
+
+  #shared(text: string): string {
+    const known = this.#recent.get(text) ?? text;
+    this.#recent.delete(text);
+    this.#recent.set(known, known);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MAX_RECENT_LAYER_LISTS && oldest !== undefined) this.#recent.delete(oldest);
+    return known;
+  }
+}
+
+/** JSON: the list of its layers, and everything else that a PastJob does not hold itself. */
+interface ViewText {
+  readonly rest: string;
+  readonly layers: string;
+}
 
 export class PastJob {
   readonly isOver = true;
@@ -16,43 +71,35 @@ export class PastJob {
   /** The canonical text. */
   readonly reference: string;
   readonly finishedAtMs: number;
-  readonly #read: () => JobView;
+  #text: ViewText;
+  /** What makes a view of what was recorded; checked once, when somebody looks. */
+  #read: ((recorded: unknown) => JobView) | undefined;
 
-  /** `read` gives the view whenever it is asked for. */
-  constructor(
-    facts: Pick<JobView, "jobId" | "state" | "reference"> & { finishedAt?: string | undefined },
-    read: () => JobView,
-  ) {
-    this.jobId = facts.jobId;
-    this.state = facts.state;
-    this.reference = facts.reference;
-    this.finishedAtMs = Date.parse(facts.finishedAt ?? "");
+  constructor({ jobId, state, reference, finishedAt }: Facts, text: ViewText, read?: (recorded: unknown) => JobView) {
+    this.jobId = jobId;
+    this.state = state;
+    this.reference = reference;
+    this.finishedAtMs = Date.parse(finishedAt ?? "");
+    this.#text = text;
     this.#read = read;
   }
 
-  static of(view: JobView): PastJob {
-    return new PastJob(view, () => view);
-  }
-
   view(): JobView {
-    return this.#read();
+    const { jobId, reference, state } = this;
+    const recorded = {
+      ...JSON.parse(this.#text.rest),
+      jobId,
+      reference,
+      state,
+      layers: JSON.parse(this.#text.layers),
+    };
+    return this.#read === undefined ? recorded : this.#read(recorded);
   }
-}
 
-/** As the journal has it. The record of another release, or one that was edited, may be no Job of this one: then it says so. */
-export function recordedJob({ jobId, createdAt, request, record, endedAt }: RememberedJob): PastJob {
-  const reference = record?.reference ?? "";
-  const unreadable = () => {
-    const fact = "its record in the journal is none of this release";
-    const error = new StrataError("STORE_CORRUPT", `Cannot show how the job ended: ${fact}`);
-    return untakenJob({ ...request, reference }, { jobId, createdAt }, error);
-  };
-  let known: JobView | undefined;
-  const view = () => {
-    known ??= JobSchema.safeParse({ ...record, jobId }).data ?? unreadable();
-    return known;
-  };
-  return new PastJob({ jobId, reference, state: record?.state ?? "failed", finishedAt: endedAt }, view);
+  shows(text: ViewText): void {
+    this.#text = text;
+    this.#read = undefined;
+  }
 }
 
 /** Of an accepted request that this release or its configuration does not take any more: it ends with `error`. */

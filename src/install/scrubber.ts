@@ -9,6 +9,7 @@ import { SCRUB_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
+import { inSlices, type Steps, sortedBy } from "../slices.js";
 import type { StoredLayer } from "../store/layers.js";
 import type { Store } from "../store/store.js";
 import type { StoreVerification } from "./store-verification.js";
@@ -53,7 +54,7 @@ export class Scrubber {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const due = dueLayers(this.#options.store.layers.all(), Date.now());
+      const due = await inSlices(dueLayers(this.#options.store.layers.all(), Date.now()), signal);
       for (const diffId of due) await this.#layer(diffId, signal);
       if (due.length === 0) await this.#pause(LOOK_AGAIN_MS, signal);
     }
@@ -89,10 +90,13 @@ export class Scrubber {
 }
 
 /** The longest unverified first; unpacking verifies too. */
-export function dueLayers(layers: readonly StoredLayer[], nowMs: number): DiffId[] {
-  return layers
-    .map(({ document, meta }) => ({ diffId: document.diffId, at: Date.parse(meta.verifiedAt ?? document.createdAt) }))
-    .filter(({ at }) => !(nowMs - at < SCRUB_INTERVAL_MS))
-    .sort((a, b) => (a.at || 0) - (b.at || 0))
-    .map(({ diffId }) => diffId);
+export function* dueLayers(layers: readonly StoredLayer[], nowMs: number): Steps<DiffId[]> {
+  const due: { diffId: DiffId; at: number }[] = [];
+  for (const { document, meta } of layers) {
+    const at = Date.parse(meta.verifiedAt ?? document.createdAt);
+    if (!(nowMs - at < SCRUB_INTERVAL_MS)) due.push({ diffId: document.diffId, at: at || 0 });
+    yield;
+  }
+  const sorted = yield* sortedBy(due, ({ at }) => at);
+  return sorted.map(({ diffId }) => diffId);
 }

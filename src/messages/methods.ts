@@ -160,7 +160,7 @@ export const methods = {
       names: z.array(name).min(1).max(MAX_IMAGES_AT_ONCE),
       /** Absolute, of the oci-archive; `force` replaces what is there. */
       path: text(4096),
-      codec: z.enum(["gzip", "none"]).optional(),
+      codec: z.enum(["gzip", "zstd", "none"]).optional(),
       force: z.boolean().optional(),
       workDoneToken: z.union([text(256), z.number().int()]).optional(),
     }),
@@ -213,7 +213,8 @@ export const methods = {
       subscriptionId: z.string(),
       epoch: z.string(),
       seq: count,
-      snapshot: z.object({ jobs: z.array(Job), roots: z.array(Root) }).optional(),
+      /** As of `seq`. `nextCursor` where the store has more roots than one frame takes: for `root/list`, which gives the rest. */
+      snapshot: z.object({ jobs: z.array(Job), roots: z.array(Root), nextCursor }).optional(),
       reset: z.boolean().optional(),
       filter: EventFilter.optional(),
     }),

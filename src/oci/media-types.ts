@@ -8,6 +8,9 @@ import { printable } from "../printable.js";
 
 export const codecs = ["none", "gzip", "zstd", "xz"] as const;
 export type Codec = (typeof codecs)[number];
+/** Those that a layer may be packed in. */
+export const packCodecs = ["gzip", "zstd", "none"] as const satisfies readonly Codec[];
+export type PackCodec = (typeof packCodecs)[number];
 
 export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
 export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";

@@ -10,7 +10,9 @@ import type { Log } from "../log.js";
 import { CancelRequestParams, type RequestFrame, type RequestId } from "../messages/frames.js";
 import { isMethodName, type MethodName, methods, type ParsedParams, type Result } from "../messages/methods.js";
 import { printable } from "../printable.js";
-import { badFrame, firstIssues, readFrame, writeError, writeResult } from "./frames.js";
+import { inSlices } from "../slices.js";
+import { type Frame, writeAnswer } from "./answer.js";
+import { badFrame, firstIssues, readFrame, writeError } from "./frames.js";
 import type { Session } from "./session.js";
 
 /** What a handler knows of the request besides its params. */
@@ -64,16 +66,16 @@ export class Dispatcher {
     const behind: (() => void)[] = [];
     const afterAnswer = (run: () => void) => behind.push(run);
     const call: Call = { session: this.#session, signal: cancel.signal, afterAnswer };
-    let frame: string;
+    let frame: Frame;
     try {
       if (!isMethodName(method)) throw unknownMethod(method);
       const checked = methods[method].params.safeParse(params);
       if (!checked.success) throw invalidParams(method, firstIssues(checked.error));
       if (methods[method].scope === "full" && this.#session.scope !== "full") throw notAllowed(method);
       const handle = this.#handlers[method] as (params: unknown, call: Call) => unknown;
-      const result = methods[method].result.safeParse(await handle(checked.data, call));
-      if (!result.success) throw unfitResult(method, firstIssues(result.error));
-      frame = writeResult(id, result.data);
+      const answer = await inSlices(writeAnswer(id, methods[method].result, await handle(checked.data, call)));
+      if (!answer.ok) throw unfitResult(method, answer.issues);
+      frame = answer.frame;
     } catch (thrown) {
       behind.length = 0;
       frame = this.#failure(id, toStrataError(thrown, `Cannot answer ${printable(method)}`));

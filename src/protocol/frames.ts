@@ -30,10 +30,6 @@ export function readFrame(text: string): Read {
   return { ok: false, id: idOf(json), error: badFrame(firstIssues(parsed.error).join("; ")) };
 }
 
-export function writeResult(id: RequestId, result: unknown): string {
-  return JSON.stringify({ jsonrpc: "2.0", id, result });
-}
-
 /** Throws where the error itself does not fit its schema: a bug that the caller answers with INTERNAL. */
 export function writeError(
   id: RequestId | null,

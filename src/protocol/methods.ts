@@ -103,20 +103,29 @@ export function createHandlers(options: MethodsOptions): Handlers {
     "store/verify": (params, { signal }) =>
       unlessCancelled("store/verify", signal, services.store.verify(params, signal)),
     "store/gc": (request, { signal }) => unlessCancelled("store/gc", signal, services.store.collect(request, signal)),
-    "events/subscribe": (params, call) => {
+    "events/subscribe": async (params, call) => {
       const { subscriptions } = holdingsOf(call.session);
       if (subscriptions.size >= limits.MAX_SUBSCRIPTIONS) throw tooManySubscriptions();
       const { subscription, replayed, reset } = events.open(call.session, params);
-      subscriptions.set(subscription.id, subscription);
-      call.afterAnswer(() => subscription.start());
-      return {
-        subscriptionId: subscription.id,
-        epoch: events.epoch,
-        seq: subscription.seq,
-        ...(replayed ? {} : { snapshot: { jobs: [...installs.active()], roots: [...roots.all()] } }),
-        ...(reset ? { reset } : {}),
-        ...(params.filter === undefined ? {} : { filter: params.filter }),
-      };
+      const { id: subscriptionId, seq } = subscription;
+      subscriptions.set(subscriptionId, subscription);
+      try {
+        // The state of this moment: what happens from here on is an event behind `seq`.
+        const snapshot = replayed ? undefined : await snapshotOf(services);
+        if (call.signal.aborted) throw requestCancelled("events/subscribe");
+        call.afterAnswer(() => subscription.start());
+        return {
+          subscriptionId,
+          epoch: events.epoch,
+          seq,
+          ...(snapshot === undefined ? {} : { snapshot }),
+          ...(reset ? { reset } : {}),
+          ...(params.filter === undefined ? {} : { filter: params.filter }),
+        };
+      } catch (thrown) {
+        subscriptions.delete(subscriptionId);
+        throw thrown;
+      }
     },
     "events/unsubscribe": ({ subscriptionId }, { session }) => {
       const { subscriptions } = holdingsOf(session);
@@ -139,6 +148,12 @@ export function createHandlers(options: MethodsOptions): Handlers {
       return { draining: true };
     },
   };
+}
+
+async function snapshotOf({ installs, roots }: Services): Promise<Result<"events/subscribe">["snapshot"]> {
+  const jobs = [...installs.active()];
+  const { items, nextCursor } = await roots.snapshot();
+  return { jobs, roots: [...items], nextCursor };
 }
 
 /** What ends with its request says so in its own words. */

@@ -71,11 +71,12 @@ export interface Services {
     hold(params: ParsedParams<"root/hold">): Promise<Hold>;
     /** False where there is no such hold any more. STORE_CORRUPT. */
     release(holdId: string): Promise<boolean>;
-    all(): readonly Root[];
+    /** As they stand when it is asked for, the oldest first, and as many as one frame takes: from `nextCursor` on there are more. */
+    snapshot(): Promise<Paged<Root>>;
   };
   readonly layers: { list(page: Page): Paged<Layer> };
   readonly store: {
-    usage(): StoreUsage;
+    usage(): Promise<StoreUsage>;
     /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
     verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */

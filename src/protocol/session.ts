@@ -97,14 +97,14 @@ export class Session {
    * Sends in order, or closes the session as a slow consumer. The frame being written does not count: one large answer is
    * no sign of a slow peer, what gathers behind it is.
    */
-  send(frame: string): void {
+  send(frame: string | Buffer): void {
     if (!this.isOpen) return;
     if (this.#socket.bufferedAmount - (this.#unsent[0] ?? 0) > SLOW_CONSUMER_BYTES) {
       this.closeSlow();
       return;
     }
     this.#unsent.push(Buffer.byteLength(frame));
-    this.#socket.send(frame, () => this.#frameLeft());
+    this.#socket.send(frame, { binary: false }, () => this.#frameLeft());
   }
 
   /** Sends now, or keeps the frame until there is room, replacing an older one of the same key. */

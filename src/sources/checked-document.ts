@@ -30,7 +30,7 @@ export function documentTooBig(name: string, fact: string): StrataError {
 }
 
 /** SIZE_MISMATCH, to be thrown. */
-export function sizeMismatch({ digest, size }: Descriptor, actual: number): StrataError {
+export function sizeMismatch({ digest, size }: Pick<Descriptor, "digest" | "size">, actual: number): StrataError {
   return new StrataError("SIZE_MISMATCH", `Cannot use blob ${digest}: it has ${actual} bytes, not ${size}`, {
     details: { digest, expected: size, actual },
   });

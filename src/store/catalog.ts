@@ -3,14 +3,16 @@
  * memory; changes nothing but through the store.
  */
 import { StrataError } from "../errors.js";
+import { MAX_SNAPSHOT_BYTES } from "../limits.js";
 import type { Layer } from "../messages/layer.js";
 import type { ParsedParams } from "../messages/methods.js";
 import type { Hold, NameGeneration, Root } from "../messages/root.js";
 import type { StoreUsage as StoreUsageView } from "../messages/usage.js";
 import type { DiffId } from "../oci/digest.js";
 import { printable, printableName } from "../printable.js";
+import { inSlices, type Steps } from "../slices.js";
 import type { Page, PageQuery } from "./by-age.js";
-import type { RootDocument } from "./documents.js";
+import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
@@ -50,9 +52,43 @@ export class Catalog {
     return { items: items.map((root) => this.root(root)), ...rest };
   }
 
+  /**
+   * The roots that stand in this moment, oldest first, with the names and pins that they have in it, whatever changes while they are
+   * viewed; the bytes that they share with others are those of a moment later. As many as MAX_SNAPSHOT_BYTES take: a cursor for more.
+   */
+  snapshot(): Promise<Page<string, Root>> {
+    const { roots, names, holds } = this.#store;
+    const documents = roots.page(EVERYTHING).items;
+    return inSlices(this.#viewAll(documents, { named: names.all(), pinned: holds.pinned }));
+  }
+
+  *#viewAll(
+    documents: readonly RootDocument[],
+    { named, pinned }: { named: readonly NameDocument[]; pinned: ReadonlySet<string> },
+  ): Steps<Page<string, Root>> {
+    const names = yield* namesByRoot(named);
+    const items: Root[] = [];
+    let bytes = 0;
+    for (const document of documents) {
+      const { rootId } = document;
+      const end = items.at(-1);
+      bytes += ROOT_VIEW_BYTES + document.layers.length * LAYER_VIEW_BYTES;
+      if (bytes > MAX_SNAPSHOT_BYTES && end !== undefined) return { items, nextCursor: end.rootId };
+      items.push(this.#view(document, { names: names.get(rootId) ?? [], pinned: pinned.has(rootId) }));
+      yield;
+    }
+    return { items };
+  }
+
   root(document: RootDocument): Root {
+    const { names, holds } = this.#store;
+    const { rootId } = document;
+    return this.#view(document, { names: names.of(rootId), pinned: holds.isPinned(rootId) });
+  }
+
+  #view(document: RootDocument, { names, pinned }: { names: readonly NamedAs[]; pinned: boolean }): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
-    const { layout, names, holds } = this.#store;
+    const { layout } = this.#store;
     const { uniqueBytes, sharedBytes } = this.#usage.of(document);
     return {
       rootId,
@@ -60,13 +96,13 @@ export class Catalog {
       manifestDigest,
       overlap,
       link,
-      names: names.of(rootId).map(({ name, generation }) => ({ name, path: layout.name(name), generation })),
+      names: names.map(({ name, generation }) => ({ name, path: layout.name(name), generation })),
       layers,
       bytes,
       uniqueBytes,
       sharedBytes,
       entries,
-      pinned: holds.isPinned(rootId),
+      pinned,
       createdAt,
     };
   }
@@ -177,15 +213,56 @@ export class Catalog {
     return this.#usage.total();
   }
 
-  /** What the store costs, root by root, oldest first. */
-  usage(): StoreUsageView {
-    const roots = this.#store.roots.page({ limit: Number.POSITIVE_INFINITY }).items.map((root) => {
-      const { rootId, overlap, link } = root;
-      const names = this.#store.names.of(rootId).map(({ name }) => name);
-      return { rootId, names, overlap, link, ...this.#usage.of(root) };
-    });
-    return { ...this.total(), roots };
+  /**
+   * What the store costs, root by root, oldest first: all that stand in this moment, with the names that they have in it. What each
+   * costs is as of the moment in which it is reckoned.
+   */
+  usage(): Promise<StoreUsageView> {
+    const { roots, names } = this.#store;
+    return inSlices(this.#usageOf(roots.page(EVERYTHING).items, names.all()));
   }
+
+  *#usageOf(documents: readonly RootDocument[], named: readonly NameDocument[]): Steps<StoreUsageView> {
+    const total = this.total();
+    const namesOf = yield* namesByRoot(named);
+    const roots: StoreUsageView["roots"] = [];
+    for (const document of documents) {
+      const { rootId, overlap, link } = document;
+      const names = (namesOf.get(rootId) ?? []).map(({ name }) => name);
+      roots.push({ rootId, names, overlap, link, ...this.#usage.of(document) });
+      yield;
+    }
+    return { ...total, roots };
+  }
+}
+
+const EVERYTHING = { limit: Number.POSITIVE_INFINITY };
+/** What one root takes of a snapshot, about: its ids, path, name and numbers; and each of its layers. */
+const ROOT_VIEW_BYTES = 768;
+const LAYER_VIEW_BYTES = 76;
+
+interface NamedAs {
+  readonly name: string;
+  readonly generation: number;
+}
+
+/** The names whose current generation a root is, by name. */
+function* namesByRoot(documents: readonly NameDocument[]): Steps<ReadonlyMap<string, readonly NamedAs[]>> {
+  const byRoot = new Map<string, NamedAs[]>();
+  for (const document of documents) {
+    const current = currentOf(document);
+    yield;
+    if (current === undefined) continue;
+    const { rootId, generation } = current;
+    const names = byRoot.get(rootId);
+    if (names === undefined) byRoot.set(rootId, [{ name: document.name, generation }]);
+    else names.push({ name: document.name, generation });
+  }
+  for (const names of byRoot.values()) {
+    if (names.length > 1) names.sort((a, b) => (a.name < b.name ? -1 : 1));
+    yield;
+  }
+  return byRoot;
 }
 
 function layerView({ document, meta }: StoredLayer, roots: string[], sharedBytes: number): Layer {

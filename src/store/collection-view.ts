@@ -4,11 +4,11 @@
 import { MAX_COLLECTED_LISTED } from "../limits.js";
 import type { CollectedItem, Collection } from "../messages/collection.js";
 import { printable } from "../printable.js";
+import type { Steps } from "../slices.js";
 import { type Amount, type Reason, STRIDE, type Verdict } from "./collection.js";
 import type { RootDocument } from "./documents.js";
 import type { NeededDocuments, StoredDocument } from "./kept-documents.js";
 import type { StoredLayer } from "./layers.js";
-import type { Steps } from "./slices.js";
 
 /** What was judged; where that was carried out, `goes` is false for what somebody came to need in between. */
 export interface Judged {

@@ -6,12 +6,12 @@
  * need. Pure, and in steps: a store of 100,000 layers is more than the main thread may reckon in one.
  */
 import type { DiffId } from "../oci/digest.js";
+import { type Steps, sortedBy } from "../slices.js";
 import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { Hold } from "./holds.js";
 import type { StoredLayer } from "./layers.js";
 import { isWritable } from "./roots.js";
-import { type Steps, sortedBy } from "./slices.js";
 
 export interface Amount {
   readonly bytes: number;

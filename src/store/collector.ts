@@ -10,6 +10,7 @@ import { MAX_REMOVED_AT_ONCE } from "../limits.js";
 import type { Log } from "../log.js";
 import type { Collection } from "../messages/collection.js";
 import type { DiffId } from "../oci/digest.js";
+import { inSlices } from "../slices.js";
 import { Slots } from "../slots.js";
 import {
   type Amount,
@@ -25,7 +26,6 @@ import { DueCollection } from "./due-collection.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoredLayer } from "./layers.js";
 import type { LeasedSince } from "./leases.js";
-import { inSlices } from "./slices.js";
 import type { Store } from "./store.js";
 
 export interface CollectorOptions {

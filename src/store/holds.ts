@@ -61,6 +61,11 @@ export class Holds {
     return this.#unreadable === undefined;
   }
 
+  /** The pinned roots of this moment. */
+  get pinned(): ReadonlySet<string> {
+    return this.#pins;
+  }
+
   isPinned(rootId: string): boolean {
     return this.#pins.has(rootId);
   }

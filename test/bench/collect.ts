@@ -1,17 +1,21 @@
 /**
- * `npm run bench:collect [LAYERS...]`: a collection of a store of so many layers, half of them needed by roots of ten, and how long
- * the main thread was kept from everything else meanwhile, as a Markdown table. The store stands on tmpfs.
+ * `npm run bench:collect [LAYERS...]`: a collection of a store of so many layers, half of them needed by roots of ten, what is told
+ * of all its roots, and how long the main thread was kept from everything else meanwhile, as a Markdown table. The store stands on
+ * tmpfs.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createLog } from "../../src/log.js";
+import { methods } from "../../src/messages/methods.js";
 import { digestHex } from "../../src/oci/digest.js";
 import { Pool } from "../../src/pool.js";
+import { writeAnswer } from "../../src/protocol/answer.js";
+import { inSlices } from "../../src/slices.js";
+import { Catalog } from "../../src/store/catalog.js";
 import { Collector } from "../../src/store/collector.js";
 import { diffIdOf, layerDocument, openStore, rootDocument } from "../store/opened-store.js";
-import { inPlace, timed } from "./measuring.js";
+import { inPlace, Turns, timed } from "./measuring.js";
 
 const counts = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 100_000];
 const log = createLog("error", (line) => process.stderr.write(line));
@@ -19,7 +23,9 @@ const never = new AbortController().signal;
 const everything = { bytes: Number.MAX_SAFE_INTEGER, inodes: Number.MAX_SAFE_INTEGER };
 
 console.log(`${cpus().length} processors, Node ${process.version}, load ${loadavg()[0]?.toFixed(1)}\n`);
-console.log("| layers | what | took | longest wait of the main thread |\n| --- | --- | --- | --- |");
+console.log(
+  "| layers | what | took | longest turn of the main thread | of its processor time |\n| --- | --- | --- | --- | --- |",
+);
 for (const count of counts) await inPlace("/dev/shm", (state) => measure(state, count));
 
 async function measure(state: string, count: number): Promise<void> {
@@ -37,6 +43,17 @@ async function measure(state: string, count: number): Promise<void> {
       log,
     });
     store.holds.isPinned = (rootId) => Number(rootId) % 2 === 0;
+    const catalog = new Catalog(store);
+    const answer = async (method: "events/subscribe" | "store/usage", result: Promise<unknown>) => {
+      const written = await inSlices(writeAnswer(1, methods[method].result, await result));
+      if (!written.ok) throw new Error(`${method}: ${written.issues}`);
+    };
+    const subscribed = async () => {
+      const { items } = await catalog.snapshot();
+      return { subscriptionId: "", epoch: "", seq: 0, snapshot: { jobs: [], roots: items } };
+    };
+    await row(count, "`events/subscribe`", () => answer("events/subscribe", subscribed()));
+    await row(count, "`store/usage`", () => answer("store/usage", catalog.usage()));
     await row(count, "nothing is due", () => collector.makeRoom({ bytes: 0, inodes: 0 }, never));
     await row(count, "`gc --plan`", () => collector.collect({ plan: true }, never));
     await row(count, "`gc`", () => collector.collect({}, never));
@@ -61,9 +78,10 @@ function fill(state: string, count: number): void {
 }
 
 async function row(count: number, what: string, work: () => Promise<unknown>): Promise<void> {
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
+  const turns = new Turns();
   const took = await timed(work);
-  delay.disable();
-  console.log(`| ${count} | ${what} | ${took.toFixed(0)} ms | ${(delay.max / 1e6).toFixed(1)} ms |`);
+  const { waitMs, processorMs } = turns.end();
+  console.log(
+    `| ${count} | ${what} | ${took.toFixed(0)} ms | ${waitMs.toFixed(1)} ms | ${processorMs.toFixed(1)} ms |`,
+  );
 }

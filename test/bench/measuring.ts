@@ -1,6 +1,6 @@
 /** The one way of measuring of all benches: a place of their own on a file system, clocks of wall and processor, peaks of memory, medians. */
 import { execFile, spawn } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -126,3 +126,36 @@ export const machineFacts = (): MachineFacts => ({
   node: process.version,
   load: Number(loadavg()[0]?.toFixed(1)),
 });
+
+/** The longest turn of the loop: by the clock, and what the main thread had of a processor in it, which others' load does not change. */
+export class Turns {
+  readonly #statistics = openSync(`/proc/self/task/${process.pid}/schedstat`, "r");
+  readonly #text = Buffer.alloc(64);
+  #next: NodeJS.Immediate;
+  #waitMs = 0;
+  #processorMs = 0;
+
+  constructor() {
+    this.#next = setImmediate(() => this.#turn(performance.now(), this.#processorTime()));
+  }
+
+  end(): { readonly waitMs: number; readonly processorMs: number } {
+    clearImmediate(this.#next);
+    closeSync(this.#statistics);
+    return { waitMs: this.#waitMs, processorMs: this.#processorMs };
+  }
+
+  #turn(beforeMs: number, processorBeforeMs: number): void {
+    this.#next = setImmediate(() => {
+      const [nowMs, processorMs] = [performance.now(), this.#processorTime()];
+      this.#waitMs = Math.max(this.#waitMs, nowMs - beforeMs);
+      this.#processorMs = Math.max(this.#processorMs, processorMs - processorBeforeMs);
+      this.#turn(nowMs, processorMs);
+    });
+  }
+
+  #processorTime(): number {
+    const length = readSync(this.#statistics, this.#text, 0, this.#text.length, 0);
+    return Number.parseInt(this.#text.toString("latin1", 0, length), 10) / 1e6;
+  }
+}

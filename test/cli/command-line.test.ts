@@ -91,7 +91,7 @@ describe("the command line", () => {
       "Cannot use --to with --detach: there is no root yet",
       "`stratad --help` lists the verbs and their options.",
     ],
-    [["wait", "x"], "Cannot find the job 'x': it is not a UUID", "`stratad ps` lists the jobs."],
+    [["wait", "x"], "Cannot find the job 'x': it is not a UUID, nor six digits of one", "`stratad ps` lists the jobs."],
     [["\u001b[2J"], "Cannot read the command line: unknown command '\\x1b[2J'", "`stratad --help` lists the verbs."],
   ];
   for (const [args, message, hint] of usage) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -32,6 +33,18 @@ describe("serve", () => {
       assert.deepEqual([code, stdout], [0, ""]);
     });
   }
+
+  it("stops in order also where SIGTERM comes while it starts", async () => {
+    const child = startCli(["serve", "--state", "state"], options());
+    const result = resultOf(child);
+    for await (const line of createInterface({ input: child.stderr as Readable })) {
+      const { event } = parse(line);
+      if (event === "store.opened") child.kill("SIGTERM");
+    }
+    const { code, stdout } = await result;
+    assert.deepEqual([code, stdout], [0, ""]);
+    assert.deepEqual(readdirSync(join(scratch.path, "run", "stratad")), []);
+  });
 
   it("says in its log why it cannot start, and exits with that code", async () => {
     const { code, stderr } = await runCli(["serve", "--listen", "0.0.0.0:1"], options());

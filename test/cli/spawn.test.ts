@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { StratadClient } from "../../src/client/client.js";
+import { loadConfig } from "../../src/config.js";
 import { MAX_DAEMON_LOG_BYTES } from "../../src/limits.js";
 import { parse } from "./json.js";
-import { type CliResult, isolated, makeScratch, runHere, type Scratch } from "./support.js";
+import {
+  type CliResult,
+  FakeDaemon,
+  isolated,
+  makeJob,
+  makeScratch,
+  readyJob,
+  runHere,
+  type Scratch,
+} from "./support.js";
 
 const script = fileURLToPath(new URL("fake-serve.js", import.meta.url));
 
@@ -65,6 +77,38 @@ describe("a command without a daemon", () => {
     const results = await Promise.all([command(["ps", "--json"], env), command(["ps", "--json"], env)]);
     for (const { code, stdout } of results) assert.deepEqual([code, parse(stdout)], [0, { jobs: [] }]);
     assert.equal(startsIn(readFileSync(daemonLog(), "utf8")), 1);
+  });
+
+  it("follows one that is lost in the moment of its restart, and starts none of its own", async () => {
+    const config = await loadConfig({
+      env: isolated(scratch.path),
+      flags: {},
+      uid: process.getuid?.() ?? 0,
+      system: false,
+      home: scratch.path,
+      tmpdir: scratch.path,
+    });
+    mkdirSync(config.runtimeDir, { recursive: true, mode: 0o700 });
+    mkdirSync(config.stateDir, { recursive: true });
+    const dying = createServer();
+    const gone = new Promise<void>((resolve) => dying.on("upgrade", (_, socket) => resolve() ?? socket.destroy()));
+    await once(dying.listen(config.socket), "listening");
+    const installing = command(["install", "oci:/images:gcc-amd64", "--json"]);
+    await gone;
+    dying.close();
+    await once(dying, "close");
+    const starts: unknown[] = [];
+    const restarted = await FakeDaemon.start(config.socket, {
+      "install/start": ({ params, progress }) => {
+        starts.push(params.reference);
+        setImmediate(() => progress(readyJob()));
+        return makeJob();
+      },
+    });
+    const { code, stdout } = await installing;
+    await restarted.stop();
+    assert.deepEqual([code, parse(stdout).state, starts], [0, "ready", ["oci:/images:gcc-amd64"]]);
+    assert.equal(existsSync(daemonLog()), false);
   });
 
   it("tells why the daemon did not start, with its code", async () => {

@@ -1,11 +1,23 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { formatSize } from "../../src/byte-size.js";
+import { formatSize, parseSize } from "../../src/byte-size.js";
 import { formatAge, formatDuration, parseDuration } from "../../src/cli/duration.js";
 import { RateMeter } from "../../src/cli/rate.js";
 import { formatTable } from "../../src/cli/tables.js";
 import { clip, columnsOf, paint, plural, shortDigest, shown } from "../../src/cli/text.js";
+
+describe("a size that a person writes", () => {
+  it("is a number of bytes, with or without a unit", () => {
+    const sizes = { "0": 0, "1000000": 1e6, "500MB": 5e8, "500 kB": 5e5, "1.5GiB": 1.5 * 2 ** 30, "7B": 7 };
+    for (const [text, bytes] of Object.entries(sizes)) assert.equal(parseSize(text), bytes, text);
+  });
+
+  it("is nothing else", () => {
+    for (const text of ["", "much", "-1", "1e9", "5 G", "5gib", "1,5GB", "9999999TiB", " 1", "GiB"])
+      assert.equal(parseSize(text), undefined, text);
+  });
+});
 
 describe("a duration on the command line", () => {
   const good: readonly [text: string, ms: number][] = [

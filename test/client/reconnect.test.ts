@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { WebSocketServer } from "ws";
 import { type Job, StratadClient, StrataError, type SubscriptionItem } from "../../src/client/client.js";
-import { type Harness, startHarness } from "../protocol/harness.js";
+import { SUBPROTOCOL } from "../../src/messages/protocol.js";
+import { type Harness, startHarness, temporaryDirectory } from "../protocol/harness.js";
 
 const reference = "oci:/images:app";
 const event = { type: "job.layer", data: {} } as const;
@@ -175,17 +180,114 @@ test("a request waits for a lost connection to come back", async (t) => {
   assert.equal((await client.request("root/list", {})).roots.length, 1);
 });
 
-test("a request that was under way when the connection was lost is DAEMON_UNREACHABLE, not repeated", async (t) => {
-  const harness = await startHarness(t);
-  const client = await connect(t, harness);
-  const { jobId } = await client.install({ reference }).started;
-  const waited = harness.services.until("wait");
-  const waiting = client.request("install/wait", { jobId });
-  await waited;
-  const rejected = assert.rejects(waiting, { code: "DAEMON_UNREACHABLE" });
-  await harness.server.closeSessions(1001, "test");
+test("a removal that was under way when the connection was lost is DAEMON_UNREACHABLE, not repeated", async (t) => {
+  const { server, services, full } = await startHarness(t);
+  let removals = 0;
+  const asked = new Promise<void>((resolve) => {
+    services.roots.remove = () => {
+      removals += 1;
+      resolve();
+      return new Promise(() => undefined);
+    };
+  });
+  const client = await StratadClient.connect({ endpoint: full });
+  t.after(() => client.close());
+  const rejected = assert.rejects(client.request("root/remove", { name: "app" }), { code: "DAEMON_UNREACHABLE" });
+  await asked;
+  await server.closeSessions(1001, "test");
   await rejected;
+  await client.request("root/list", {});
+  assert.equal(removals, 1);
 });
+
+test("a question that was under way when the connection was lost is asked again, but not for ever", async (t) => {
+  const { server, services, full } = await startHarness(t);
+  let questions = 0;
+  let losses = 0;
+  const { usage } = services.store;
+  services.store.usage = async () => {
+    questions += 1;
+    if (questions > losses) return usage();
+    void server.closeSessions(1001, "test");
+    return new Promise(() => undefined);
+  };
+  const client = await StratadClient.connect({ endpoint: full });
+  t.after(() => client.close());
+  losses = 2;
+  assert.equal((await client.request("store/usage", {})).apparentBytes, 10);
+  assert.equal(questions, 3);
+  losses = Number.POSITIVE_INFINITY;
+  await assert.rejects(client.request("store/usage", {}), { code: "DAEMON_UNREACHABLE" });
+  assert.equal(questions, 3 + 4);
+});
+
+test("a start with a key that was lost before its answer is asked again and makes one job, one without is not", async (t) => {
+  const { server, services, full } = await startHarness(t);
+  const client = await StratadClient.connect({ endpoint: full });
+  t.after(() => client.close());
+  const lost = async () => {
+    await services.until("start");
+    await server.closeSessions(1001, "test");
+  };
+  const closing = lost();
+  const { jobId } = await client.request("install/start", { reference, requestKey: "key" });
+  await closing;
+  assert.deepEqual([...services.jobs.keys()], [jobId]);
+  services.installs.accepted = () => new Promise(() => undefined);
+  const rejected = assert.rejects(client.request("install/start", { reference }), { code: "DAEMON_UNREACHABLE" });
+  await lost();
+  await rejected;
+  assert.equal(services.jobs.size, 2);
+});
+
+/** Ways to be gone between the connection and the first answer. */
+const lostAt = {
+  "in the handshake": (server: Server, gone: () => void) =>
+    server.on("upgrade", (_, socket) => gone() ?? socket.destroy()),
+  "before its first answer": (server: Server, gone: () => void) => {
+    const sockets = new WebSocketServer({ server, handleProtocols: () => SUBPROTOCOL });
+    sockets.on("connection", (socket) => socket.on("message", () => gone() ?? socket.terminate()));
+  },
+};
+
+for (const [when, lose] of Object.entries(lostAt)) {
+  test(`a daemon that is lost ${when} is dialled until its successor is there`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    const endpoint = join(directory, "stratad.sock");
+    const dying = createServer();
+    const gone = new Promise<void>((resolve) => lose(dying, resolve));
+    await once(dying.listen(endpoint), "listening");
+    const connecting = StratadClient.connect({ endpoint, reconnectTimeoutMs: 60_000 });
+    await gone;
+    dying.close();
+    await once(dying, "close");
+    const { services } = await startHarness(t, { directory });
+    const client = await connecting;
+    t.after(() => client.close());
+    const { jobId } = await client.install({ reference }).started;
+    assert.deepEqual([...services.jobs.keys()], [jobId]);
+  });
+
+  test(`a daemon that is lost ${when} and has no successor is DAEMON_UNREACHABLE in the end`, async (t) => {
+    const endpoint = join(await temporaryDirectory(t), "stratad.sock");
+    const dying = createServer();
+    let times = 0;
+    lose(dying, () => {
+      times += 1;
+    });
+    await once(dying.listen(endpoint), "listening");
+    t.after(() => dying.close());
+    const options = { endpoint, reconnectTimeoutMs: 60_000 };
+    await assert.rejects(StratadClient.connect({ ...options, firstReconnectTimeoutMs: 0 }), {
+      code: "DAEMON_UNREACHABLE",
+    });
+    assert.equal(times, 2);
+    await assert.rejects(StratadClient.connect({ ...options, reconnect: false }), { code: "DAEMON_UNREACHABLE" });
+    assert.equal(times, 3);
+    const connecting = StratadClient.connect({ ...options, signal: AbortSignal.timeout(20) });
+    await assert.rejects(connecting, { code: /REQUEST_CANCELLED|DAEMON_UNREACHABLE/ });
+  });
+}
 
 test("a wait that is lost under way is asked again, and ends with the job", async (t) => {
   const harness = await startHarness(t);

@@ -167,6 +167,24 @@ suite("names of a store in an archive", () => {
     }
   });
 
+  test("skopeo copies layers of zstd too, and makes gzip of them, which umoci unpacks", { skip: noJudge }, async () => {
+    await sandbox.must([...sandbox.stratad, "export", "one", "zstd.tar", "--codec", "zstd"]);
+    const copy = (...args: string[]) =>
+      sandbox.must(["skopeo", "copy", "--quiet", "oci-archive:zstd.tar:one", ...args]);
+    const typesOf = async (reference: string): Promise<string[]> =>
+      JSON.parse(await sandbox.must(["skopeo", "inspect", "--raw", reference])).layers.map(
+        ({ mediaType }: Json) => mediaType.split("+")[1],
+      );
+    await copy("oci:judged:zstd");
+    assert.deepEqual(await typesOf("oci:judged:zstd"), ["zstd", "zstd"]);
+    // umoci reads no zstd.
+    await copy("--dest-compress-format", "gzip", "oci:recoded:zstd");
+    assert.deepEqual(await typesOf("oci:recoded:zstd"), ["gzip", "gzip"]);
+    const rootless = process.getuid?.() === 0 ? [] : ["--rootless"];
+    await sandbox.must(["umoci", "raw", "unpack", ...rootless, "--image", "recoded:zstd", "out-zstd"]);
+    assert.deepEqual(differences(readTree(roots.get("one") ?? ""), readTree(sandbox.file("out-zstd"))), []);
+  });
+
   test("another store imports all of it, and exports the same bytes again", async (t) => {
     const other = await Sandbox.create(t);
     const { jobs } = (await cliJson(other, ["import", archive])) as Json;
@@ -183,9 +201,11 @@ suite("names of a store in an archive", () => {
       assert.deepEqual(differences(readTree(root.path), readTree(roots.get(name.name) ?? "")), [], name.name);
     await other.must([...other.stratad, "export", ...names, "again.tar"]);
     assert.ok(readFileSync(other.file("again.tar")).equals(readFileSync(archive)));
-    await other.must([...other.stratad, "export", "one", "plain.tar", "--codec", "none"]);
-    const ended = await cli(other, ["import", "plain.tar", "-q"]);
-    assert.deepEqual([ended.exitCode, ended.stdout, ended.stderr], [0, `${join(other.stateDir, "names/one")}\n`, ""]);
+    for (const codec of ["none", "zstd"]) {
+      await other.must([...other.stratad, "export", "one", `${codec}.tar`, "--codec", codec]);
+      const ended = await cli(other, ["import", `${codec}.tar`, "-q"]);
+      assert.deepEqual([ended.exitCode, ended.stdout, ended.stderr], [0, `${join(other.stateDir, "names/one")}\n`, ""]);
+    }
   });
 
   test("a file that is there stays, unless it is to be replaced; a failure leaves nothing", async () => {

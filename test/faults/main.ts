@@ -94,12 +94,14 @@ const parts: Readonly<Record<string, Part>> = {
   soak: async (scope) => {
     const { place } = await openWorkshop(scope);
     const tell = (sample: object) => say(Object.entries(sample).flat().join(" "));
-    const { acts, kills, problems } = await soak(scope, {
+    const { acts, kills, problems, thirds, samples } = await soak(scope, {
       minutes: Number(values.minutes),
       seed,
       place: await place(kind),
       tell,
     });
+    say(`${samples.length} samples; the medians of the first third and of the last:`);
+    for (const [what, [first, last]] of Object.entries(thirds)) say(`  ${what} ${first} -> ${last}`);
     say(`${kills} kills; ${Object.entries(acts).flat().join(" ")}`);
     return problems;
   },

@@ -6,9 +6,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
+import { MAX_GENERATIONS, MAX_TERMINAL_JOBS } from "../../src/limits.js";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { writeLayout } from "../support/images.js";
+import { writePastJobs } from "../support/past-jobs.js";
 import { buildImage, startRegistry, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
 import { everythingBelow } from "../support/trees.js";
@@ -34,12 +36,15 @@ export interface Sample {
   /** Files and directories of the state directory, and those of them in staging. */
   readonly entries: number;
   readonly staged: number;
+  /** That are remembered. */
+  readonly jobs: number;
   /** How many starts of a daemon there were. */
   readonly lives: number;
 }
 
 export interface SoakFigures {
   readonly samples: readonly Sample[];
+  readonly thirds: Thirds;
   readonly acts: Readonly<Record<string, number>>;
   readonly kills: number;
   /** What must not be, the judge's findings included. */
@@ -51,6 +56,9 @@ const ACTS_PER_ROUND = 6;
 const ROUNDS_PER_KILL = 8;
 const NAMES = ["app", "tool", "data"];
 const TAGS = ["one", "two", "three", "four"];
+/** A collection that leaves what installs and removals left, but what no name has. */
+const KEEPING = { keepBytes: Number.MAX_SAFE_INTEGER, keepLast: MAX_GENERATIONS };
+const LOOKS_AT_STAGING = 3;
 /** What a request may be answered where others remove and cancel at the same time. */
 const EXPECTED = /^(UNKNOWN_(NAME|ROOT|JOB)|CANCELLED|BUSY|RATE_LIMITED)$/;
 
@@ -84,6 +92,8 @@ class Soaked {
   /** Each image twice: in a layout and in a registry. */
   static async prepare(scope: Scope, options: SoakOptions): Promise<Soaked> {
     const sandbox = await Sandbox.create(scope, { stateBelow: options.place });
+    // As many as are remembered at most: memory is flat from then on, which minutes of installs alone would not reach.
+    writePastJobs(sandbox.stateDir, MAX_TERMINAL_JOBS);
     const base = await layerOf("base", "base");
     const images: Record<string, TestImage> = {};
     for (const tag of TAGS) images[tag] = buildImage([base, await layerOf("app", tag, { large: true })]);
@@ -117,8 +127,9 @@ class Soaked {
     this.#daemon.kill("SIGTERM");
     const { exitCode } = await this.#daemon.ended;
     if (exitCode !== 0) this.#problems.push(`the last daemon ended with ${exitCode}`);
-    this.#problems.push(...checkStore(this.#sandbox.stateDir, { swept: true }), ...growth(this.#samples));
-    return { samples: this.#samples, acts: this.#acts, kills, problems: this.#problems };
+    const thirds = thirdsOf(this.#samples);
+    this.#problems.push(...checkStore(this.#sandbox.stateDir, { swept: true }), ...growth(this.#samples, thirds));
+    return { samples: this.#samples, thirds, acts: this.#acts, kills, problems: this.#problems };
   }
 
   async #serve(): Promise<void> {
@@ -201,6 +212,8 @@ class Soaked {
   async #sample(): Promise<Sample> {
     const wire = await Wire.connect(this.#scope, this.#daemon.socket);
     await wire.settled();
+    const staged = await this.#staged(wire);
+    const { jobs } = await wire.request("server/status");
     await wire.close();
     const { pid } = this.#daemon;
     return {
@@ -208,9 +221,22 @@ class Soaked {
       descriptors: readdirSync(`/proc/${pid}/fd`).length,
       residentKb: Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]),
       entries: everythingBelow(this.#sandbox.stateDir).length,
-      staged: readdirSync(join(this.#sandbox.stateDir, "staging")).length,
+      staged,
+      jobs: Object.values<number>(jobs).reduce((sum, count) => sum + count, 0),
       lives: this.#lives,
     };
+  }
+
+  /**
+   * What stands in staging though nothing is under way: a collection that is asked for runs behind those that run already. One that
+   * nobody asked for may begin before this one's answer is here, but not three times in a row: they rest.
+   */
+  async #staged(wire: Wire): Promise<number> {
+    for (let looks = 1; ; looks += 1) {
+      await wire.request("store/gc", KEEPING);
+      const { length } = readdirSync(join(this.#sandbox.stateDir, "staging"));
+      if (length === 0 || looks === LOOKS_AT_STAGING) return length;
+    }
   }
 }
 
@@ -219,22 +245,34 @@ async function started(wire: Wire, params: object): Promise<{ jobId: string }> {
   return { jobId };
 }
 
-const SLACK: Readonly<Record<"descriptors" | "residentKb" | "entries", number>> = {
-  descriptors: 3,
-  residentKb: 32 * 1024,
-  entries: 60,
-};
+const SLACK = { descriptors: 3, residentKb: 32 * 1024, entries: 60 } as const;
 
-/** What the last third has more of than the first, in the median, beyond what noise has; and whatever is left in staging. */
-function growth(samples: readonly Sample[]): string[] {
-  const third = Math.floor(samples.length / 3);
-  const [first, last] = [samples.slice(0, third), samples.slice(-third)];
+/** The medians of the first third and of the last. */
+export type Thirds = Readonly<Record<keyof typeof SLACK | "staged" | "jobs", readonly [number, number]>>;
+
+function thirdsOf(samples: readonly Sample[]): Thirds {
+  const third = Math.max(1, Math.floor(samples.length / 3));
+  const medians = (what: keyof Thirds) =>
+    [samples.slice(0, third), samples.slice(-third)].map((some) => median(some.map((sample) => sample[what]))) as [
+      number,
+      number,
+    ];
+  return {
+    descriptors: medians("descriptors"),
+    residentKb: medians("residentKb"),
+    entries: medians("entries"),
+    staged: medians("staged"),
+    jobs: medians("jobs"),
+  };
+}
+
+/** What the last third has more of than the first beyond what noise has; and whatever is left in staging. */
+function growth(samples: readonly Sample[], thirds: Thirds): string[] {
   const problems = samples
     .filter(({ staged }) => staged > 0)
     .map((sample) => `${sample.staged} entries in staging at ${sample.seconds} s`);
-  if (third === 0) return problems;
   for (const [what, slack] of Object.entries(SLACK) as [keyof typeof SLACK, number][]) {
-    const [before, after] = [first, last].map((some) => median(some.map((sample) => sample[what]))) as [number, number];
+    const [before, after] = thirds[what];
     if (after > before + slack) problems.push(`${what} grew from ${before} to ${after}`);
   }
   return problems;

@@ -21,9 +21,9 @@ import { type JournalEntry, lineOf } from "../../src/store/journal-entries.js";
 import { openSegment } from "../../src/store/journal-segment.js";
 import { StoreLayout } from "../../src/store/layout.js";
 import { until } from "../support/deadline.js";
+import { pastJobs } from "../support/past-jobs.js";
 
 const reference = "oci:/images:app";
-const digest = `sha256:${"a".repeat(64)}`;
 const signal = new AbortController().signal;
 
 /** Runs a job until a test ends it; a job that is stopped ends as the real one does. */
@@ -316,42 +316,23 @@ test("an old job that is still under way does not hold the journal beyond its bo
   await next.die();
 });
 
+test("a job that is over says so where its image comes to the disk later", async (t) => {
+  const daemon = await startDaemon(await stateDir(t));
+  const { jobId } = await daemon.start();
+  const { job } = daemon.installer.running.get(jobId) ?? {};
+  daemon.installer.end(jobId);
+  await until("it is over", () => daemon.jobs.get(jobId).state === "ready");
+  assert.equal(daemon.jobs.get(jobId).durable, false);
+  job?.isOnDisk();
+  assert.deepEqual(daemon.jobs.get(jobId), job?.view());
+  assert.equal(daemon.jobs.get(jobId).durable, true);
+  assert.equal(daemon.jobs.count().ready, 1);
+  await daemon.die();
+});
+
 test("ten thousand jobs that are over are read at once, and the oldest beyond them are not remembered", async (t) => {
   const state = await stateDir(t);
-  const view = (jobId: string, n: number): JobView => {
-    const layer = { digest, diffId: digest, mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", size: 1000 };
-    return {
-      jobId,
-      reference: `docker://registry.example/app-${n}:latest`,
-      platform: "linux/amd64",
-      overlap: "c",
-      link: "hardlink",
-      priority: "normal",
-      state: "ready",
-      manifestDigest: digest,
-      root: { rootId: "root-1", path: "/state/roots/root-1/tree" },
-      name: { name: `app-${n}`, path: `/state/names/app-${n}`, generation: n },
-      progress: { bytesDone: 5000, bytesTotal: 5000, layersDone: 5, layersTotal: 5, entriesDone: 0 },
-      layers: Array.from({ length: 5 }, () => ({ ...layer, state: "stored", reused: true, bytesDone: 1000 }) as const),
-      durable: true,
-      createdAt: new Date().toISOString(),
-      updatedAt: new Date().toISOString(),
-      finishedAt: new Date().toISOString(),
-    };
-  };
-  const now = new Date().toISOString();
-  const entries = function* (): Generator<JournalEntry> {
-    for (let n = 0; n < MAX_TERMINAL_JOBS + 5; n += 1) {
-      const jobId = randomUUID();
-      const { reference: asked } = view(jobId, n);
-      yield { kind: "job.accepted", jobId, at: now, request: { reference: asked } };
-      yield { kind: "job.started", jobId, at: now };
-      yield { kind: "job.resolved", jobId, at: now, manifestDigest: digest, platform: "linux/amd64" };
-      yield { kind: "job.named", jobId, at: now, name: `app-${n}`, generation: n, rootId: "root-1" };
-      yield { kind: "job.ended", jobId, at: now, state: "ready", job: view(jobId, n) };
-    }
-  };
-  await write(state, entries());
+  await write(state, pastJobs(MAX_TERMINAL_JOBS + 5));
   const [begun, used] = [performance.now(), process.cpuUsage()];
   const daemon = await startDaemon(state);
   const { user, system } = process.cpuUsage(used);

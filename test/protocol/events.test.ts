@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 import fc from "fast-check";
+import { MAX_SUBSCRIPTIONS } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import type { EventFilter } from "../../src/messages/events.js";
 import { EventHub, type EventHubOptions } from "../../src/protocol/events.js";
@@ -223,4 +225,54 @@ test("an idle subscription gets bookmarks", async (t) => {
   const peer = await Peer.connect(full);
   await peer.call("events/subscribe", { filter: { types: [] } });
   assert.equal((await peer.until(({ params }) => params?.type === "bookmark")).params.seq, 0);
+});
+
+test("what happens while a snapshot is viewed is an event behind it, once", async (t) => {
+  const { events, services, full } = await startHarness(t);
+  const viewed = new EventEmitter();
+  services.roots.snapshot = async () => {
+    viewed.emit("asked");
+    await once(viewed, "go on");
+    return { items: [] };
+  };
+  const peer = await Peer.connect(full);
+  events.publish({ type: "server.draining", data: { n: 1 } });
+  const answer = peer.call("events/subscribe");
+  await once(viewed, "asked");
+  events.publish({ type: "server.draining", data: { n: 2 } });
+  viewed.emit("go on");
+  const { result } = await answer;
+  events.publish({ type: "server.draining", data: { n: 3 } });
+  await peer.until(({ params }) => params?.data?.n === 3);
+  assert.equal(result.seq, 1);
+  assert.deepEqual(
+    peer.events.map(({ params }) => [params.seq, params.data.n]),
+    [
+      [2, 2],
+      [3, 3],
+    ],
+  );
+});
+
+test("a subscription that is cancelled before its snapshot is there takes no place among the session's", async (t) => {
+  const { services, full } = await startHarness(t);
+  const viewed = new EventEmitter();
+  const { snapshot } = services.roots;
+  services.roots.snapshot = async () => {
+    viewed.emit("asked");
+    await once(viewed, "go on");
+    return { items: [] };
+  };
+  const peer = await Peer.connect(full);
+  for (let n = 0; n < MAX_SUBSCRIPTIONS; n += 1) {
+    const asked = once(viewed, "asked");
+    peer.send({ jsonrpc: "2.0", id: n, method: "events/subscribe" });
+    await asked;
+    peer.send({ jsonrpc: "2.0", method: "$/cancelRequest", params: { id: n } });
+    await peer.call("server/status");
+    viewed.emit("go on");
+    assert.equal((await peer.until(({ id }) => id === n)).error.code, -32800);
+  }
+  services.roots.snapshot = snapshot;
+  assert.equal((await peer.call("events/subscribe")).error, undefined);
 });

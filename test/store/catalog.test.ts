@@ -7,12 +7,26 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { MAX_SNAPSHOT_BYTES } from "../../src/limits.js";
 import { methods } from "../../src/messages/methods.js";
 import { Root } from "../../src/messages/root.js";
 import { StoreUsage } from "../../src/messages/usage.js";
+import { ByAge } from "../../src/store/by-age.js";
 import { Catalog } from "../../src/store/catalog.js";
+import type { NameDocument, RootDocument } from "../../src/store/documents.js";
+import type { StoredLayer } from "../../src/store/layers.js";
+import { NameIndex } from "../../src/store/name-index.js";
 import type { Store } from "../../src/store/store.js";
-import { commitLayer, commitRoot, diffIdOf, install, layerDocument, openStore, rootDocument } from "./opened-store.js";
+import {
+  commitLayer,
+  commitRoot,
+  diffIdOf,
+  digestOf,
+  install,
+  layerDocument,
+  openStore,
+  rootDocument,
+} from "./opened-store.js";
 
 async function catalogOf(t: TestContext): Promise<{ store: Store; catalog: Catalog }> {
   const state = mkdtempSync(join(tmpdir(), "stratad-catalog-"));
@@ -29,26 +43,26 @@ async function catalogOf(t: TestContext): Promise<{ store: Store; catalog: Catal
 
 const linking = (rootId: string, bytes: number, ...layers: readonly string[]) =>
   rootDocument(rootId, { layers: layers.map(diffIdOf), bytes });
-const totalOf = (catalog: Catalog) => {
-  const { apparentBytes, uniqueBytes, sharedBytes } = catalog.usage();
+const totalOf = async (catalog: Catalog) => {
+  const { apparentBytes, uniqueBytes, sharedBytes } = await catalog.usage();
   return [apparentBytes, uniqueBytes, sharedBytes];
 };
 
 test("usage follows every root and layer that comes and goes, one for one too", async (t) => {
   const { store, catalog } = await catalogOf(t);
   const [one, two] = [linking("r1", 110, "base", "one"), linking("r2", 120, "base", "two")];
-  assert.deepEqual(totalOf(catalog), [0, 130, 0]);
+  assert.deepEqual(await totalOf(catalog), [0, 130, 0]);
   await commitRoot(store, one);
-  assert.deepEqual(totalOf(catalog), [110, 130, 0]);
+  assert.deepEqual(await totalOf(catalog), [110, 130, 0]);
   assert.deepEqual(catalog.root(one).uniqueBytes, 110);
   await commitRoot(store, two);
-  assert.deepEqual(totalOf(catalog), [230, 130, 100]);
+  assert.deepEqual(await totalOf(catalog), [230, 130, 100]);
   assert.deepEqual([catalog.root(one).uniqueBytes, catalog.root(one).sharedBytes], [10, 100]);
   await store.removeRoot("r1");
   await commitRoot(store, linking("r3", 100, "base"));
-  assert.deepEqual(totalOf(catalog), [220, 130, 100]);
+  assert.deepEqual(await totalOf(catalog), [220, 130, 100]);
   await commitLayer(store, layerDocument("three", 5));
-  assert.deepEqual(totalOf(catalog), [220, 135, 100]);
+  assert.deepEqual(await totalOf(catalog), [220, 135, 100]);
 });
 
 test("usage lists each root with its names, policy and link mode, the oldest first", async (t) => {
@@ -57,7 +71,7 @@ test("usage lists each root with its names, policy and link mode, the oldest fir
     await commitRoot(store, root);
     for (const name of ["b", "a"]) await install(store, `${name}-${root.rootId}`, root.rootId);
   }
-  const usage = catalog.usage();
+  const usage = await catalog.usage();
   assert.deepEqual(StoreUsage.parse(usage), usage);
   const both = { overlap: "c", link: "hardlink", sharedBytes: 100 };
   assert.deepEqual(usage.roots, [
@@ -169,4 +183,78 @@ test("a generation of the same root is another generation", async (t) => {
   const { had, has, flipped } = await catalog.rollback("app", undefined);
   assert.deepEqual([had?.rootId, had?.names[0]?.generation], ["one", 2]);
   assert.deepEqual([has.rootId, has.names[0]?.generation, flipped], ["one", 1, true]);
+});
+
+/** In memory, and with a hook in the first view: what happens then happens between two slices. */
+function changing(
+  change: (parts: { names: NameIndex; roots: ByAge<string, RootDocument>; holds: { pinned: Set<string> } }) => void,
+) {
+  const names = new NameIndex();
+  const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
+  const holds = { pinned: new Set(["r1"]) };
+  for (const rootId of ["r1", "r2", "r3"]) roots.set(rootId, linking(rootId, 110, "base"));
+  names.set(nameDocument("app", "r1", 1));
+  let isFirst = true;
+  const rootTree = (rootId: string): string => {
+    if (isFirst) change({ names, roots, holds });
+    isFirst = false;
+    return `/roots/${rootId}/tree`;
+  };
+  const layout = { rootTree, name: (name: string) => `/names/${name}` };
+  const layers = new ByAge<string, StoredLayer>(() => "");
+  return new Catalog({ names, roots, holds, layers, layout } as unknown as Store);
+}
+
+const nameDocument = (name: string, rootId: string, generation: number): NameDocument => ({
+  schema: 1,
+  name,
+  generations: [
+    {
+      generation,
+      rootId,
+      manifestDigest: digestOf(rootId),
+      platform: "linux/amd64",
+      reference: "oci:/x:x",
+      at: "2026-01-01T00:00:00Z",
+    },
+  ],
+});
+
+const turned = ({ names, roots, holds }: Parameters<Parameters<typeof changing>[0]>[0]): void => {
+  names.set(nameDocument("app", "r2", 2));
+  names.set(nameDocument("late", "r2", 1));
+  roots.delete("r3");
+  roots.set("r4", linking("r4", 110, "base"));
+  holds.pinned = new Set(["r2"]);
+};
+
+test("a snapshot is of the moment in which it is asked for, whatever changes while it is viewed", async () => {
+  const { items, nextCursor } = await changing(turned).snapshot();
+  assert.equal(nextCursor, undefined);
+  assert.deepEqual(
+    items.map(({ rootId, names, pinned }) => [rootId, names, pinned]),
+    [
+      ["r1", [{ name: "app", path: "/names/app", generation: 1 }], true],
+      ["r2", [], false],
+      ["r3", [], false],
+    ],
+  );
+});
+
+test("a snapshot beyond what a frame takes says where the list goes on", async () => {
+  const layers = Array.from({ length: 512 }, (_, index) => `l${index}`);
+  const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
+  for (let n = 0; n < 500; n += 1) roots.set(`r${n}`, linking(`r${n}`, 1, ...layers));
+  const layout = { rootTree: (rootId: string) => rootId };
+  const holds = { pinned: new Set(), isPinned: () => false };
+  const empty = new ByAge<string, StoredLayer>(() => "");
+  const catalog = new Catalog({ names: new NameIndex(), roots, holds, layers: empty, layout } as unknown as Store);
+  const { items, nextCursor } = await catalog.snapshot();
+  const length = JSON.stringify(items).length;
+  assert.ok(length < MAX_SNAPSHOT_BYTES && length > MAX_SNAPSHOT_BYTES / 2, `${length}`);
+  const rest = catalog.roots({ limit: 1000, cursor: nextCursor });
+  assert.deepEqual(
+    [...items, ...rest.items].map(({ rootId }) => rootId),
+    Array.from({ length: 500 }, (_, n) => `r${n}`),
+  );
 });

@@ -186,13 +186,13 @@ export class FakeServices implements Services {
     pin: async ({ pinned }) => ({ ...fakeRoot, pinned }),
     hold: async ({ owner = "a client" }) => ({ holdId, rootId: fakeRoot.rootId, owner, at: time }),
     release: async (released) => released === holdId,
-    all: () => [fakeRoot],
+    snapshot: async () => ({ items: [fakeRoot] }),
   };
 
   readonly layers: Services["layers"] = { list: () => ({ items: [fakeLayer] }) };
 
   readonly store: Services["store"] = {
-    usage: () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
+    usage: async () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
     verify: async () => ({
       checked: { layers: 1, roots: 1, documents: 0, entries: 0, bytes: 0 },
       findings: [],

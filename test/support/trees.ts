@@ -3,6 +3,7 @@
  */
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { systemErrorCode } from "../../src/errors.js";
 
 export interface TreeEntry {
   readonly type: "file" | "directory" | "symlink" | "other";
@@ -69,11 +70,43 @@ export function differences(actual: TreeFacts, expected: TreeFacts): string[] {
   return found.length <= MAX_SHOWN ? found : [...found.slice(0, MAX_SHOWN), `and ${found.length - MAX_SHOWN} more`];
 }
 
-/** Everything below a directory, by path; empty where it is not there. */
+/** Everything below a directory, by path (latin1), a directory before what it holds; what goes while this looks is not there. */
 export function everythingBelow(directory: string): string[] {
+  const found: string[] = [];
+  const look = (path: string): void => {
+    for (const { name, isDirectory } of standing(bytesOf(directory, path))) {
+      const below = path === "" ? name : `${path}/${name}`;
+      found.push(below);
+      if (isDirectory) look(below);
+    }
+  };
+  look("");
+  return found;
+}
+
+/** The text (latin1) of the regular file that stands there, if one does. */
+export function textBelow(directory: string, path: string): string {
   try {
-    return readdirSync(directory, { recursive: true, encoding: "latin1" });
-  } catch {
+    const place = bytesOf(directory, path);
+    return lstatSync(place).isFile() ? readFileSync(place, "latin1") : "";
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    return "";
+  }
+}
+
+const bytesOf = (directory: string, path: string): Buffer =>
+  Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(path, "latin1")]);
+
+function standing(directory: Buffer): { readonly name: string; readonly isDirectory: boolean }[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true, encoding: "buffer" }).map((entry) => ({
+      name: entry.name.toString("latin1"),
+      isDirectory: entry.isDirectory(),
+    }));
+  } catch (error) {
+    const errno = systemErrorCode(error);
+    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw error;
     return [];
   }
 }

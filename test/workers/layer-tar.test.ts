@@ -17,11 +17,13 @@ import {
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { gunzipSync } from "node:zlib";
+import { packCodecs } from "../../src/oci/media-types.js";
 import { TaskProgress } from "../../src/task-progress.js";
-import type { Outcome, PackResult, PackTask } from "../../src/tasks.js";
+import { decoderChoices, type Outcome, type PackResult, type PackTask } from "../../src/tasks.js";
 import packLayer from "../../workers/pack.js";
 import { sha256 } from "../support/registry.js";
 import { directory, file, hardlink, MTIME, pax, symlink, tar } from "../support/tar-builder.js";
+import { toolOrSkip } from "../support/tools.js";
 import { differences, readTree } from "../support/trees.js";
 import { type Unpacked, unpackFile } from "./unpacking.js";
 import { workDirectory } from "./work-directory.js";
@@ -52,6 +54,18 @@ async function pack(
     progress: new TaskProgress().shared,
   });
   return { outcome, bytes: readFileSync(out) };
+}
+
+/** A file of words that no two lines have in the same order. */
+function words(bytes: number): Buffer {
+  const some = ["layer", "image", "root", "blob", "digest", "manifest", "whiteout", "store", "name", "config"];
+  let [text, state] = ["", 1];
+  while (text.length < bytes) {
+    // A linear congruential generator's higher bits (Numerical Recipes, 7.1).
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    text += `${some[(state >>> 16) % some.length]}${(state >>> 24) % 7 === 0 ? "\n" : " "}`;
+  }
+  return tar(file("words", text));
 }
 
 const long = (bytes: number): string =>
@@ -166,6 +180,42 @@ suite("a packed layer", () => {
       [sha256(plain.bytes), sha256(zipped.bytes)],
     );
     assert.ok((await pack(layer, "gzip")).bytes.equals(zipped.bytes));
+  });
+
+  const zstd = toolOrSkip("zstd");
+  test("is the same tar as zstd, to zstd and to both of our decoders", { skip: zstd.skip }, async () => {
+    const layer = await unpacked(words(5_000_000));
+    const [plain, zipped] = [await pack(layer), await pack(layer, "zstd")];
+    assert.ok(zipped.outcome.ok && plain.outcome.ok);
+    const { diffId, digest, size } = zipped.outcome.value;
+    assert.deepEqual([diffId, digest, size], [sha256(plain.bytes), sha256(zipped.bytes), zipped.bytes.length]);
+    const judged = (...args: string[]): Buffer =>
+      execFileSync("zstd", args, { input: zipped.bytes, maxBuffer: 2 * plain.bytes.length, stdio: "pipe" });
+    assert.ok(judged("-dc").equals(plain.bytes));
+    writeFileSync(join(top, "listed.zst"), zipped.bytes);
+    const listed = execFileSync("zstd", ["-lv", join(top, "listed.zst")], { encoding: "utf8" });
+    assert.match(listed, new RegExp(`Zstandard Frames: 3\n[^]*Decompressed Size:.*\\(${plain.bytes.length} B\\)`));
+    assert.match(listed, /Check: XXH64/);
+    for (const decoders of decoderChoices) {
+      const staging = join(top, `zstd-${decoders}`);
+      mkdirSync(staging);
+      const again = await unpackFile(join(top, "listed.zst"), staging, { codec: "zstd", decoders });
+      assert.deepEqual([again.error, again.layer?.diffId], [undefined, diffId]);
+    }
+    const last = zipped.bytes.length - 1;
+    zipped.bytes.writeUInt8(zipped.bytes.readUInt8(last) ^ 1, last);
+    assert.throws(() => judged("-t", "-q"), "the checksum is looked at");
+  });
+
+  test("is these bytes on every machine and every Node version", async () => {
+    const layer = await unpacked(words(2_500_000));
+    const digests = [];
+    for (const codec of packCodecs) digests.push([codec, sha256((await pack(layer, codec)).bytes)]);
+    assert.deepEqual(Object.fromEntries(digests), {
+      gzip: "sha256:c97c9dabd4369024dc10052082cbea64b5bb83cc4d053efa0a9e3cd08d83fa22",
+      zstd: "sha256:51a3d3e49f9595d04d77ba2390dbcdec8d567e65334bcfc0e10b00ab099353a9",
+      none: "sha256:ea60bd9a1cb9b64e8e0d6d9e374a629cf4e68e47e7ea14bf65f8867464f900c7",
+    });
   });
 });
 

@@ -3,6 +3,7 @@
  */
 import { withDaemon } from "../connect.js";
 import { parseJobId } from "../job-id.js";
+import { wholeJobId } from "../short-ids.js";
 import { isTerminal, stateWords } from "../summary.js";
 import type { Verb } from "../verb.js";
 
@@ -10,11 +11,13 @@ export const cancel: Verb = {
   name: "cancel",
   summary: "cancel a job that nobody else waits for",
   define: (command) => {
-    command.argument("<job>", "as `stratad ps` lists it");
+    command.argument("<job>", "as `stratad ps` lists it, or how its id begins");
   },
   run: async (context, [text = ""]) => {
-    const jobId = parseJobId(text);
-    const job = await withDaemon(context, (client) => client.request("install/cancel", { jobId }));
+    const id = parseJobId(text);
+    const job = await withDaemon(context, async (client) =>
+      client.request("install/cancel", { jobId: await wholeJobId(client, id) }),
+    );
     if (context.document) context.print(job);
     else context.result(`${job.jobId}  ${stateWords(job)}`);
     if (!isTerminal(job)) context.message("The job goes on: it is ending, or another client waits for it.");

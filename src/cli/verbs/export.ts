@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { Option } from "commander";
 import { formatSize } from "../../byte-size.js";
 import { StrataError } from "../../errors.js";
+import { type PackCodec, packCodecs } from "../../oci/media-types.js";
 import { parseName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
@@ -23,7 +24,7 @@ export const exportNames: Verb = {
     command.usage("[options] <names...> <file>");
     command.argument("<names...>", "as `stratad roots` lists them, and last the file to write");
     command
-      .addOption(new Option("--codec <codec>", "how layers are compressed (default: gzip)").choices(["gzip", "none"]))
+      .addOption(new Option("--codec <codec>", "how layers are compressed (default: gzip)").choices(packCodecs))
       .option("--force", "replace the file where there is one");
   },
   run: async (context, args, options) => {
@@ -31,7 +32,7 @@ export const exportNames: Verb = {
     const params = {
       names,
       path,
-      ...(options.codec === undefined ? {} : { codec: options.codec as "gzip" | "none" }),
+      ...(options.codec === undefined ? {} : { codec: options.codec as PackCodec }),
       ...(options.force === true ? { force: true } : {}),
     };
     const interrupt = listenForInterrupt(context.host);

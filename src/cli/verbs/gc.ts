@@ -1,6 +1,7 @@
 /**
  * `gc`: removes what nothing needs any more, or says with `--plan` what that is and why each thing would go or stay.
  */
+import { parseSize, SIZE_HINT } from "../../byte-size.js";
 import { StrataError } from "../../errors.js";
 import { MAX_GENERATIONS } from "../../limits.js";
 import { printable } from "../../printable.js";
@@ -29,26 +30,13 @@ export const gc: Verb = {
   },
 };
 
-const units: Readonly<Record<string, number>> = {
-  B: 1,
-  kB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-};
-
 /** USAGE for anything but a number of bytes, with or without a unit. */
 function keepBytes({ keepBytes: text }: Options): { keepBytes?: number } {
   if (typeof text !== "string") return {};
-  const [, number, unit = "B"] = /^(\d{1,15}(?:\.\d{1,3})?) ?([kKMGT]i?B|B)?$/.exec(text) ?? [];
-  const bytes = Math.floor(Number(number) * (units[unit] ?? Number.NaN));
-  if (Number.isSafeInteger(bytes)) return { keepBytes: bytes };
+  const bytes = parseSize(text);
+  if (bytes !== undefined) return { keepBytes: bytes };
   throw new StrataError("USAGE", `Cannot read --keep-bytes: '${printable(text, 64)}' is no number of bytes`, {
-    hint: "Sizes look like 500MB, 2GiB or 1000000.",
+    hint: SIZE_HINT,
   });
 }
 

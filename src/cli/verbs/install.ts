@@ -5,6 +5,7 @@
  * first of the command line gives the exit code.
  */
 
+import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
@@ -89,7 +90,8 @@ function requestFor(text: string, options: Options, cwd: string): Request {
 
 async function startDetached(client: StratadClient, request: Request): Promise<Outcome> {
   try {
-    return { job: await client.request("install/start", { ...request, detach: true }) };
+    // With a key it is one job, also where the connection is lost before the answer.
+    return { job: await client.request("install/start", { ...request, detach: true, requestKey: randomUUID() }) };
   } catch (error) {
     return { error: toStrataError(error).toWire() };
   }

@@ -4,6 +4,7 @@
 import { parseName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
+import { isName, wholeRootId } from "../short-ids.js";
 import type { Verb } from "../verb.js";
 
 export const pin = pinning("pin", "keep the root that a name has, whatever becomes of the name");
@@ -14,18 +15,19 @@ function pinning(name: "pin" | "unpin", summary: string): Verb {
     name,
     summary,
     define: (command) => {
-      command.argument("<name>", "as `stratad roots` lists it, or the id of a root");
+      command.argument("<name>", "as `stratad roots` lists it, or the id of a root, or how that begins");
     },
     run: async (context, [text = ""]) => {
-      const which = ROOT_ID.test(text) ? { rootId: text } : { name: parseName(text) };
-      const params = { ...which, pinned: name === "pin" };
-      const root = await withDaemon(context, (client) => client.request("root/pin", params));
+      const rootName = parseName(text);
+      const pinned = name === "pin";
+      const root = await withDaemon(context, async (client) => {
+        const isGiven = await isName(client, text);
+        const which = isGiven ? { name: rootName } : { rootId: await wholeRootId(client, text) };
+        return client.request("root/pin", { ...which, pinned });
+      });
       if (context.document) context.print(root);
       else context.result(printable(root.rootId));
       return 0;
     },
   };
 }
-
-/** Who unpins a root that no name has any more has only its id. */
-const ROOT_ID = /^[0-9a-f]{64}$/;

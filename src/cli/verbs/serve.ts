@@ -26,10 +26,15 @@ export const serve: Verb = {
       const log = createLog(config.logLevel, write);
       // Only here: no other verb pays for loading the daemon.
       const { startDaemon } = await import("../../daemon.js");
-      const daemon = await startDaemon(config, log);
-      const stop = stopOnSignals(context.host, daemon, log);
-      await daemon.stopped;
-      stop();
+      // Before anything stands: what a signal's own action leaves behind, the next start has to clear away.
+      const signals = listenForSignals(context.host, log);
+      try {
+        const daemon = await startDaemon(config, log);
+        signals.stops(daemon);
+        await daemon.stopped;
+      } finally {
+        signals.end();
+      }
       return 0;
     } catch (error) {
       // Whoever started it in the background reads the reason from here.
@@ -60,17 +65,25 @@ interface Drainable {
   drain(): void;
 }
 
-function stopOnSignals(host: Host, daemon: Drainable, log: Log): () => void {
+/** Signals from now on: one that comes while the daemon starts stops it as soon as it stands. */
+function listenForSignals(host: Host, log: Log): { stops(daemon: Drainable): void; end(): void } {
   let count = 0;
+  let daemon: Drainable | undefined;
   const on = (signal: "SIGINT" | "SIGTERM", code: number) =>
     host.onSignal(signal, () => {
       count += 1;
       log.info("serve.signal", { signal, count });
       if (count > 1) host.exit(code);
-      daemon.drain();
+      daemon?.drain();
     });
-  const stops = [on("SIGINT", 130), on("SIGTERM", 143)];
-  return () => {
-    for (const stop of stops) stop();
+  const ends = [on("SIGINT", 130), on("SIGTERM", 143)];
+  return {
+    stops: (started) => {
+      daemon = started;
+      if (count > 0) daemon.drain();
+    },
+    end: () => {
+      for (const end of ends) end();
+    },
   };
 }

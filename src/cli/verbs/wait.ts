@@ -9,6 +9,7 @@ import { listenForInterrupt } from "../interrupt.js";
 import { parseJobId } from "../job-id.js";
 import { errorOf, pathOf } from "../outcome.js";
 import { createProgress } from "../progress.js";
+import { wholeJobId } from "../short-ids.js";
 import { isTerminal } from "../summary.js";
 import type { Verb } from "../verb.js";
 
@@ -19,10 +20,10 @@ export const wait: Verb = {
   name: "wait",
   summary: "wait for a job, and end as it did",
   define: (command) => {
-    command.argument("<job>", "as `stratad ps` lists it");
+    command.argument("<job>", "as `stratad ps` lists it, or how its id begins");
   },
   run: async (context, [text = ""]) => {
-    const jobId = parseJobId(text);
+    let jobId = parseJobId(text);
     const interrupt = listenForInterrupt(context.host);
     const stopped = () =>
       new StrataError("CANCELLED", "Cannot wait for the job: interrupted", {
@@ -40,7 +41,10 @@ export const wait: Verb = {
     };
     let job: Job;
     try {
-      job = await withDaemon(context, (client) => follow(client, jobId, show));
+      job = await withDaemon(context, async (client) => {
+        jobId = await wholeJobId(client, jobId);
+        return follow(client, jobId, show);
+      });
     } finally {
       interrupt.stop();
       view.finish();

@@ -18,6 +18,8 @@ import type { RegistryTimings } from "./timings.js";
 export interface AuthOptions {
   readonly registry: string;
   readonly repository: string;
+  /** What a token is asked for besides what the challenge names; absent: reading this repository, where the challenge names nothing. */
+  readonly scopes?: readonly string[] | undefined;
   readonly url: URL;
   readonly credentials: CredentialSource;
   readonly insecureHosts: readonly string[];
@@ -25,7 +27,7 @@ export interface AuthOptions {
   readonly timings: RegistryTimings;
 }
 
-/** One for each source: it asks for one repository, so one scope and one token are all there is. */
+/** One for each source and each push: it asks for the same scopes each time, so one token is all there is. */
 export class Authorizer {
   readonly #options: AuthOptions;
   #header: string | undefined;
@@ -85,21 +87,30 @@ export class Authorizer {
 
   /** distribution-spec's token flow: GET, or OAuth2's POST where the credential is an identity token. */
   async #fetchToken(challenge: Challenge, credential: Credential | undefined, signal: AbortSignal): Promise<string> {
-    const { repository, userAgent, timings } = this.#options;
+    const { userAgent, timings } = this.#options;
     const realm = this.#realm(challenge);
-    const scope = challenge.params.get("scope") ?? `repository:${repository}:pull`;
+    const scopes = this.#scopes(challenge);
     const service = challenge.params.get("service");
-    const query = new URLSearchParams({ ...(service === undefined ? {} : { service }), scope });
+    const query = new URLSearchParams(service === undefined ? {} : { service });
     const headers: Record<string, string> = { "user-agent": userAgent, accept: "application/json" };
     if (credential?.kind === "basic") headers.authorization = basicHeader(credential);
     let form: URLSearchParams | undefined;
     if (credential?.kind === "identity") {
       form = new URLSearchParams([...query, ["grant_type", "refresh_token"], ["client_id", "stratad"]]);
+      form.set("scope", scopes.join(" "));
       form.set("refresh_token", credential.token);
     } else {
+      for (const scope of scopes) query.append("scope", scope);
       for (const [name, value] of query) realm.searchParams.append(name, value);
     }
     return this.#tokenOf(await exchange(realm, { headers, form, timings, signal }));
+  }
+
+  #scopes({ params }: Challenge): readonly string[] {
+    const { repository, scopes = [`repository:${repository}:pull`] } = this.#options;
+    const named = params.get("scope");
+    if (named === undefined) return scopes;
+    return this.#options.scopes === undefined ? [named] : [...new Set([named, ...scopes])];
   }
 
   async #tokenOf(answer: Answer): Promise<string> {

@@ -11,9 +11,10 @@ import type { Descriptor } from "../../oci/documents.js";
 import { manifestTypes } from "../../oci/media-types.js";
 import { printable } from "../../printable.js";
 import { documentTooBig, sizeMismatch } from "../checked-document.js";
-import { type AuthOptions, Authorizer } from "./auth.js";
-import { type Answer, announcedLength, exchange, readBody } from "./exchange.js";
+import type { AuthOptions } from "./auth.js";
+import { type Answer, announcedLength, readBody } from "./exchange.js";
 import { registryError, transientStatus } from "./failures.js";
+import { Requests } from "./requests.js";
 
 export interface ServedManifest {
   readonly bytes: Buffer;
@@ -24,11 +25,11 @@ export interface ServedManifest {
 
 export class RegistryClient {
   readonly #options: AuthOptions;
-  readonly #authorizer: Authorizer;
+  readonly #requests: Requests;
 
   constructor(options: AuthOptions) {
     this.#options = options;
-    this.#authorizer = new Authorizer(options);
+    this.#requests = new Requests(options);
   }
 
   get host(): string {
@@ -69,22 +70,9 @@ export class RegistryClient {
     throw this.#unexpected(whole, `blob ${digest}`, "BLOB_UNKNOWN");
   }
 
-  /** One 401 is answered; a second, or one from another origin (where a redirect led), is final. */
-  async #get(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
-    const { url, repository, userAgent, timings } = this.#options;
-    const target = new URL(`${repository}/${path}`, url);
-    const ask = (authorization: string | undefined) =>
-      exchange(target, {
-        headers: { ...headers, "user-agent": userAgent, ...(authorization === undefined ? {} : { authorization }) },
-        timings,
-        signal,
-      });
-    const used = this.#authorizer.header;
-    const first = await ask(used);
-    if (first.status !== 401 || first.url.origin !== url.origin) return first;
-    first.discard();
-    await this.#authorizer.answer(first, used, signal);
-    return ask(this.#authorizer.header);
+  #get(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Answer> {
+    const { url, repository } = this.#options;
+    return this.#requests.ask(new URL(`${repository}/${path}`, url), { headers }, signal);
   }
 
   async #document(answer: Answer, name: string): Promise<Buffer> {
@@ -109,7 +97,7 @@ export class RegistryClient {
     const { status, url } = answer;
     const transient = transientStatus(status, url.host, answer.headers.get("retry-after"));
     if (transient !== undefined) return transient;
-    if (status === 401 || status === 403) return this.#authorizer.refused(status);
+    if (status === 401 || status === 403) return this.#requests.refused(status);
     if (status !== 404)
       return registryError("REGISTRY_BAD_RESPONSE", url.host, `it answered ${status} for ${printable(what)}`);
     const { registry, repository } = this.#options;

@@ -4,6 +4,7 @@
  * Redirects are followed here so that Authorization never reaches another origin and TLS is never given up. Knows nothing of
  * images, of authentication or of trying again.
  */
+import { toStrataError } from "../../errors.js";
 import { MAX_REDIRECTS } from "../../limits.js";
 import { printable } from "../../printable.js";
 import { cancelled, networkError, registryError, transient } from "./failures.js";
@@ -11,10 +12,21 @@ import type { RegistryTimings } from "./timings.js";
 
 export interface ExchangeRequest {
   readonly headers: Readonly<Record<string, string>>;
-  /** A form to be POSTed; without it the request is a GET. A POST is not redirected. */
+  /** GET where there is none, and no form. */
+  readonly method?: "HEAD" | "POST" | "PUT" | "PATCH" | undefined;
+  /** A form to be POSTed; it is not redirected. */
   readonly form?: URLSearchParams | undefined;
+  /** What a POST, PUT or PATCH sends, never to where a redirect leads; the answer to its last byte may take as long as a commit does. */
+  readonly content?: Content | undefined;
   readonly timings: RegistryTimings;
   readonly signal: AbortSignal;
+}
+
+/** Bytes to be sent, as often as it takes. */
+export interface Content {
+  readonly bytes: number;
+  /** From the first byte, `bytes` in all; a chunk is not written to once it was given. What this throws is what the exchange throws. */
+  chunks(): AsyncIterable<Uint8Array>;
 }
 
 export interface Answer {
@@ -37,14 +49,14 @@ export async function exchange(start: URL, request: ExchangeRequest): Promise<An
     answer.discard();
     const location = answer.headers.get("location");
     if (hops === MAX_REDIRECTS) throw registryError("REGISTRY_BAD_RESPONSE", start.host, "it redirects too often");
-    if (location === null || request.form !== undefined) {
+    if (location === null || !mayFollow(answer.status, request)) {
       throw registryError(
         "REGISTRY_BAD_RESPONSE",
         url.host,
         `it answered ${answer.status} where no redirect can be followed`,
       );
     }
-    url = redirected(url, location);
+    url = locationOf(location, url);
   }
 }
 
@@ -67,6 +79,11 @@ export async function readBody(answer: Answer, limit: number): Promise<Buffer | 
 }
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** Those that keep the method (RFC 9110, 15.4). */
+const KEEPING = new Set([307, 308]);
+
+const mayFollow = (status: number, { method, form }: ExchangeRequest): boolean =>
+  form === undefined && (method === undefined || method === "HEAD" || KEEPING.has(status));
 
 async function once(url: URL, withAuthorization: boolean, request: ExchangeRequest): Promise<Answer> {
   const { timings, signal } = request;
@@ -76,17 +93,49 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
   deadline.restart(timings.headersTimeoutMs, "no answer");
   try {
     const response = await fetch(url, {
-      headers,
+      headers: request.content === undefined ? headers : { ...headers, "content-length": `${request.content.bytes}` },
       redirect: "manual",
       signal: deadline.signal,
-      ...(request.form === undefined ? {} : { method: "POST", body: request.form }),
+      ...sending(request, deadline),
     });
     deadline.stop();
     const body = read(response, deadline, timings.stallTimeoutMs);
     return { status: response.status, headers: response.headers, url, body, discard: () => deadline.abandon() };
   } catch (error) {
     deadline.abandon();
-    throw deadline.reason ?? networkError(error, url.host);
+    throw deadline.reason ?? redirectOfContent(error, url) ?? networkError(error, url.host);
+  } finally {
+    deadline.sent();
+  }
+}
+
+function sending({ method, form, content, timings }: ExchangeRequest, deadline: Deadline): RequestInit {
+  if (form !== undefined) return { method: "POST", body: form };
+  if (content === undefined) return method === undefined ? {} : { method };
+  const body = taken(content, deadline, timings);
+  // Without a window and without redirects fetch keeps no copy of all that it has sent; without credentials of its own it takes a
+  // 401 to a stream for an answer (Fetch Standard, HTTP-network-or-cache fetch).
+  return { method: method ?? "POST", body, duplex: "half", window: null, redirect: "error", credentials: "omit" };
+}
+
+/** fetch says only in words that it was a redirect that it did not follow. */
+function redirectOfContent(error: unknown, { host }: URL): Error | undefined {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (!(cause instanceof Error && cause.message === "unexpected redirect")) return undefined;
+  return registryError("REGISTRY_BAD_RESPONSE", host, "it redirects what is sent to it");
+}
+
+/** The timer runs while the registry takes a chunk, and then until it answers, which it may do before the end. */
+async function* taken(content: Content, deadline: Deadline, timings: RegistryTimings): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of content.chunks()) {
+      deadline.restartSending(timings.stallTimeoutMs, "no byte taken");
+      yield chunk;
+    }
+    deadline.restartSending(timings.commitTimeoutMs, "no answer");
+  } catch (error) {
+    deadline.end(toStrataError(error, "Cannot read what is sent"));
+    throw error;
   }
 }
 
@@ -111,8 +160,9 @@ class Deadline {
   readonly host: string;
   readonly #caller: AbortSignal;
   readonly #controller = new AbortController();
-  readonly #onAbort = () => this.#end(cancelled());
+  readonly #onAbort = () => this.end(cancelled());
   #timer: NodeJS.Timeout | undefined;
+  #sending = true;
   reason: Error | undefined;
 
   constructor(host: string, caller: AbortSignal) {
@@ -129,8 +179,17 @@ class Deadline {
   restart(ms: number, fact: string): void {
     this.stop();
     this.#timer = setTimeout(() => {
-      this.#end(transient("REGISTRY_TIMEOUT", this.host, `${fact} for ${ms} ms`));
+      this.end(transient("REGISTRY_TIMEOUT", this.host, `${fact} for ${ms} ms`));
     }, ms);
+  }
+
+  /** As `restart`, but for what is still asked for once the answer is there. */
+  restartSending(ms: number, fact: string): void {
+    if (this.#sending) this.restart(ms, fact);
+  }
+
+  sent(): void {
+    this.#sending = false;
   }
 
   stop(): void {
@@ -144,7 +203,7 @@ class Deadline {
     this.#controller.abort();
   }
 
-  #end(reason: Error): void {
+  end(reason: Error): void {
     this.reason ??= reason;
     this.#controller.abort();
   }
@@ -158,12 +217,13 @@ function checkedEncoding(answer: Answer): Answer {
   throw registryError("REGISTRY_BAD_RESPONSE", answer.url.host, `it encodes the answer as '${printable(encoding)}'`);
 }
 
-function redirected(from: URL, location: string): URL {
+/** Where a Location leads that came from `from`: never away from TLS, never with a password. REGISTRY_BAD_RESPONSE. */
+export function locationOf(location: string, from: URL): URL {
   const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
   const refuse = (fact: string) => registryError("REGISTRY_BAD_RESPONSE", from.host, fact);
-  if (to === undefined || !/^https?:$/.test(to.protocol)) throw refuse("it redirects to what is no web address");
+  if (to === undefined || !/^https?:$/.test(to.protocol)) throw refuse("its Location is no web address");
   if (from.protocol === "https:" && to.protocol === "http:")
-    throw refuse(`it redirects to plain HTTP at ${printable(to.host)}`);
-  if (to.username !== "" || to.password !== "") throw refuse("it redirects to an address with a password");
+    throw refuse(`its Location is plain HTTP at ${printable(to.host)}`);
+  if (to.username !== "" || to.password !== "") throw refuse("its Location has a password");
   return to;
 }

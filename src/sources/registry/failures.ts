@@ -23,7 +23,7 @@ export function transient(code: ErrorCode, host: string, fact: string, options: 
 }
 
 export function cancelled(): StrataError {
-  return new StrataError("CANCELLED", "Cannot finish the fetch: it was cancelled");
+  return new StrataError("CANCELLED", "Cannot finish the transfer: it was cancelled");
 }
 
 /** What fetch, or reading a body, threw. REGISTRY_UNREACHABLE, TLS_UNTRUSTED; a StrataError stays what it is. */

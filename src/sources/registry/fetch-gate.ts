@@ -1,5 +1,5 @@
 /**
- * At most so many blobs are fetched at once; the rest wait in order.
+ * At most so many blobs are fetched, or pushed, at once; the rest wait in order.
  */
 import { setMaxListeners } from "node:events";
 import { MAX_FETCHES } from "../../limits.js";

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   REGISTRY_BACKOFF_MAX_MS,
   REGISTRY_BACKOFF_MS,
+  REGISTRY_COMMIT_TIMEOUT_MS,
   REGISTRY_HEADERS_TIMEOUT_MS,
   REGISTRY_RETRY_AFTER_MAX_MS,
   REGISTRY_STALL_TIMEOUT_MS,
@@ -14,6 +15,7 @@ import {
 export interface RegistryTimings {
   readonly headersTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  readonly commitTimeoutMs: number;
   readonly tries: number;
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
@@ -25,6 +27,7 @@ export interface RegistryTimings {
 export const defaultTimings: RegistryTimings = {
   headersTimeoutMs: REGISTRY_HEADERS_TIMEOUT_MS,
   stallTimeoutMs: REGISTRY_STALL_TIMEOUT_MS,
+  commitTimeoutMs: REGISTRY_COMMIT_TIMEOUT_MS,
   tries: REGISTRY_TRIES,
   backoffMs: REGISTRY_BACKOFF_MS,
   backoffMaxMs: REGISTRY_BACKOFF_MAX_MS,

@@ -3,16 +3,30 @@
  * else has its turn when a slice is over. The same generator runs in one go where nobody waits.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { StrataError } from "../errors.js";
-import { SLICE_MS } from "../limits.js";
+import { StrataError } from "./errors.js";
+import { SLICE_MS } from "./limits.js";
 
 export type Steps<Value> = Generator<void, Value, void>;
 
-/** CANCELLED between two slices where `signal` is aborted. */
+/** The end of this turn's slice, which all that reckon share: many side by side hold the thread no longer than one. */
+let sliceEndsAt: number | undefined;
+
+function sliceEnd(): number {
+  if (sliceEndsAt === undefined) {
+    sliceEndsAt = performance.now() + SLICE_MS;
+    // Before whoever waits for the next turn: they asked later.
+    setImmediate(() => {
+      sliceEndsAt = undefined;
+    });
+  }
+  return sliceEndsAt;
+}
+
+/** A step at least in each turn. CANCELLED between two slices where `signal` is aborted. */
 export async function inSlices<Value>(steps: Steps<Value>, signal?: AbortSignal): Promise<Value> {
   for (;;) {
     if (signal?.aborted) throw new StrataError("CANCELLED", "Cannot finish the reckoning: it was cancelled");
-    const end = performance.now() + SLICE_MS;
+    const end = sliceEnd();
     do {
       const step = steps.next();
       if (step.done) return step.value;
