@@ -80,4 +80,6 @@ function row(what: string, ms: number, processor: number): void {
   console.log(`| ${what} | ${ms.toFixed(1)} | ${processor.toFixed(0)} |`);
 }
 
-const processorMs = async ({ pid }: Daemon): Promise<number> => (await processorSeconds(pid)) * 1000;
+async function processorMs({ pid }: Daemon): Promise<number> {
+  return (await processorSeconds(pid)) * 1000;
+}
