@@ -4,7 +4,7 @@
  * How long it takes to start (after a SIGKILL too) and to answer, its processor time and memory, as Markdown. By default 100,000
  * layers and 10,000 roots on tmpfs and on the temporary directory's file system: a million inodes each.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSystemName } from "../../src/store/probes.js";
@@ -15,11 +15,10 @@ import { Sandbox, type Scope } from "../support/sandbox.js";
 import { syntheticName, syntheticReference, writeSyntheticStore } from "../support/synthetic-store.js";
 import { file, tar } from "../support/tar-builder.js";
 import { Wire } from "../support/wire.js";
-import { inPlace, median, timed } from "./measuring.js";
+import { inPlace, median, megabytes, processorSeconds, timed } from "./measuring.js";
 
 const STARTS = 3;
 const ROUNDS = 5;
-const TICKS_PER_SECOND = 100;
 
 const [layers = "100000", roots = "10000", ...given] = process.argv.slice(2);
 const places = given.length > 0 ? given : ["/dev/shm", tmpdir()];
@@ -66,8 +65,7 @@ async function measure(place: string, scope: Scope): Promise<void> {
     for (let round = 0; round < ROUNDS; round += 1) took.push(await timed(() => ask(round)));
     row(what, median(took), ((await processorMs(daemon)) - before) / ROUNDS);
   }
-  const memory = /^VmRSS:\s*(\d+) kB$/m.exec(await readFile(`/proc/${daemon.pid}/status`, "utf8"))?.[1];
-  console.log(`\nmemory: ${Math.round(Number(memory) / 1024)} MiB`);
+  console.log(`\nmemory: ${Math.round(megabytes(daemon.pid))} MB`);
 }
 
 /** A daemon that is ready, and the row of how long that took. */
@@ -82,8 +80,6 @@ function row(what: string, ms: number, processor: number): void {
   console.log(`| ${what} | ${ms.toFixed(1)} | ${processor.toFixed(0)} |`);
 }
 
-/** Of all its threads, so far. */
 async function processorMs({ pid }: Daemon): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /, "").split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
+  return (await processorSeconds(pid)) * 1000;
 }
