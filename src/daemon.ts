@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { LinkMode } from "./choices.js";
 import type { Config } from "./config.js";
 import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
 import { toStrataError } from "./errors.js";
@@ -22,7 +23,6 @@ import type { Jobs } from "./install/jobs.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
-import { LinkMode } from "./messages/choices.js";
 import type { EndpointDocument } from "./messages/endpoint.js";
 import { buildParts, type Surroundings } from "./parts.js";
 import { Pool } from "./pool.js";
@@ -31,7 +31,9 @@ import { type ProtocolServer, type StartServerOptions, startServer } from "./pro
 import { servicesOf } from "./services.js";
 import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
+import { MemoUpkeep } from "./store/memo-upkeep.js";
 import { Store } from "./store/store.js";
+import type { ScanWorkers } from "./store/store-scan.js";
 import { TaskProgress } from "./task-progress.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
@@ -45,6 +47,11 @@ export interface Daemon {
 
 /** Files and directories are made readable for others where they are roots, and never writable. */
 const UMASK = 0o022;
+
+/** Nothing else is to do yet. */
+const START_WEIGHT = 0;
+/** Behind every unpack, however small. */
+const UPKEEP_WEIGHT = -1;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -136,8 +143,7 @@ async function openState(
   const store = new Store(config.stateDir, {
     bootId,
     removeTree: async (path) => void (await pool.run("remove", { path })),
-    scanLayers: (task) => pool.run("scan", task),
-    readFiles: (task) => pool.run("read", task),
+    ...scanWorkers(pool, START_WEIGHT),
     syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
     dedup: config.dedup,
     sweepFiles: (files) => {
@@ -152,11 +158,20 @@ async function openState(
   });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  const upkeep = new MemoUpkeep({ store, workers: scanWorkers(pool, UPKEEP_WEIGHT), log });
+  upkeep.start();
+  life.onEnd("memos", () => upkeep.stop());
   const journal = new Journal(store.layout, { log });
   await journal.open();
   life.onEnd("journal", () => journal.close());
   return { pool, store, journal };
 }
+
+const scanWorkers = (pool: Pool, weight: number): ScanWorkers => ({
+  list: (task) => pool.run("list", task, { weight }),
+  strays: (task) => pool.run("strays", task, { weight }),
+  scan: (task) => pool.run("scan", task, { weight }),
+});
 
 /** Listens where the configuration and systemd say, and knows how others reach it there. */
 async function serve(
