@@ -205,10 +205,17 @@ export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
-/** Layers, or documents, of the store that one task reads, and the size of texts where it stops before: a start takes them so. */
-export const MAX_SCANNED_LAYERS = 500;
-export const MAX_READ_FILES = 500;
+/** Things of the store that one task scans, about, and the size of their documents where it stops before: a start takes them so. */
+export const MAX_SCANNED = 500;
 export const READ_RESULT_BYTES = 4 * MiB;
+/** Documents of one thing that a memo has a place for: few are a tenth of it, and the main thread gets some hundred at once. */
+export const MAX_KEPT_TEXT = 8 * KiB;
+/** A start writes a memo anew where one thing in so many was read: fewer are read in less time than all are written. */
+export const MEMO_SLACK = 16;
+/** What a file system's clock may stand still for; ext3's and NFS's tick once a second. */
+export const SETTLED_MS = 2 * SECOND;
+/** A daemon looks so often whether memos are to be renewed: the next start may come after a kill. */
+export const MEMO_INTERVAL_MS = 10 * MINUTE;
 /** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
 export const QUICK_LAYER_BYTES = 8 * MiB;
 /** LIMIT_BYTES, a layer: names at the image root stand in layer.json, and so in the daemon's own memory. */

@@ -6,7 +6,6 @@ import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config.js";
-import { syncFileSystem } from "./host/space.js";
 import { HeldSource } from "./install/held-source.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { overlapError } from "./install/overlap-error.js";
@@ -20,8 +19,8 @@ import { placementsOf } from "./sources/placements.js";
 import { userCredentials } from "./sources/registry/credentials.js";
 import { FetchGate } from "./sources/registry/fetch-gate.js";
 import type { ImageSource } from "./sources/source.js";
-import { Store } from "./store/store.js";
-import { TaskProgress } from "./task-progress.js";
+import type { Store } from "./store/store.js";
+import { storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
 
 export interface WorkshopOptions {
@@ -41,7 +40,8 @@ export async function inWorkshop<Value>(
   const { workers: threads, stallTimeoutMs } = config;
   const pool = new Pool({ threads, stallTimeoutMs, heapMb: HEAP_MB, log });
   try {
-    const store = storeIn(join(directory, "store"), pool, log);
+    // Of no boot: nothing of it outlives the process.
+    const store = storeOnPool(join(directory, "store"), { bootId: "", dedup: "off", pool, log });
     await store.open();
     return await work(await workshopOf(directory, { config, store, pool }));
   } finally {
@@ -53,25 +53,6 @@ export async function inWorkshop<Value>(
 
 /** MAX_REPACKED_ENTRIES take half of it. */
 const HEAP_MB = 4096;
-
-function storeIn(state: string, pool: Pool, log: Log): Store {
-  const tracked = <Task extends object>(task: Task) => {
-    const progress = new TaskProgress();
-    return [{ ...task, progress: progress.shared }, { progress }] as const;
-  };
-  return new Store(state, {
-    // Of no boot: nothing of it outlives the process.
-    bootId: "",
-    removeTree: async (path) => void (await pool.run("remove", { path })),
-    scanLayers: (task) => pool.run("scan", task),
-    readFiles: (task) => pool.run("read", task),
-    syncFileSystem: async () => (await syncFileSystem(state, log)) === "syncfs",
-    dedup: "off",
-    sweepFiles: (files) => pool.run("sweepFiles", ...tracked({ files })),
-    checkTree: (checked) => pool.run("verify", ...tracked({ checked, extent: "contents" as const })),
-    log,
-  });
-}
 
 interface Parts {
   readonly config: Config;

@@ -3,9 +3,9 @@
  * anything is read.
  */
 import { type Command, Option } from "commander";
+import { Overlap } from "../choices.js";
 import { StrataError } from "../errors.js";
 import { imageLimits, MAX_IMAGES_AT_ONCE } from "../limits.js";
-import { Overlap } from "../messages/choices.js";
 import { type PackCodec, packCodecs } from "../oci/media-types.js";
 import { parsePlatform } from "../oci/platform.js";
 import { type DockerReference, parseReference, withAbsolutePath } from "../oci/reference.js";
