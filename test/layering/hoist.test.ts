@@ -137,6 +137,18 @@ suite("what is hoisted", () => {
     assert.deepEqual(linked(treesOf(hoisted(whole))[0]), ["usr/a"]);
   });
 
+  test("nothing that one image has alone, also where a file's names join its top-level entries", () => {
+    const joined = [
+      dir("bin"),
+      file("bin/x"),
+      dir("usr"),
+      dir("usr/own"),
+      file("usr/own/big", "6"),
+      hardlink("usr/x", "bin/x"),
+    ];
+    assert.deepEqual(linked(treesOf(hoisted([joined, pair(dir("usr/a"))[0] ?? []]))[0]), []);
+  });
+
   test("nothing at a path that is kept, around it or below it", () => {
     const images = pair(dir("usr/a"), dir("usr/a/b"), file("usr/a/b/big"), dir("usr/a/c"), file("usr/a/c/big", "5"));
     assert.deepEqual(linked(treesOf(hoisted(images, (path) => path === "usr/a/b"))[0]), ["usr/a/c"]);
