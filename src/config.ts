@@ -7,11 +7,11 @@
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
+import type { Overlap } from "./choices.js";
 import { StrataError, systemErrorCode } from "./errors.js";
 import { checkStateDir, type PathsInput, type StratadPaths, stratadPaths } from "./host/paths.js";
 import { type ImageLimits, type LimitName, MAX_SOCKET_PATH_BYTES } from "./limits.js";
 import type { LogLevel } from "./log.js";
-import type { Overlap } from "./messages/choices.js";
 import { printable } from "./printable.js";
 import {
   absolute,

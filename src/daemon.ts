@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { LinkMode } from "./choices.js";
 import type { Config } from "./config.js";
 import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
 import { toStrataError } from "./errors.js";
@@ -17,12 +18,10 @@ import { ownIdentity } from "./host/identity.js";
 import { acquireLock, type Lock } from "./host/lock.js";
 import { prepareRuntimeDir } from "./host/paths.js";
 import { createReadiness, type Readiness } from "./host/readiness.js";
-import { syncFileSystem } from "./host/space.js";
 import type { Jobs } from "./install/jobs.js";
 import { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
-import { LinkMode } from "./messages/choices.js";
 import type { EndpointDocument } from "./messages/endpoint.js";
 import { buildParts, type Surroundings } from "./parts.js";
 import { Pool } from "./pool.js";
@@ -31,8 +30,9 @@ import { type ProtocolServer, type StartServerOptions, startServer } from "./pro
 import { servicesOf } from "./services.js";
 import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
-import { Store } from "./store/store.js";
-import { TaskProgress } from "./task-progress.js";
+import { MemoUpkeep } from "./store/memo-upkeep.js";
+import type { Store } from "./store/store.js";
+import { scanWorkers, storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
 
@@ -45,6 +45,9 @@ export interface Daemon {
 
 /** Files and directories are made readable for others where they are roots, and never writable. */
 const UMASK = 0o022;
+
+/** Behind every unpack, however small. */
+const UPKEEP_WEIGHT = -1;
 
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
@@ -133,25 +136,12 @@ async function openState(
   process.chdir(config.stateDir);
   const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
   life.onEnd("pool", () => pool.close());
-  const store = new Store(config.stateDir, {
-    bootId,
-    removeTree: async (path) => void (await pool.run("remove", { path })),
-    scanLayers: (task) => pool.run("scan", task),
-    readFiles: (task) => pool.run("read", task),
-    syncFileSystem: async () => (await syncFileSystem(config.stateDir, log)) === "syncfs",
-    dedup: config.dedup,
-    sweepFiles: (files) => {
-      const progress = new TaskProgress();
-      return pool.run("sweepFiles", { files, progress: progress.shared }, { progress });
-    },
-    checkTree: async (checked) => {
-      const progress = new TaskProgress();
-      return pool.run("verify", { checked, extent: "contents", progress: progress.shared }, { progress });
-    },
-    log,
-  });
+  const store = storeOnPool(config.stateDir, { bootId, dedup: config.dedup, pool, log });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  const upkeep = new MemoUpkeep({ store, workers: scanWorkers(pool, UPKEEP_WEIGHT), log });
+  upkeep.start();
+  life.onEnd("memos", () => upkeep.stop());
   const journal = new Journal(store.layout, { log });
   await journal.open();
   life.onEnd("journal", () => journal.close());

@@ -150,6 +150,10 @@ export const MAX_RUNNING_PLANS_PER_SESSION = 2;
 export const MAX_RUNNING_EXPORTS = 2;
 /** INVALID_PARAMS, LAYOUT_INVALID: images of one export and one import; each becomes a job (MAX_ACTIVE_JOBS). */
 export const MAX_IMAGES_AT_ONCE = 256;
+/** LIMIT_ENTRIES: entries of all images of one repack, held in one worker's memory at once, some 600 bytes each and as much to part them. */
+export const MAX_REPACKED_ENTRIES = 1_500_000;
+/** Paths that a report of a repack names with what they cost; the rest are in the sum. */
+export const MAX_LOST_PATHS_LISTED = 1000;
 /** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
 export const MAX_FURTHER_INODES = 10_000;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
@@ -201,10 +205,17 @@ export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
-/** Layers, or documents, of the store that one task reads, and the size of texts where it stops before: a start takes them so. */
-export const MAX_SCANNED_LAYERS = 500;
-export const MAX_READ_FILES = 500;
+/** Things of the store that one task scans, about, and the size of their documents where it stops before: a start takes them so. */
+export const MAX_SCANNED = 500;
 export const READ_RESULT_BYTES = 4 * MiB;
+/** Documents of one thing that a memo has a place for: few are a tenth of it, and the main thread gets some hundred at once. */
+export const MAX_KEPT_TEXT = 8 * KiB;
+/** A start writes a memo anew where one thing in so many was read: fewer are read in less time than all are written. */
+export const MEMO_SLACK = 16;
+/** What a file system's clock may stand still for; ext3's and NFS's tick once a second. */
+export const SETTLED_MS = 2 * SECOND;
+/** A daemon looks so often whether memos are to be renewed: the next start may come after a kill. */
+export const MEMO_INTERVAL_MS = 10 * MINUTE;
 /** A blob up to this is unpacked in a fraction of a second: an image that is refused already still gets it, for the whole story. */
 export const QUICK_LAYER_BYTES = 8 * MiB;
 /** LIMIT_BYTES, a layer: names at the image root stand in layer.json, and so in the daemon's own memory. */
@@ -255,3 +266,17 @@ export const MAX_DEFAULT_RESERVE_INODES = 10_000;
 export const MAX_SOCKET_PATH_BYTES = 107;
 /** Bytes of the state directory's own path: it stands before every path of a root. */
 export const MAX_STATE_DIR_BYTES = 1024;
+/** A hoisted link costs a header, an inode and a detour for whoever opens what it leads to: a directory no larger than a block is not worth it. */
+export const MIN_HOISTED_BYTES = 4 * KiB;
+/** Nor a file by itself that is no larger than this: a link for each of many would make of a tree a farm of links. */
+export const MIN_HOISTED_FILE_BYTES = 16 * KiB;
+/** Shared layers among which a repack with caps searches for the one to give up: each search goes over all of them. */
+export const MAX_SHARED_LAYERS = 4096;
+/** Layers that are tried to hold what a given-up one held, the widest first. */
+export const MAX_COVERING_LAYERS = 256;
+/** Steps of a search for the least copies, each a way to part what some images share: a second or two. */
+export const MAX_PARTING_STEPS = 500_000;
+/** Images that differ, where a repack searches for the least copies: six can be parted in 203 ways, twelve in four million. */
+export const MAX_PARTED_IMAGES = 6;
+/** Paths that a repack tells of those that its policy stores again. */
+export const MAX_LOSSES_TOLD = 20;

@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { z } from "zod";
 import { parseSize } from "./byte-size.js";
+import { Overlap } from "./choices.js";
 import type { StratadPaths } from "./host/paths.js";
 import {
   CACHE_BYTES,
@@ -19,7 +20,6 @@ import {
   SCRUB_BYTES_PER_SECOND,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
-import { Overlap } from "./messages/choices.js";
 import { decoderChoices, dedupChoices } from "./tasks.js";
 
 export interface Setting {

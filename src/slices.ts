@@ -44,25 +44,32 @@ export function inOneGo<Value>(steps: Steps<Value>): Value {
 
 const RUN = 512;
 
-/** As `toSorted`, stable, by numbers that `keyOf` gives: runs that are short enough to sort in one step, then merged. */
-export function* sortedBy<Item>(items: readonly Item[], keyOf: (item: Item) => number): Steps<Item[]> {
+/** As `toSorted`, stable, by numbers that `keyOf` gives. */
+export function sortedBy<Item>(items: readonly Item[], keyOf: (item: Item) => number): Steps<Item[]> {
+  return sortedWith(items, (a, b) => keyOf(a) - keyOf(b));
+}
+
+type Compare<Item> = (a: Item, b: Item) => number;
+
+/** As `toSorted`, stable: runs that are short enough to sort in one step, then merged. */
+export function* sortedWith<Item>(items: readonly Item[], compare: Compare<Item>): Steps<Item[]> {
   let runs: Item[][] = [];
   for (let at = 0; at < items.length; at += RUN) {
-    runs.push(items.slice(at, at + RUN).sort((a, b) => keyOf(a) - keyOf(b)));
+    runs.push(items.slice(at, at + RUN).sort(compare));
     yield;
   }
   while (runs.length > 1) {
     const merged: Item[][] = [];
-    for (let at = 0; at < runs.length; at += 2) merged.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? [], keyOf));
+    for (let at = 0; at < runs.length; at += 2) merged.push(yield* merge(runs[at] ?? [], runs[at + 1] ?? [], compare));
     runs = merged;
   }
   return runs[0] ?? [];
 }
 
-function* merge<Item>(left: readonly Item[], right: readonly Item[], keyOf: (item: Item) => number): Steps<Item[]> {
+function* merge<Item>(left: readonly Item[], right: readonly Item[], compare: Compare<Item>): Steps<Item[]> {
   const merged: Item[] = [];
   for (let l = 0, r = 0; l < left.length || r < right.length; ) {
-    const isLeft = r >= right.length || (l < left.length && keyOf(left[l] as Item) <= keyOf(right[r] as Item));
+    const isLeft = r >= right.length || (l < left.length && compare(left[l] as Item, right[r] as Item) <= 0);
     merged.push((isLeft ? left[l++] : right[r++]) as Item);
     if (merged.length % RUN === 0) yield;
   }

@@ -7,11 +7,11 @@
 import type { MessagePort } from "node:worker_threads";
 import { type StrataError, toStrataError, type WireError } from "./errors.js";
 import type { MendResult, MendTask, VerifyResult, VerifyTask } from "./findings.js";
-import type { LayerMeta } from "./layer-documents.js";
 import type { ImageLimits } from "./limits.js";
-import type { DiffId, Digest, DigestAlgorithm } from "./oci/digest.js";
+import type { DiffId, Digest } from "./oci/digest.js";
 import type { Codec, PackCodec } from "./oci/media-types.js";
 import type { Folding } from "./overlap/name-folding.js";
+import type { PartitionResult, PartitionTask, VerifyRepackedResult, VerifyRepackedTask } from "./repack-tasks.js";
 import type {
   CompareTask,
   EntriesFile,
@@ -24,6 +24,7 @@ import type {
   SymlinkTask,
   TopLevelName,
 } from "./root-tasks.js";
+import type { ListResult, ListTask, ScanResult, ScanTask, StraysResult, StraysTask } from "./scan-tasks.js";
 import type { TurnTicket } from "./turn.js";
 
 export type Outcome<Value> =
@@ -107,41 +108,6 @@ export interface RemoveTask {
   readonly path: string;
 }
 
-/** Layers of the store, each by the hex of its diffID: what a start wants to know of them. */
-export interface ScanTask {
-  readonly algorithm: DigestAlgorithm;
-  readonly hexes: readonly string[];
-  /** What stands before and behind the hex in the paths of layer.json and of its meta document. */
-  readonly document: readonly [string, string];
-  readonly meta: readonly [string, string];
-}
-
-/** A layer whose documents were checked. */
-export interface ScannedLayer {
-  readonly document: LayerDocument;
-  /** Absent where there is none that could be read. */
-  readonly meta?: LayerMeta;
-}
-
-export interface ScanResult {
-  /** Of the first hexes, in order, as many as make a message of bounded size: one at the least. */
-  readonly layers: readonly (ScannedLayer | { readonly unreadable: WireError })[];
-}
-
-/** Files of the store that are small and many: documents, or symlinks. */
-export interface ReadTask {
-  readonly kind: "documents" | "symlinks";
-  readonly paths: readonly string[];
-}
-
-/** A document's text or a symlink's target; undefined where there is none; else the errno. */
-export type ReadFile = string | undefined | { readonly errno: string };
-
-export interface ReadResult {
-  /** Of the first paths, in order, as many as make a message of bounded size: one at the least. */
-  readonly files: readonly ReadFile[];
-}
-
 /** Files that layers share: those that no layer has any more are removed from there. */
 export interface SweepFilesTask {
   readonly files: string;
@@ -157,10 +123,11 @@ export interface SweptFiles {
   readonly strangers: number;
 }
 
-/** A stored layer as a blob, in a new file of staging. */
+/** A stored layer as a blob, in a new file of staging; or entries of several stored layers. */
 export interface PackTask {
-  readonly changeset: EntriesFile;
-  readonly tree: string;
+  /** A changeset, whose tree is the only one; or a plan, whose layers are these trees. */
+  readonly entries: EntriesFile;
+  readonly trees: readonly string[];
   readonly codec: PackCodec;
   readonly file: string;
   /** `bytesWritten` counts the tar's. */
@@ -192,9 +159,12 @@ export interface Tasks {
   readonly symlinks: { readonly task: SymlinkTask; readonly result: { readonly symlinks: number } };
   readonly settle: { readonly task: SettleTask; readonly result: { readonly settled: true } };
   readonly compare: { readonly task: CompareTask; readonly result: RootChanges };
+  readonly list: { readonly task: ListTask; readonly result: ListResult };
+  readonly strays: { readonly task: StraysTask; readonly result: StraysResult };
   readonly scan: { readonly task: ScanTask; readonly result: ScanResult };
-  readonly read: { readonly task: ReadTask; readonly result: ReadResult };
   readonly pack: { readonly task: PackTask; readonly result: PackResult };
+  readonly partition: { readonly task: PartitionTask; readonly result: PartitionResult };
+  readonly verifyRepacked: { readonly task: VerifyRepackedTask; readonly result: VerifyRepackedResult };
   readonly archive: { readonly task: ArchiveTask; readonly result: { readonly bytes: number } };
   readonly remove: { readonly task: RemoveTask; readonly result: { readonly removed: true } };
   readonly sweepFiles: { readonly task: SweepFilesTask; readonly result: SweptFiles };

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { createInflateRaw, type InflateRaw, inflateRawSync } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import type { ByteInput } from "./byte-input.js";
+import { free } from "./freed-chunk.js";
 
 const CHUNK_BYTES = 256 * 1024;
 /** The consumer is hardly ever behind for long; where it is, zlib waits. */
@@ -16,7 +17,7 @@ const SMALL_CONTENT_BYTES = 256 * 1024;
 /** At a blob's start no more is looked at than its first piece has: all of 32 KiB may be long in coming. */
 const FIRST_SMALL_STREAM_BYTES = 2 * 1024;
 
-/** Takes from `input` exactly the stream; what follows it is given back. CODEC_TRUNCATED, CODEC_CORRUPT. */
+/** Takes from `input` exactly the stream; what follows it is given back. Each chunk is only valid until the next. CODEC_TRUNCATED, CODEC_CORRUPT. */
 export async function* inflateNatively(
   input: ByteInput,
   { isFirst = false, smallStreamBytes }: { readonly isFirst?: boolean; readonly smallStreamBytes?: number } = {},
@@ -77,6 +78,7 @@ async function* inflateAhead(input: ByteInput): AsyncGenerator<Buffer> {
       if (chunk !== undefined) {
         if (stream.isPaused() && queue.length < QUEUE_CHUNKS / 2) stream.resume();
         yield chunk;
+        free(chunk);
       } else if (over.signal.aborted) break;
       else {
         await new Promise<void>((resolve) => {

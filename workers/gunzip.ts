@@ -13,7 +13,7 @@ const MAGIC = Buffer.from([0x1f, 0x8b, 8]);
 const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
 
-/** Takes exactly one deflate stream from the input and gives what it inflates to. CODEC_TRUNCATED, CODEC_CORRUPT. */
+/** Takes exactly one deflate stream from the input and gives what it inflates to, each chunk valid until the next. CODEC_TRUNCATED, CODEC_CORRUPT. */
 export type DeflateEngine = (
   input: ByteInput,
   /** Whether the blob starts with it: it may be a download that has just begun, and what it holds is wanted early. */

@@ -64,6 +64,7 @@ export interface Inflating {
 
 export interface Inflated {
   readonly decoder: string;
+  /** Each is only valid until the next. */
   readonly chunks: AsyncIterable<Buffer>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A stored layer as a tar again, from its changeset and its tree: the same changeset gives the same bytes, whatever archive it came
- * from, and unpacking them gives the same changeset.
+ * Entries with the trees of stored layers as a tar: a layer as it stands, from its changeset and its tree, or what a repack makes of
+ * several. The same entries give the same bytes, whatever archives they came from, and unpacking those gives the same changeset.
  *
  * Whiteouts come first, since a careless reader would let one hide what its own layer brought; then the entries as the changeset has
  * them. Of a file with several names the first that comes is the file and the others link to it, since every reader needs it in this
@@ -11,43 +11,47 @@ import { closeSync, fstatSync, readSync } from "node:fs";
 import { StrataError, systemErrorCode } from "../src/errors.js";
 import type { Entry, FileEntry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
-import type { StoredEntries } from "./entries-file.js";
-import { OpenDirectories } from "./open-directories.js";
 import { openToRead } from "./open-to-read.js";
+import type { OpenTrees } from "./open-trees.js";
 import { END_OF_TAR, padding, tarHeader } from "./tar-encode.js";
 
 const PIECE_BYTES = 256 * 1024;
 const WHITEOUT = { type: "file", mode: 0o644, mtime: 0 } as const;
 
+/** An entry, and which tree has it where. */
+export interface SourcedEntry {
+  readonly layer: number;
+  readonly from: string;
+  readonly entry: Entry;
+}
+
+type SourcedFile = SourcedEntry & { readonly entry: FileEntry };
+
 export class LayerTar {
-  readonly #entries: StoredEntries;
-  readonly #directories: OpenDirectories;
+  readonly #entries: () => Iterable<SourcedEntry>;
+  readonly #trees: OpenTrees;
   readonly #piece = Buffer.allocUnsafe(PIECE_BYTES);
-  /** Files with further names, by the path that the changeset has for them. */
-  readonly #linked = new Map<string, FileEntry>();
+  /** Files with further names, by the path that their entry has for them. */
+  readonly #linked = new Map<string, SourcedFile>();
   /** Under which name each of them stands in the tar. */
   readonly #written = new Map<string, string>();
 
-  /** `tree` is the tree's descriptor, which stays the caller's. */
-  constructor(entries: StoredEntries, tree: number) {
+  /** `entries` gives the same at each call; `trees` stays the caller's. */
+  constructor(entries: () => Iterable<SourcedEntry>, trees: OpenTrees) {
     this.#entries = entries;
-    this.#directories = new OpenDirectories(tree);
+    this.#trees = trees;
   }
 
-  /** Each piece is only valid until the next. STORE_CORRUPT where the tree is not what the changeset says. */
+  /** Each piece is only valid until the next. STORE_CORRUPT where a tree is not what the entries say. */
   *pieces(): Generator<Buffer> {
-    try {
-      yield* this.#whiteouts();
-      this.#findLinked();
-      for (const entry of this.#entries.unplanned()) yield* this.#entry(entry);
-      yield END_OF_TAR;
-    } finally {
-      this.#directories.close();
-    }
+    yield* this.#whiteouts();
+    this.#findLinked();
+    for (const sourced of this.#entries()) yield* this.#entry(sourced);
+    yield END_OF_TAR;
   }
 
   *#whiteouts(): Generator<Buffer> {
-    for (const entry of this.#entries.unplanned()) {
+    for (const { entry } of this.#entries()) {
       if (entry.type === "opaque") yield tarHeader({ ...WHITEOUT, name: below(entry.path, ".wh..wh..opq") });
       else if (entry.type === "whiteout") {
         const slash = entry.path.lastIndexOf("/") + 1;
@@ -58,19 +62,21 @@ export class LayerTar {
 
   #findLinked(): void {
     const targets = new Set<string>();
-    for (const entry of this.#entries.unplanned()) if (entry.type === "hardlink") targets.add(entry.target);
+    for (const { entry } of this.#entries()) if (entry.type === "hardlink") targets.add(entry.target);
     if (targets.size === 0) return;
-    for (const entry of this.#entries.unplanned())
-      if (entry.type === "file" && targets.has(entry.path)) this.#linked.set(entry.path, entry);
+    for (const { entry, ...source } of this.#entries())
+      if (entry.type === "file" && targets.has(entry.path)) this.#linked.set(entry.path, { entry, ...source });
   }
 
-  *#entry(entry: Entry): Generator<Buffer> {
+  *#entry({ entry, ...source }: SourcedEntry): Generator<Buffer> {
     switch (entry.type) {
       case "dir":
         yield tarHeader({ type: "dir", name: `${entry.path}/`, mode: entry.mode, mtime: entry.mtime });
         return;
       case "file":
-        yield* this.#linked.has(entry.path) ? this.#name(entry.path, entry) : this.#file(entry.path, entry);
+        yield* this.#linked.has(entry.path)
+          ? this.#name(entry.path, { entry, ...source })
+          : this.#file(entry.path, { entry, ...source });
         return;
       case "hardlink":
         yield* this.#name(
@@ -95,19 +101,20 @@ export class LayerTar {
   }
 
   /** One of the names of a file. */
-  *#name(path: string, file: FileEntry): Generator<Buffer> {
-    const linkName = this.#written.get(file.path);
+  *#name(path: string, file: SourcedFile): Generator<Buffer> {
+    const { path: first, mode, mtime } = file.entry;
+    const linkName = this.#written.get(first);
     if (linkName === undefined) {
-      this.#written.set(file.path, path);
+      this.#written.set(first, path);
       yield* this.#file(path, file);
     } else {
-      yield tarHeader({ type: "hardlink", name: path, mode: file.mode, mtime: file.mtime, linkName });
+      yield tarHeader({ type: "hardlink", name: path, mode, mtime, linkName });
     }
   }
 
-  *#file(path: string, { mode, mtime, size, sha256 }: FileEntry): Generator<Buffer> {
+  *#file(path: string, { entry: { mode, mtime, size, sha256 }, ...source }: SourcedFile): Generator<Buffer> {
     yield tarHeader({ type: "file", name: path, mode, mtime, size });
-    const descriptor = this.#open(path);
+    const descriptor = this.#open(path, source);
     try {
       const stat = fstatSync(descriptor);
       if (!stat.isFile() || stat.size !== size) corrupt(path, `it is no file of ${size} bytes`);
@@ -127,9 +134,9 @@ export class LayerTar {
     yield padding(size);
   }
 
-  #open(path: string): number {
+  #open(path: string, { layer, from }: Omit<SourcedEntry, "entry">): number {
     try {
-      return openToRead(this.#directories.at(path));
+      return openToRead(this.#trees.of(layer).at(from));
     } catch (error) {
       const errno = systemErrorCode(error);
       if (errno === "ENOENT" || errno === "ENOTDIR" || errno === "ELOOP" || errno === "ENXIO") corrupt(path, errno);

@@ -1,5 +1,5 @@
 /**
- * Worker entry: a stored layer into a blob that an image may have, compressed or not.
+ * Worker entry: a stored layer, or entries of several, into a blob that an image may have, compressed or not.
  */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, writeSync } from "node:fs";
@@ -8,9 +8,9 @@ import { TaskProgress } from "../src/task-progress.js";
 import { type Outcome, outcomeOf, type PackResult, type PackTask } from "../src/tasks.js";
 import { codersOf, type StartCoder } from "./coders.js";
 import { fromHere } from "./disk-path.js";
-import { withEntries } from "./entries-file.js";
-import { LayerTar } from "./layer-tar.js";
-import { openDirectory } from "./open-directories.js";
+import { type StoredEntries, withEntries } from "./entries-file.js";
+import { LayerTar, type SourcedEntry } from "./layer-tar.js";
+import { OpenTrees } from "./open-trees.js";
 
 /** Headers are small: hashes and codec are given so much at once. */
 const CHUNK_BYTES = 256 * 1024;
@@ -18,19 +18,27 @@ const CHUNK_BYTES = 256 * 1024;
 export default (task: PackTask): Promise<Outcome<PackResult>> =>
   outcomeOf("Cannot pack the layer", async () => {
     const start = await codersOf(task.codec);
-    const tree = openDirectory(fromHere(task.tree));
+    const trees = new OpenTrees(task.trees);
     try {
-      return withEntries(task.changeset, (entries) => pack(task, start, new LayerTar(entries, tree).pieces()));
+      return withEntries(task.entries, (entries) => {
+        const sourced = task.entries.kind === "plan" ? () => entries.part(0, 1) : () => fromItself(entries);
+        return pack(task, start, new LayerTar(sourced, trees).pieces());
+      });
     } finally {
-      closeSync(tree);
+      trees.close();
     }
   });
+
+/** A layer as it stands: whiteouts and unresolved links too. */
+function* fromItself(entries: StoredEntries): Generator<SourcedEntry> {
+  for (const entry of entries.unplanned()) yield { layer: 0, from: entry.path, entry };
+}
 
 function pack({ file, progress }: PackTask, start: StartCoder, tar: Iterable<Buffer>): PackResult {
   const told = new TaskProgress(progress);
   told.activity = "working";
   const [tarHash, blobHash] = [createHash("sha256"), createHash("sha256")];
-  const descriptor = openSync(fromHere(file), "wx", 0o600);
+  const descriptor = openSync(fromHere(file), "wx", 0o644);
   let [tarBytes, size] = [0, 0];
   try {
     const out = (bytes: Uint8Array): void => {

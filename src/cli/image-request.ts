@@ -2,7 +2,7 @@
  * What `install` and `plan` ask the daemon for alike: an image, and the options that decide which root it becomes.
  */
 import { type Command, Option } from "commander";
-import { LinkMode, Overlap } from "../messages/choices.js";
+import { LinkMode, Overlap } from "../choices.js";
 import type { Params } from "../messages/methods.js";
 import { formatReference, parseName, parseReference, withAbsolutePath } from "../oci/reference.js";
 import { given, type Options } from "./verb.js";

@@ -1,7 +1,8 @@
 /**
  * Ctrl-C while a verb has something to put in order first.
  *
- * The first SIGINT is an event, the second ends the process at once; SIGTERM always does, and what the daemon is doing goes on.
+ * The first SIGINT is an event, the second ends the process at once; SIGTERM always does, and what the daemon is doing goes on. Where
+ * the work is this process's own, SIGTERM and SIGHUP are as good as SIGINT: there is something to put away.
  */
 import type { Host } from "./context.js";
 
@@ -14,7 +15,7 @@ export interface Interrupt {
 const SIGINT_EXIT = 130;
 const SIGTERM_EXIT = 143;
 
-export function listenForInterrupt(host: Host): Interrupt {
+export function listenForInterrupt(host: Host, { ownWork = false } = {}): Interrupt {
   const stops: (() => void)[] = [];
   const happened = new Promise<"interrupted">((resolve) => {
     let count = 0;
@@ -24,7 +25,8 @@ export function listenForInterrupt(host: Host): Interrupt {
       resolve("interrupted");
     };
     stops.push(host.onSignal("SIGINT", interrupt));
-    stops.push(host.onSignal("SIGTERM", () => host.exit(SIGTERM_EXIT)));
+    if (ownWork) stops.push(host.onSignal("SIGTERM", interrupt), host.onSignal("SIGHUP", interrupt));
+    else stops.push(host.onSignal("SIGTERM", () => host.exit(SIGTERM_EXIT)));
   });
   return {
     happened,

@@ -6,7 +6,7 @@
  */
 import type { Host } from "./context.js";
 import { RateMeter } from "./rate.js";
-import { type Line, renderFrame, type Track } from "./render.js";
+import type { Line, Screen } from "./render.js";
 import { columnsOf, paint } from "./text.js";
 
 const HIDE_CURSOR = "\u001b[?25l";
@@ -18,8 +18,16 @@ const FRAME_MS = 80;
 /** Redraws without news, so that a rate that fell to nothing is seen. */
 const TICK_MS = 500;
 
+/** What is shown, whenever a frame is drawn. */
+export interface LiveSubject {
+  bytesDone(): number;
+  lines(screen: Screen): readonly Line[];
+  /** What stays when the view takes itself away. */
+  left(screen: Screen): readonly Line[];
+}
+
 export class LiveView {
-  readonly #tracks: readonly Track[];
+  readonly #subject: LiveSubject;
   readonly #host: Host;
   readonly #color: boolean;
   readonly #rate = new RateMeter();
@@ -30,8 +38,8 @@ export class LiveView {
   #drawnAtMs = 0;
   #widths: readonly number[] = [];
 
-  constructor(tracks: readonly Track[], host: Host, color: boolean) {
-    this.#tracks = tracks;
+  constructor(subject: LiveSubject, host: Host, color: boolean) {
+    this.#subject = subject;
     this.#host = host;
     this.#color = color;
     this.#ticker = setInterval(this.#redraw, TICK_MS).unref();
@@ -47,15 +55,13 @@ export class LiveView {
     else this.#pending = setTimeout(this.#redraw, waitMs).unref();
   }
 
-  /** Leaves only the lines of jobs that failed, all of them. */
+  /** Leaves only what the subject leaves, all of it. */
   finish(): void {
     clearInterval(this.#ticker);
     clearTimeout(this.#pending);
     this.#host.stderr.off?.("resize", this.#redraw);
     this.#stopExit();
-    const failed = this.#tracks.filter(({ job }) => job?.state === "failed" && job.layers.length > 0);
-    const lines =
-      failed.length === 0 ? [] : renderFrame(failed, { columns: this.#columns, rows: Number.POSITIVE_INFINITY });
+    const lines = this.#subject.left({ columns: this.#columns, rows: Number.POSITIVE_INFINITY });
     this.#write(lines, SHOW_CURSOR);
   }
 
@@ -71,11 +77,10 @@ export class LiveView {
     clearTimeout(this.#pending);
     this.#pending = undefined;
     this.#drawnAtMs = performance.now();
-    const bytesDone = this.#tracks.reduce((sum, { job }) => sum + (job?.progress.bytesDone ?? 0), 0);
-    this.#rate.add(this.#drawnAtMs, bytesDone);
+    this.#rate.add(this.#drawnAtMs, this.#subject.bytesDone());
     // The last row stays free for the cursor: a line feed there would scroll.
     const screen = { columns: this.#columns, rows: this.#rows - 1, bytesPerSecond: this.#rate.bytesPerSecond };
-    this.#write(renderFrame(this.#tracks, screen), HIDE_CURSOR);
+    this.#write(this.#subject.lines(screen), HIDE_CURSOR);
   }
 
   #write(lines: readonly Line[], cursor: string): void {

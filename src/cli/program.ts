@@ -22,6 +22,7 @@ import { logs } from "./verbs/logs.js";
 import { pin, unpin } from "./verbs/pin.js";
 import { plan } from "./verbs/plan.js";
 import { ps } from "./verbs/ps.js";
+import { repack } from "./verbs/repack.js";
 import { rm } from "./verbs/rm.js";
 import { rollback } from "./verbs/rollback.js";
 import { roots } from "./verbs/roots.js";
@@ -50,6 +51,7 @@ const verbs: readonly Verb[] = [
   gc,
   exportNames,
   importArchive,
+  repack,
   serve,
   endpoint,
   version,

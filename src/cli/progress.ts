@@ -6,8 +6,8 @@
 import type { Job } from "../messages/job.js";
 import { printable } from "../printable.js";
 import type { Context } from "./context.js";
-import { LiveView } from "./live-view.js";
-import type { Track } from "./render.js";
+import { type LiveSubject, LiveView } from "./live-view.js";
+import { renderFrame, type Track } from "./render.js";
 import { isTerminal, stateWords, summaryLines } from "./summary.js";
 import { clip } from "./text.js";
 
@@ -48,11 +48,30 @@ interface View {
 }
 
 function chooseView(context: Context, tracks: readonly Track[]): View {
-  const { host, globals, color } = context;
+  const mode = viewMode(context);
+  if (mode === "none") return { update: () => {}, finish: () => {} };
+  return mode === "tty"
+    ? new LiveView(liveTracks(tracks), context.host, context.color)
+    : new PlainView(tracks, context);
+}
+
+/** How progress is shown here. */
+export function viewMode({ host, globals }: Context): "tty" | "plain" | "none" {
+  if (globals.quiet) return "none";
   const live = host.stderr.isTTY === true && host.env.TERM !== "dumb";
-  const mode = globals.progress === "auto" ? (live ? "tty" : "plain") : globals.progress;
-  if (globals.quiet || mode === "none") return { update: () => {}, finish: () => {} };
-  return mode === "tty" ? new LiveView(tracks, host, color) : new PlainView(tracks, context);
+  return globals.progress === "auto" ? (live ? "tty" : "plain") : globals.progress;
+}
+
+/** The lines of jobs that failed stay. */
+function liveTracks(tracks: readonly Track[]): LiveSubject {
+  return {
+    bytesDone: () => tracks.reduce((sum, { job }) => sum + (job?.progress.bytesDone ?? 0), 0),
+    lines: (screen) => renderFrame(tracks, screen),
+    left: (screen) => {
+      const failed = tracks.filter(({ job }) => job?.state === "failed" && job.layers.length > 0);
+      return failed.length === 0 ? [] : renderFrame(failed, screen);
+    },
+  };
 }
 
 const phaseOrder = ["resolve", "fetch", "unpack", "link", "commit"] as const;

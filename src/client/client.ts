@@ -17,8 +17,8 @@ import { Install, type InstallParams } from "./install.js";
 import { type ConnectOptions, ReconnectingConnection, type ServerInfo } from "./reconnecting.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 
+export type { LinkMode, Overlap, Priority } from "../choices.js";
 export { type ErrorCode, StrataError, type WireError } from "../errors.js";
-export type { LinkMode, Overlap, Priority } from "../messages/choices.js";
 export type { EndpointDocument } from "../messages/endpoint.js";
 export type { DaemonEvent, EventFilter, EventParams, EventPosition, EventType } from "../messages/events.js";
 export type { Changes, Job, JobLayer, JobLogLine, JobState, Phase, Progress } from "../messages/job.js";

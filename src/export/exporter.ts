@@ -13,6 +13,7 @@ import type { ParsedParams, Result } from "../messages/methods.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import { digestHex } from "../oci/digest.js";
 import type { PackCodec } from "../oci/media-types.js";
+import { keptManifest } from "../oci/packed-image.js";
 import type { Pool } from "../pool.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
@@ -23,7 +24,8 @@ import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { ArchiveMember, PackResult } from "../tasks.js";
-import { type ExportedImage, exportedImage, exportedIndex, keptManifest, type NamedImage } from "./exported-image.js";
+import { together } from "../together.js";
+import { type ExportedImage, exportedImage, exportedIndex, type NamedImage } from "./exported-image.js";
 
 export interface ExporterOptions {
   readonly store: Store;
@@ -93,26 +95,20 @@ export class Exporter {
       );
     tell();
     const ticker = setInterval(tell, PROGRESS_MS);
-    // The first failure ends the others.
-    const failed = new AbortController();
-    const signal = AbortSignal.any([watch.signal, failed.signal]);
     try {
-      const ends = await Promise.allSettled(
-        tasks.map(async ({ layer, index, progress }): Promise<[DiffId, Packed]> => {
+      const packed = await together(
+        watch.signal,
+        tasks.map(({ layer, index, progress }) => async (signal): Promise<[DiffId, Packed]> => {
           const { diffId, changesetSha256: sha256, tarBytes } = layer;
-          const changeset = { kind: "changeset", path: store.layout.changeset(diffId), sha256 } as const;
+          const entries = { kind: "changeset", path: store.layout.changeset(diffId), sha256 } as const;
           const file = `${paths.directory}/${index}`;
-          const task = { changeset, tree: store.layout.layerTree(diffId), codec, file, progress: progress.shared };
-          try {
-            return [diffId, { ...(await pool.run("pack", task, { signal, weight: tarBytes, progress })), file }];
-          } catch (error) {
-            failed.abort();
-            throw error;
-          }
+          const trees = [store.layout.layerTree(diffId)];
+          const task = { entries, trees, codec, file, progress: progress.shared };
+          return [diffId, { ...(await pool.run("pack", task, { signal, weight: tarBytes, progress })), file }];
         }),
       );
       tell();
-      return new Map(valuesOf(ends));
+      return new Map(packed);
     } finally {
       clearInterval(ticker);
     }
@@ -192,14 +188,6 @@ const viewOf = ({ name, image: { manifest, layers } }: NamedImage) => ({
   manifestDigest: manifest.digest,
   layers: layers.map(({ digest, diffId, size }) => ({ digest, diffId, size })),
 });
-
-function valuesOf<Value>(ends: readonly PromiseSettledResult<Value>[]): Value[] {
-  const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
-  if (reasons.length > 0) throw reasons.find((reason) => !isCancelled(reason)) ?? reasons[0];
-  return ends.flatMap((end) => (end.status === "fulfilled" ? [end.value] : []));
-}
-
-const isCancelled = (reason: unknown): boolean => reason instanceof StrataError && reason.code === "CANCELLED";
 
 function missing(diffId: DiffId): never {
   throw new StrataError("STORE_CORRUPT", `Cannot export the image: layer ${diffId} is missing`);

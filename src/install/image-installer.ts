@@ -4,8 +4,9 @@
  * The answer does not depend on timing (invariant 9): a failing layer ends only the layers above it, and the failure of the
  * lowest is told. Conflicts end the work before the first link.
  */
+
+import type { LinkMode } from "../choices.js";
 import { StrataError } from "../errors.js";
-import type { LinkMode } from "../messages/choices.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { formatPlatform } from "../oci/platform.js";

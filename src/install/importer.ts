@@ -2,9 +2,10 @@
  * Every image of an oci-archive by an install of its own: under its tag, with the policy and the link mode that an export wrote beside
  * it. The ordinary installs, with all their checks; one that fails stops no other.
  */
+
+import { LinkMode, Overlap } from "../choices.js";
 import { StrataError } from "../errors.js";
 import { MAX_IMAGES_AT_ONCE } from "../limits.js";
-import { LinkMode, Overlap } from "../messages/choices.js";
 import type { Job } from "../messages/job.js";
 import type { ParsedParams } from "../messages/methods.js";
 import { LINK, OVERLAP, REF_NAME } from "../oci/annotations.js";

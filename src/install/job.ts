@@ -5,8 +5,8 @@
  * anything changes; it does no work itself.
  */
 import { randomBytes } from "node:crypto";
+import type { LinkMode, Priority } from "../choices.js";
 import { type StrataError, toStrataError } from "../errors.js";
-import type { LinkMode, Priority } from "../messages/choices.js";
 import type { JobState, Job as JobView, Phase, Progress } from "../messages/job.js";
 import type { InstallRequest } from "../messages/methods.js";
 import type { Reference } from "../oci/reference.js";

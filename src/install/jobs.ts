@@ -3,6 +3,8 @@
  * an earlier daemon left them. Starts each one when there is room, in the order of priority. Says what happens to them as events
  * and to the journal; knows no session but by its id.
  */
+
+import type { Priority } from "../choices.js";
 import { StrataError } from "../errors.js";
 import {
   MAX_ACTIVE_JOBS,
@@ -11,7 +13,6 @@ import {
   MAX_RUNNING_JOBS_PER_SESSION,
   MAX_WAIT_MS,
 } from "../limits.js";
-import type { Priority } from "../messages/choices.js";
 import type { DaemonEvent } from "../messages/events.js";
 import type { JobState, Job as JobView } from "../messages/job.js";
 import type { InstallRequest, JobLog } from "../messages/methods.js";

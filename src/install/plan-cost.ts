@@ -2,7 +2,7 @@
  * What a root and its layers cost, in bytes of file content and in inodes. Pure: exact for what is planned, an estimate for a layer of
  * which only the blob's size is known. The store's own documents are a handful of inodes and are not counted.
  */
-import type { LinkMode } from "../messages/choices.js";
+import type { LinkMode } from "../choices.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
 import type { PlannedRoot } from "../root-tasks.js";

@@ -1,6 +1,7 @@
 /** Roots whose files share their blocks with the store's: only where the state's file system can. */
+
+import type { LinkMode } from "../choices.js";
 import { StrataError } from "../errors.js";
-import type { LinkMode } from "../messages/choices.js";
 import { fileSystemName } from "../store/probes.js";
 import type { Store } from "../store/store.js";
 

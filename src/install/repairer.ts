@@ -221,8 +221,8 @@ export class Repairer {
     for (const { name } of store.names.all())
       if (paths.has(below(store.layout.name(name))) || paths.has(below(store.layout.nameDocument(name))))
         await store.atRest(() => store.names.rewrite(name));
-    for (const { document } of store.layers.all())
-      if (paths.has(below(store.layout.layerMeta(document.diffId)))) await store.layers.rewriteMeta(document.diffId);
+    for (const { diffId } of store.layers.all())
+      if (paths.has(below(store.layout.layerMeta(diffId)))) await store.layers.rewriteMeta(diffId);
     const kept = found.findings.filter(
       ({ code, path }) => code === "DOCUMENT" && path.startsWith(`${below(store.layout.documents)}/`),
     );

@@ -6,9 +6,9 @@
  * beside the root. Commits nothing.
  */
 import { mkdir } from "node:fs/promises";
+import type { LinkMode } from "../choices.js";
 import { StrataError } from "../errors.js";
 import type { ImageLimits } from "../limits.js";
-import type { LinkMode } from "../messages/choices.js";
 import { areDisjoint } from "../overlap/disjoint-roots.js";
 import type { Placement } from "../overlap/placement.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";

@@ -10,7 +10,7 @@ import type { Log } from "../log.js";
 import type { DiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import { inSlices, type Steps, sortedBy } from "../slices.js";
-import type { StoredLayer } from "../store/layers.js";
+import type { KnownLayer } from "../store/layers.js";
 import type { Store } from "../store/store.js";
 import type { StoreVerification } from "./store-verification.js";
 import { extentsOf, type Verifier } from "./verifier.js";
@@ -89,12 +89,14 @@ export class Scrubber {
   }
 }
 
+type VerifiedLayer = Pick<KnownLayer, "diffId" | "createdAt" | "verifiedAt">;
+
 /** The longest unverified first; unpacking verifies too. */
-export function* dueLayers(layers: readonly StoredLayer[], nowMs: number): Steps<DiffId[]> {
+export function* dueLayers(layers: readonly VerifiedLayer[], nowMs: number): Steps<DiffId[]> {
   const due: { diffId: DiffId; at: number }[] = [];
-  for (const { document, meta } of layers) {
-    const at = Date.parse(meta.verifiedAt ?? document.createdAt);
-    if (!(nowMs - at < SCRUB_INTERVAL_MS)) due.push({ diffId: document.diffId, at: at || 0 });
+  for (const { diffId, verifiedAt, createdAt } of layers) {
+    const at = Date.parse(verifiedAt ?? createdAt);
+    if (!(nowMs - at < SCRUB_INTERVAL_MS)) due.push({ diffId, at: at || 0 });
     yield;
   }
   const sorted = yield* sortedBy(due, ({ at }) => at);

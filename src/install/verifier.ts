@@ -53,7 +53,7 @@ export class Verifier {
     const structure = new Structure(this.#store, this.#guests);
     const report = new VerificationReport(this.#store);
     for (const finding of await structure.findings(selection, signal)) report.structure(finding);
-    const layers = selection?.layers ?? this.#store.layers.all().map(({ document }) => document.diffId);
+    const layers = selection?.layers ?? this.#store.layers.all().map(({ diffId }) => diffId);
     const roots = selection?.roots ?? this.#store.roots.all().map(({ rootId }) => rootId);
     await this.#eachInTurn(layers, async (diffId) => {
       const layer = this.#store.layers.get(diffId)?.document;

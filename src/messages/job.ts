@@ -1,6 +1,6 @@
 /** An install that somebody is interested in: how far it is, what came of it, and what happened to it. */
 import { z } from "zod";
-import { LinkMode, Overlap, Priority } from "./choices.js";
+import { LinkMode, Overlap, Priority } from "../choices.js";
 import { count, digest, time } from "./fields.js";
 import { WireErrorSchema } from "./wire-error.js";
 

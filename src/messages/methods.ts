@@ -6,6 +6,7 @@
  * know. Knows no WebSocket and no daemon: protocol/ and client/ both stand on it.
  */
 import { z } from "zod";
+import { LinkMode, Overlap, Priority } from "../choices.js";
 import {
   DEFAULT_PAGE,
   MAX_GENERATIONS,
@@ -14,7 +15,6 @@ import {
   MAX_PAGE,
   MAX_WAIT_MS,
 } from "../limits.js";
-import { LinkMode, Overlap, Priority } from "./choices.js";
 import { Collection } from "./collection.js";
 import { EventFilter, EventPosition } from "./events.js";
 import { count, digest, jobId, name, text, time } from "./fields.js";

@@ -1,6 +1,6 @@
 /** What an install would do and cost, and the conflicts in its way. */
 import { z } from "zod";
-import { LinkMode, Overlap } from "./choices.js";
+import { LinkMode, Overlap } from "../choices.js";
 import { count, digest } from "./fields.js";
 
 /** A path that the policy lets only one of its sides have, escaped; a side has a path of its own where that is another. */

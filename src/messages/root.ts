@@ -1,6 +1,6 @@
 /** An image root, the generations of its names, and a client's hold of it. */
 import { z } from "zod";
-import { LinkMode, Overlap } from "./choices.js";
+import { LinkMode, Overlap } from "../choices.js";
 import { count, digest, time } from "./fields.js";
 
 /** One version of a name: an install made it, and a rollback may lead to it. */

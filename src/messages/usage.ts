@@ -1,6 +1,6 @@
 /** What the roots take on the disk, together and each. */
 import { z } from "zod";
-import { LinkMode, Overlap } from "./choices.js";
+import { LinkMode, Overlap } from "../choices.js";
 import { count } from "./fields.js";
 
 /** Bytes of file content; what each means for a root and for the whole store stands in store/usage.ts and in the README. */

@@ -147,7 +147,8 @@ function level(variant: string | undefined, base: number | undefined): number | 
   return digits === undefined ? undefined : Number(digits);
 }
 
-function isAttestation({ platform, annotations }: Descriptor): boolean {
+/** What says something of another manifest of its index, as buildkit writes it. */
+export function isAttestation({ platform, annotations }: Descriptor): boolean {
   return (
     (platform?.os === "unknown" && platform.architecture === "unknown") ||
     annotations?.["vnd.docker.reference.type"] === "attestation-manifest"

@@ -51,13 +51,13 @@ export interface PlacedLayer {
 }
 
 const PREFIX = "sh.ocx.layer.prefix";
-const STRIP = "sh.ocx.layer.strip-components";
+export const STRIP_COMPONENTS = "sh.ocx.layer.strip-components";
 const WHITEOUT = ".wh.";
 
 /** What a layer's annotations ask for; undefined where that is nothing. PLACEMENT_INVALID. */
 export function parsePlacement(annotations: Readonly<Record<string, string>> | undefined): Placement | undefined {
   const prefix = parsePrefix(annotations?.[PREFIX] ?? "");
-  const strip = parseStrip(annotations?.[STRIP] ?? "0");
+  const strip = parseStrip(annotations?.[STRIP_COMPONENTS] ?? "0");
   return prefix === "" && strip === 0 ? undefined : { prefix, strip };
 }
 
@@ -83,7 +83,9 @@ function parsePrefix(text: string): string {
 
 function parseStrip(text: string): number {
   const count = /^(0|[1-9][0-9]{0,2})$/.test(text) ? Number(text) : Number.NaN;
-  return count <= MAX_STRIP_COMPONENTS ? count : invalid(STRIP, text, `is no number from 0 to ${MAX_STRIP_COMPONENTS}`);
+  return count <= MAX_STRIP_COMPONENTS
+    ? count
+    : invalid(STRIP_COMPONENTS, text, `is no number from 0 to ${MAX_STRIP_COMPONENTS}`);
 }
 
 function invalid(annotation: string, value: string, fact: string): never {

@@ -2,6 +2,7 @@
  * What a store holds many of, by key and from the oldest on: a page of it costs what the page holds, whatever the store does. Who
  * reckons with all of them is told of each that comes and goes.
  */
+import { inSlices, sortedWith } from "../slices.js";
 
 export interface PageQuery<Key> {
   readonly limit: number;
@@ -101,9 +102,10 @@ export class ByAge<Key extends string, Item extends object> {
     return { items, ...(found.length > shown.length && end !== undefined ? { nextCursor: end.key } : {}) };
   }
 
-  /** Once all are there: a tenth of a second for a hundred thousand, which the first page takes else. */
-  sort(): void {
-    this.#sorted();
+  /** Once all are there, before anybody asks: a tenth of a second for a hundred thousand. Nothing comes or goes meanwhile. */
+  async sort(): Promise<void> {
+    this.#order = await inSlices(sortedWith([...this.#places.values()], older));
+    this.#gone = 0;
   }
 
   #sorted(): Place<Key, Item>[] {

@@ -16,7 +16,7 @@ import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
-import { StoreUsage, type Usage } from "./usage.js";
+import type { StoreUsage, Usage } from "./usage.js";
 
 export type RootSelector = ParsedParams<"root/get">;
 
@@ -33,17 +33,12 @@ export interface RollbackView {
 
 export class Catalog {
   readonly #store: Store;
-  readonly #usage = new StoreUsage([], []);
+  readonly #usage: StoreUsage;
 
   /** The store is open. */
   constructor(store: Store) {
     this.#store = store;
-    const usage = this.#usage;
-    store.layers.watch({
-      added: ({ document }) => usage.addLayer(document),
-      removed: ({ document }) => usage.removeLayer(document),
-    });
-    store.roots.watch({ added: (root) => usage.addRoot(root), removed: (root) => usage.removeRoot(root) });
+    this.#usage = store.usage;
   }
 
   /** Oldest first. */

@@ -5,68 +5,24 @@
  */
 import { open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { z } from "zod";
+import type { z } from "zod";
 import { systemErrorCode } from "../errors.js";
-import { durability, parseDocument } from "../layer-documents.js";
 import type { Log } from "../log.js";
-import { LinkMode, Overlap } from "../messages/choices.js";
-import { parseDiffId, parseDigest } from "../oci/digest.js";
+import { parseDocument } from "../stored-documents.js";
 
-export { type LayerBlob, type LayerMeta, layerMetaSchema, layerSchema } from "../layer-documents.js";
-
-const count = z.number().int().nonnegative();
-const digest = z.string().transform((text) => parseDigest(text));
-const diffId = z.string().transform((text) => parseDiffId(text));
-
-export const rootSchema = z.object({
-  schema: z.literal(1),
-  rootId: z.string(),
-  manifestDigest: digest,
-  platform: z.string(),
-  overlap: Overlap,
-  link: LinkMode,
-  layers: z.array(diffId),
-  /** Bytes of the root's files, linked or copied. */
-  bytes: count,
-  /** How many of them come from each of `layers`, in order; absent where each gave all that it has. */
-  layerBytes: z.array(count).optional(),
-  /** How many of them are the root's own, because their files were copied; absent where none were. */
-  copiedBytes: count.optional(),
-  /** Of the file plan beside it; absent where its layers were linked as they stand. */
-  planSha256: z.string().optional(),
-  entries: count,
-  createdAt: z.string(),
-});
-export type RootDocument = z.output<typeof rootSchema>;
-
-export const nameSchema = z
-  .object({
-    schema: z.literal(1),
-    name: z.string(),
-    /** Oldest first. */
-    generations: z.array(
-      z.object({
-        generation: count,
-        rootId: z.string(),
-        reference: z.string(),
-        platform: z.string(),
-        manifestDigest: digest,
-        at: z.string(),
-      }),
-    ),
-    /** The number of the current generation; absent where it is the last. */
-    current: count.optional(),
-  })
-  .refine(
-    ({ generations, current }) => current === undefined || generations.some(({ generation }) => generation === current),
-    "the current generation is none of the name's",
-  );
-export type NameDocument = z.output<typeof nameSchema>;
-export type Generation = NameDocument["generations"][number];
-
-/** meta/roots/<rootId>.json: the same for a root. */
-export const rootMetaSchema = z.object({ schema: z.literal(1), ...durability });
-export type RootMeta = z.output<typeof rootMetaSchema>;
+export {
+  type Generation,
+  type LayerBlob,
+  type LayerMeta,
+  layerMetaSchema,
+  layerSchema,
+  type NameDocument,
+  nameSchema,
+  type RootDocument,
+  type RootMeta,
+  rootMetaSchema,
+  rootSchema,
+} from "../stored-documents.js";
 
 /** STORE_CORRUPT where the document is not what this release writes; undefined where there is none. */
 export async function readDocument<Schema extends z.ZodType>(
@@ -84,6 +40,9 @@ export async function readDocument<Schema extends z.ZodType>(
 }
 
 let temporaries = 0;
+
+/** How many documents this process has written, or tried to. */
+export const writtenSoFar = (): number => temporaries;
 
 /** What writes that were cut short leave beside a document; swept at start. */
 export const TEMPORARY = ".new";

@@ -2,12 +2,14 @@
  * The layers in memory, by all that is asked of them: by diffID, by the blobs that they were unpacked from, from the oldest on; and what
  * they come to.
  */
+import { type Rows, thingAt } from "../memo-rows.js";
 import { type DiffId, digestAlgorithm } from "../oci/digest.js";
 import type { Descriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
+import type { LayerKeys } from "../scan-tasks.js";
+import { blobKey, type LayerBlob, type LayerMeta } from "../stored-documents.js";
 import type { LayerDocument } from "../tasks.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
-import type { LayerBlob, LayerMeta } from "./documents.js";
 
 export interface StoredLayer {
   /** The same object as long as the layer stands, whatever its meta comes to say. */
@@ -15,19 +17,73 @@ export interface StoredLayer {
   readonly meta: LayerMeta;
 }
 
+/** With what is asked of all layers at once: to look at the documents of all is long work where a memo has them. */
+export interface KnownLayer extends StoredLayer {
+  readonly diffId: DiffId;
+  readonly createdAt: string;
+  readonly bytes: number;
+  readonly verifiedAt: string | undefined;
+}
+
+export function knownLayer(document: LayerDocument, meta: LayerMeta): KnownLayer {
+  const { diffId, createdAt, bytes } = document;
+  return { diffId, createdAt, bytes, verifiedAt: meta.verifiedAt, document, meta };
+}
+
+/** Where a thing stands in a memo. */
+export interface MemoRow {
+  readonly rows: Rows;
+  readonly row: number;
+}
+
+/** A layer whose documents were not read: a memo told of it. They are parsed when somebody looks at them. */
+export class RecalledLayer implements KnownLayer {
+  readonly diffId: DiffId;
+  readonly createdAt: string;
+  readonly bytes: number;
+  readonly verifiedAt: string | undefined;
+  #rows: Rows | undefined;
+  readonly #row: number;
+  #parsed: StoredLayer | undefined;
+
+  constructor(diffId: DiffId, { createdAt, bytes, verifiedAt }: LayerKeys, { rows, row }: MemoRow) {
+    this.diffId = diffId;
+    this.createdAt = createdAt;
+    this.bytes = bytes;
+    this.verifiedAt = verifiedAt ?? undefined;
+    this.#rows = rows;
+    this.#row = row;
+  }
+
+  get document(): LayerDocument {
+    return this.#parse().document;
+  }
+
+  get meta(): LayerMeta {
+    return this.#parse().meta;
+  }
+
+  #parse(): StoredLayer {
+    if (this.#rows !== undefined) this.#parsed = thingAt(this.#rows, this.#row, this.diffId) as StoredLayer;
+    // Those of many layers, which are held as long as one of them needs them.
+    this.#rows = undefined;
+    return this.#parsed as StoredLayer;
+  }
+}
+
 export class LayerIndex {
-  readonly #layers = new ByAge<DiffId, StoredLayer>(({ document }) => document.createdAt);
+  readonly #layers = new ByAge<DiffId, KnownLayer>(({ createdAt }) => createdAt);
   readonly #byBlob = new Map<string, DiffId>();
   readonly #notDurable = new Set<DiffId>();
   #bytes = 0;
 
   constructor() {
     this.#layers.watch({
-      added: ({ document }) => {
-        this.#bytes += document.bytes;
+      added: ({ bytes }) => {
+        this.#bytes += bytes;
       },
-      removed: ({ document }) => {
-        this.#bytes -= document.bytes;
+      removed: ({ bytes }) => {
+        this.#bytes -= bytes;
       },
     });
   }
@@ -45,45 +101,52 @@ export class LayerIndex {
     return this.#layers.has(diffId);
   }
 
-  get(diffId: DiffId): StoredLayer | undefined {
+  get(diffId: DiffId): KnownLayer | undefined {
     return this.#layers.get(diffId);
   }
 
   /** The one that was unpacked from this blob. */
-  of(blob: LayerBlob): StoredLayer | undefined {
+  of(blob: LayerBlob): KnownLayer | undefined {
     const known = this.#byBlob.get(blobKey(blob));
     return known === undefined ? undefined : this.#layers.get(known);
   }
 
-  all(): readonly StoredLayer[] {
+  all(): readonly KnownLayer[] {
     return this.#layers.all();
   }
 
   /** Oldest first. */
-  page(query: PageQuery<DiffId>): Page<DiffId, StoredLayer> {
+  page(query: PageQuery<DiffId>): Page<DiffId, KnownLayer> {
     return this.#layers.page(query);
   }
 
   /** Once all are there: pages come at once from here on. */
-  sort(): void {
-    this.#layers.sort();
+  sort(): Promise<void> {
+    return this.#layers.sort();
   }
 
-  watch(watcher: Watcher<StoredLayer>): void {
+  watch(watcher: Watcher<KnownLayer>): void {
     this.#layers.watch(watcher);
   }
 
-  notDurable(): StoredLayer[] {
-    return [...this.#notDurable].map((diffId) => this.#layers.get(diffId) as StoredLayer);
+  notDurable(): KnownLayer[] {
+    return [...this.#notDurable].map((diffId) => this.#layers.get(diffId) as KnownLayer);
   }
 
   /** One that is new, or what the same one's meta says. */
-  set(layer: StoredLayer): void {
-    const { diffId } = layer.document;
-    this.#layers.set(diffId, layer);
-    if (layer.meta.durable) this.#notDurable.delete(diffId);
+  set({ document, meta }: StoredLayer): void {
+    const { diffId } = document;
+    this.#layers.set(diffId, knownLayer(document, meta));
+    if (meta.durable) this.#notDurable.delete(diffId);
     else this.#notDurable.add(diffId);
-    for (const blob of layer.meta.blobs) this.findBy(blob, diffId);
+    for (const blob of meta.blobs) this.findBy(blob, diffId);
+  }
+
+  /** One that is new, and on the disk as far as a power cut goes. */
+  recall(layer: RecalledLayer, blobKeys: readonly string[]): void {
+    this.#layers.set(layer.diffId, layer);
+    if (digestAlgorithm(layer.diffId) !== "sha256") return;
+    for (const key of blobKeys) this.#byBlob.set(key, layer.diffId);
   }
 
   /** One that came in the place of another, if there was one: that may have been of another age and size. */
@@ -111,9 +174,3 @@ export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({
   size,
   codec: layerCodec(mediaType),
 });
-
-/**
- * Blobs that differ in anything are told apart, the codec included: a tar whose first name starts as gzip does may be one and the
- * other, with two contents under one digest.
- */
-export const blobKey = ({ digest, size, codec }: LayerBlob): string => [digest, size, codec].join(" ");

@@ -3,14 +3,13 @@
  * adds to it. A layer is never changed after its commit; what changes about it stands in meta/, and so do the blobs that it was
  * unpacked from: who knows no diffID finds it by them.
  */
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { WireError } from "../errors.js";
-import { MAX_SCANNED_LAYERS } from "../limits.js";
 import type { Log } from "../log.js";
-import type { DiffId } from "../oci/digest.js";
+import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
-import type { LayerDocument, ScanResult, ScanTask } from "../tasks.js";
+import { blobKey } from "../stored-documents.js";
+import type { LayerDocument } from "../tasks.js";
 import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
   type LayerBlob,
@@ -20,16 +19,15 @@ import {
   type WriteOptions,
   writeDocument,
 } from "./documents.js";
-import { batchesOf, eachConcurrently } from "./each-concurrently.js";
-import { blobKey, blobOf, LayerIndex, type StoredLayer } from "./layer-index.js";
+import { eachConcurrently } from "./each-concurrently.js";
+import { blobOf, type KnownLayer, LayerIndex, RecalledLayer, type StoredLayer } from "./layer-index.js";
 import { ALGORITHMS, type StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
 import { publish, withdraw } from "./publish.js";
+import type { Parts, StoreScan } from "./store-scan.js";
 
-export { blobKey, blobOf, type StoredLayer } from "./layer-index.js";
-
-/** One task, on a worker. */
-export type ScanLayers = (task: ScanTask) => Promise<ScanResult>;
+export { blobKey } from "../stored-documents.js";
+export { blobOf, type KnownLayer, type StoredLayer } from "./layer-index.js";
 
 export class Layers {
   readonly #layout: StoreLayout;
@@ -48,31 +46,22 @@ export class Layers {
     this.#log = options.log;
   }
 
-  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. The names of all that stands here. */
-  async scan(scanLayers: ScanLayers): Promise<readonly string[]> {
-    const standing: string[][] = [];
-    for (const algorithm of ALGORITHMS) {
-      const document = this.#layout.layerDocuments(algorithm);
-      const hexes = await readdir(document[0]);
-      standing.push(hexes);
-      await eachConcurrently(batchesOf(hexes, MAX_SCANNED_LAYERS), async (batch) => {
-        for (let left = batch; left.length > 0; ) {
-          const { layers } = await scanLayers({ algorithm, hexes: left, document, meta: this.#layout.layerMetas });
-          for (const [index, layer] of layers.entries())
-            if ("unreadable" in layer) this.#leaveOut(`${algorithm}:${left[index]}`, layer.unreadable);
-            // Without its meta nothing says when it came: then no boot is the one that wrote it.
-            else this.#index.set({ meta: { ...this.#newMeta(layer.document.createdAt), bootId: "" }, ...layer });
-          left = left.slice(layers.length);
-        }
+  /** Rebuilds the index. What is unreadable is kept on the disk, left out, and said. */
+  async scan(scan: StoreScan, listed: readonly Parts[]): Promise<void> {
+    for (const [which, algorithm] of ALGORITHMS.entries())
+      await scan.each(this.#layout.layerPlace(algorithm), listed[which] ?? [], {
+        // Without its meta nothing says when it came: then no boot is the one that wrote it.
+        found: (_hex, { document, meta = { ...this.#newMeta(document.createdAt), bootId: "" } }) =>
+          this.#index.set({ document, meta }),
+        recalled: (hex, keys, row) =>
+          this.#index.recall(new RecalledLayer(parseDiffId(`${algorithm}:${hex}`), keys, row), keys.blobKeys),
+        unreadable: (hex, error) => {
+          const layer = `${algorithm}:${hex}`;
+          this.#unreadable.add(layer);
+          this.#log.warn("layer.unreadable", { layer, error });
+        },
       });
-    }
-    this.#index.sort();
-    return standing.flat();
-  }
-
-  #leaveOut(layer: string, error: WireError): void {
-    this.#unreadable.add(layer);
-    this.#log.warn("layer.unreadable", { layer, error });
+    await this.#index.sort();
   }
 
   get(diffId: DiffId): StoredLayer | undefined {
@@ -89,7 +78,7 @@ export class Layers {
     return [...this.#unreadable];
   }
 
-  all(): readonly StoredLayer[] {
+  all(): readonly KnownLayer[] {
     return this.#index.all();
   }
 
@@ -99,7 +88,7 @@ export class Layers {
   }
 
   /** Tells of every layer that is there, comes or goes. */
-  watch(watcher: Watcher<StoredLayer>): void {
+  watch(watcher: Watcher<KnownLayer>): void {
     this.#index.watch(watcher);
   }
 

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { type DiffId, type Digest, type DigestAlgorithm, digestAlgorithm, digestHex } from "../oci/digest.js";
+import type { ScanPlace } from "../scan-tasks.js";
 
 export const LAYOUT_VERSION = "1";
 export const ALGORITHMS = ["sha256", "sha512"] as const;
@@ -80,18 +81,20 @@ export class StoreLayout {
   get staging(): string {
     return join(this.state, "staging");
   }
+  /** What documents said when they were read last (workers/memo.ts); all of it may be removed. */
+  get memos(): string {
+    return join(this.state, "memos");
+  }
+  memo(name: string): string {
+    return join(this.memos, name);
+  }
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, rootMetas, roots, names, nameDocuments, staging, spills, journal } = this;
+    const { state, meta, rootMetas, roots, names, nameDocuments, memos, staging, spills, journal } = this;
     const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.keptDirectories];
-    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, journal, staging];
+    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, memos, journal, staging];
   }
-  /** Directories of documents that are written beside their place first. */
-  get documentDirectories(): string[] {
-    return [this.state, ...this.keptDirectories, this.meta, this.rootMetas];
-  }
-
   /** By the digest's algorithm. */
   get layerDirectories(): string[] {
     return ALGORITHMS.map((name) => join(this.layers, name));
@@ -102,7 +105,8 @@ export class StoreLayout {
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
-    const { version, lock, holds, layers, meta, roots, names, spills, files, documents, journal, staging } = this;
+    const { version, lock, holds, layers, meta, roots, names, spills, files, documents, memos, journal, staging } =
+      this;
     const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
     // What takes the lock writes beside it who has it.
     const locks = [lock, `${lock}.pid`];
@@ -117,6 +121,7 @@ export class StoreLayout {
       spills,
       files,
       documents,
+      memos,
       journal,
       staging,
       ...others,
@@ -146,12 +151,25 @@ export class StoreLayout {
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);
   }
-  /** What stands before and behind the hex in every path of `layerDocument`, and of `layerMeta`: they are many. */
-  layerDocuments(algorithm: DigestAlgorithm): readonly [string, string] {
-    return [`${join(this.layers, algorithm)}/`, "/layer.json"];
+  /** Where a scan finds layers of one algorithm. */
+  layerPlace(algorithm: DigestAlgorithm): ScanPlace<"layers"> {
+    return {
+      kind: "layers",
+      prefix: `${algorithm}:`,
+      document: [`${join(this.layers, algorithm)}/`, "/layer.json"],
+      meta: [`${this.meta}/`, ".json"],
+    };
   }
-  get layerMetas(): readonly [string, string] {
-    return [`${this.meta}/`, ".json"];
+  get rootPlace(): ScanPlace<"roots"> {
+    return {
+      kind: "roots",
+      prefix: "",
+      document: [`${this.roots}/`, "/root.json"],
+      meta: [`${this.rootMetas}/`, ".json"],
+    };
+  }
+  get namePlace(): ScanPlace<"names"> {
+    return { kind: "names", prefix: "", document: [`${this.nameDocuments}/`, ".json"], link: [`${this.names}/`, ""] };
   }
 
   rootMeta(rootId: string): string {

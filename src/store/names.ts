@@ -10,7 +10,6 @@ import { printable } from "../printable.js";
 import {
   type Generation,
   type NameDocument,
-  nameSchema,
   settleParent,
   syncParent,
   TEMPORARY,
@@ -27,7 +26,7 @@ import {
 } from "./generations.js";
 import type { StoreLayout } from "./layout.js";
 import { type Folds, NameIndex } from "./name-index.js";
-import type { StoredFiles } from "./stored-files.js";
+import type { Parts, StoreScan } from "./store-scan.js";
 
 export interface Named {
   readonly generation: Generation;
@@ -43,7 +42,13 @@ export interface RolledBack {
   readonly has: Generation;
 }
 
-export interface NameScan {
+/** A name's document, and what its symlink says. */
+export interface FoundName {
+  readonly document: NameDocument;
+  readonly target: string | undefined;
+}
+
+export interface Adoption {
   /** Whether a root is there: a name never points at one that is not. */
   readonly standing: (rootId: string) => boolean;
   readonly folds: Folds;
@@ -60,24 +65,20 @@ export class Names {
     this.#log = log;
   }
 
-  async scan(files: StoredFiles, { standing, folds }: NameScan): Promise<void> {
-    this.#index = new NameIndex(folds);
-    const entries = await readdir(this.#layout.nameDocuments);
-    for (const file of entries.filter((entry) => entry.endsWith(TEMPORARY)))
-      await unlink(`${this.#layout.nameDocuments}/${file}`);
-    const documents: NameDocument[] = [];
-    await files.documents(entries.filter((entry) => entry.endsWith(DOCUMENT)).map(nameOf), {
-      pathOf: (name) => this.#layout.nameDocument(name),
-      schema: nameSchema,
-      found: (name, document) => {
-        if (document?.name !== name) throw new Error("no document of this name");
-        documents.push(document);
-      },
+  /** Reads what stands there; known is none of it before `adopt`. */
+  async scan(scan: StoreScan, listed: Parts): Promise<FoundName[]> {
+    const found: FoundName[] = [];
+    await scan.each(this.#layout.namePlace, listed, {
+      found: (_name, { document, target }) => found.push({ document, target }),
       unreadable: (name, error) => this.#say(name, error),
     });
-    const targets = await files.targets(documents.map(({ name }) => this.#layout.name(name)));
-    for (const document of documents)
-      await this.#adopt(document, { standing, target: targets.get(this.#layout.name(document.name)) });
+    return found;
+  }
+
+  /** Rebuilds the index, and makes good what a crash cut short. */
+  async adopt(found: readonly FoundName[], { standing, folds }: Adoption): Promise<void> {
+    this.#index = new NameIndex(folds);
+    for (const { document, target } of found) await this.#adopt(document, { standing, target });
     for (const entry of await readdir(this.#layout.names)) {
       if (isTemporary(entry)) await unlink(this.#layout.name(entry));
     }
@@ -286,7 +287,6 @@ export class Names {
 }
 
 const DOCUMENT = ".json";
-const nameOf = (file: string): string => file.slice(0, -DOCUMENT.length);
 
 /** A name may end in `.new`; none begins with a dot. */
 const isTemporary = (entry: string): boolean => entry.startsWith(".") && entry.endsWith(TEMPORARY);

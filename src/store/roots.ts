@@ -3,17 +3,15 @@
  * immutable; its id is a hash of everything that decides what it holds, so the same request finds it.
  */
 import { createHash } from "node:crypto";
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
+import type { LinkMode, Overlap } from "../choices.js";
 import type { Log } from "../log.js";
-import type { LinkMode, Overlap } from "../messages/choices.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import {
   type RootDocument,
   type RootMeta,
-  rootMetaSchema,
-  rootSchema,
   settleParent,
   syncParent,
   unlinkIfThere,
@@ -24,7 +22,7 @@ import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
 import { publish, withdraw } from "./publish.js";
-import type { StoredFiles } from "./stored-files.js";
+import type { Parts, StoreScan } from "./store-scan.js";
 
 /** What decides the content of a root. */
 export interface RootIdentity {
@@ -66,33 +64,19 @@ export class Roots {
   }
 
   /** As `Layers.scan`. */
-  async scan(files: StoredFiles): Promise<readonly string[]> {
-    const standing = await readdir(this.#layout.roots);
-    await files.documents(standing, {
-      pathOf: (rootId) => this.#layout.rootDocument(rootId),
-      schema: rootSchema,
-      found: (rootId, document) => {
-        if (document?.rootId !== rootId) throw new Error("no root.json of this root");
+  async scan(scan: StoreScan, listed: Parts): Promise<void> {
+    await scan.each(this.#layout.rootPlace, listed, {
+      found: (rootId, { document, meta }) => {
         this.#index.set(rootId, document);
-        this.#notDurable.set(rootId, "");
+        // Without its meta nothing says when it came.
+        if (!meta?.durable) this.#notDurable.set(rootId, meta?.bootId ?? "");
       },
       unreadable: (rootId, error) => {
         this.#unreadable.add(rootId);
         this.#log.warn("root.unreadable", { rootId, error });
       },
     });
-    await files.documents([...this.#notDurable.keys()], {
-      pathOf: (rootId) => this.#layout.rootMeta(rootId),
-      schema: rootMetaSchema,
-      found: (rootId, meta) => {
-        if (meta?.durable) this.#notDurable.delete(rootId);
-        else this.#notDurable.set(rootId, meta?.bootId ?? "");
-      },
-      // Then nothing says when it came, as where there is none.
-      unreadable: () => undefined,
-    });
-    this.#index.sort();
-    return standing;
+    await this.#index.sort();
   }
 
   get(rootId: string): RootDocument | undefined {

@@ -14,24 +14,24 @@ import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
 import { KeptDocuments } from "./kept-documents.js";
-import { Layers, type ScanLayers } from "./layers.js";
+import { Layers } from "./layers.js";
 import { LAYOUT_VERSION, StoreLayout } from "./layout.js";
 import { Leases } from "./leases.js";
+import { listStore, listStrays } from "./listing.js";
 import { Mutex } from "./mutex.js";
 import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { SharedFiles, type SharedFilesOptions } from "./shared-files.js";
 import { type RemoveTree, Staging } from "./staging.js";
-import { type ReadFiles, StoredFiles } from "./stored-files.js";
+import { type ScanWorkers, StoreScan } from "./store-scan.js";
 import { type CheckTree, judgeSuspects } from "./suspects.js";
-import { sweepOrphans, sweepTemporaries } from "./sweep.js";
+import { sweepStrays, sweepTemporaries } from "./sweep.js";
+import { StoreUsage } from "./usage.js";
 
-export interface StoreOptions extends SharedFilesOptions {
+export interface StoreOptions extends SharedFilesOptions, ScanWorkers {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
-  readonly scanLayers: ScanLayers;
-  readonly readFiles: ReadFiles;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
   readonly checkTree: CheckTree;
@@ -48,6 +48,8 @@ export class Store {
   readonly sharedFiles: SharedFiles;
   readonly holds: Holds;
   readonly leases = new Leases();
+  /** Reckoned as layers and roots come, from the scan on. */
+  readonly usage = new StoreUsage([], []);
   /** What the file system makes no difference of; undefined where it keeps all names apart. */
   folding: Folding | undefined;
   /** Whether its file system lets two files share blocks. */
@@ -67,6 +69,9 @@ export class Store {
     this.sharedFiles = new SharedFiles(this.layout, this.staging, options);
     this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
+    const { usage } = this;
+    this.layers.watch({ added: (layer) => usage.addLayer(layer), removed: (layer) => usage.removeLayer(layer) });
+    this.roots.watch({ added: (root) => usage.addRoot(root), removed: (root) => usage.removeRoot(root) });
   }
 
   /** Makes what is missing, sweeps, scans; all of it may be cut short, and is done by the next. The caller holds the store's lock. STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT. */
@@ -76,24 +81,34 @@ export class Store {
     await this.#checkVersion();
     // Before anything is written: a disk that is full may be full of this.
     const staged = await this.staging.sweep();
-    const { swept, left: metas } = await sweepTemporaries(this.layout);
+    const listed = await listStore(this.layout, this.#options);
+    const swept = await sweepTemporaries(this.layout, listed);
     await this.#probe();
     await this.holds.read();
-    const files = new StoredFiles(this.#options.readFiles);
-    const [layers, roots] = await Promise.all([this.layers.scan(this.#options.scanLayers), this.roots.scan(files)]);
-    const orphans = await sweepOrphans(this.layout, this.staging, { layers, roots, metas });
+    const scan = new StoreScan(this.layout, this.#options, this.#options.log);
+    await scan.start();
+    const [names, strays] = await Promise.all([
+      this.names.scan(scan, listed.names),
+      listStrays(this.layout, listed, this.#options),
+      this.layers.scan(scan, listed.layers),
+      this.roots.scan(scan, listed.roots),
+    ]);
+    const cleared = await sweepStrays(this.staging, strays);
     const judged = await judgeSuspects(this, this.#options);
     if (judged.dropped.layers > 0) await this.sharedFiles.forget();
-    await this.names.scan(files, {
+    await this.names.adopt(names, {
       standing: (rootId) => this.roots.get(rootId) !== undefined,
       folds: this.folding === undefined ? (name) => name : foldName(this.folding),
     });
+    await scan.sweepMemos();
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,
       names: this.names.size,
-      swept: staged + swept,
-      orphans,
+      read: scan.read,
+      recalled: scan.recalled,
+      swept: staged + swept + cleared.swept,
+      orphans: cleared.orphans,
       ...judged,
     });
   }

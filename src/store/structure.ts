@@ -92,7 +92,7 @@ export class Structure {
     }
     for await (const path of below(this.#layout.layers))
       if (!this.#layout.layerDirectories.includes(path)) yield stranger(path, this.#layout.state);
-    for (const { document } of this.#store.layers.all()) yield () => this.#layer(document.diffId);
+    for (const { diffId } of this.#store.layers.all()) yield () => this.#layer(diffId);
   }
 
   /** Of a layer that the index has, and of one that it could not read. */

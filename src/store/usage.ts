@@ -7,6 +7,7 @@
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDocument } from "../tasks.js";
 import type { RootDocument } from "./documents.js";
+import { KeyedSets } from "./keyed-sets.js";
 
 export interface Usage {
   /** Bytes of the files as they appear. */
@@ -20,8 +21,6 @@ export interface Usage {
 interface UsedLayer {
   /** The layer's own, once; undefined where it is not in the store. */
   bytes: number | undefined;
-  /** Ids, in the order of arrival; a set of its own where there are any: most layers of a large store may have none. */
-  roots: Set<string> | undefined;
   /** Of the files that roots link from it, all together, as far as they say; a root that only copies links none. */
   toldBytes: number;
   /** How many other roots link all of it. */
@@ -31,7 +30,10 @@ interface UsedLayer {
 type LayerSize = Pick<LayerDocument, "diffId" | "bytes">;
 
 export class StoreUsage {
-  readonly #layers = new Map<DiffId, UsedLayer>();
+  /** Bytes alone where no root uses a layer, or none has yet: those are many. */
+  readonly #layers = new Map<DiffId, UsedLayer | number>();
+  /** By layer, the ids of the roots that use it. */
+  readonly #roots = new KeyedSets<string>();
   #heldBytes = 0;
   /** Of linked files, what the layers hold of them once. */
   #linkedOnceBytes = 0;
@@ -45,6 +47,11 @@ export class StoreUsage {
   }
 
   addLayer({ diffId, bytes }: LayerSize): void {
+    if (!this.#layers.has(diffId)) {
+      this.#layers.set(diffId, bytes);
+      this.#heldBytes += bytes;
+      return;
+    }
     this.#change(diffId, (layer) => {
       layer.bytes = bytes;
     });
@@ -66,7 +73,7 @@ export class StoreUsage {
 
   /** Ids of the roots that use a layer, each once. */
   rootsOf(diffId: DiffId): string[] {
-    return [...(this.#layers.get(diffId)?.roots ?? [])];
+    return [...this.#roots.get(diffId)];
   }
 
   /**
@@ -79,10 +86,10 @@ export class StoreUsage {
     let sharedBytes = 0;
     for (let index = 0; index < root.layers.length; index += 1) {
       const diffId = root.layers[index] as DiffId;
-      const layer = this.#layers.get(diffId);
+      const layer = this.#used(diffId);
       if (layer?.bytes === undefined) continue;
       const isFirst = root.layers.indexOf(diffId) === index;
-      if (usersOf(layer) > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
+      if (this.#roots.count(diffId) > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
       else if (isFirst) uniqueBytes += layer.bytes;
     }
     return { apparentBytes: root.bytes, uniqueBytes, sharedBytes: Math.min(sharedBytes, linkedBytesOf(root)) };
@@ -102,8 +109,13 @@ export class StoreUsage {
 
   /** What linking a layer's files more than once saves. */
   sharedBytesOf(diffId: DiffId): number {
-    const layer = this.#layers.get(diffId);
+    const layer = this.#used(diffId);
     return layer?.bytes === undefined ? 0 : Math.max(0, linkedFrom(layer) - layer.bytes);
+  }
+
+  #used(diffId: DiffId): UsedLayer | undefined {
+    const known = this.#layers.get(diffId);
+    return typeof known === "number" ? { bytes: known, toldBytes: 0, wholes: 0 } : known;
   }
 
   #count(root: RootDocument, times: 1 | -1): void {
@@ -116,8 +128,8 @@ export class StoreUsage {
       const isFirst = root.layers.indexOf(diffId) === index;
       const told = root.layerBytes?.[index];
       this.#change(diffId, (layer) => {
-        if (times === 1) layer.roots = (layer.roots ?? new Set()).add(root.rootId);
-        else layer.roots?.delete(root.rootId);
+        if (times === 1) this.#roots.add(diffId, root.rootId);
+        else this.#roots.delete(diffId, root.rootId);
         if (linkedBytes === 0) return;
         if (told !== undefined) layer.toldBytes += times * told;
         else if (isFirst) layer.wholes += times;
@@ -127,18 +139,17 @@ export class StoreUsage {
 
   /** Forgets a layer that neither stands nor is used. */
   #change(diffId: DiffId, change: (layer: UsedLayer) => void): void {
-    const layer = this.#layers.get(diffId) ?? { bytes: undefined, roots: undefined, toldBytes: 0, wholes: 0 };
+    const layer = this.#used(diffId) ?? { bytes: undefined, toldBytes: 0, wholes: 0 };
     this.#heldBytes -= layer.bytes ?? 0;
     this.#linkedOnceBytes -= linkedOnce(layer);
     change(layer);
     this.#heldBytes += layer.bytes ?? 0;
     this.#linkedOnceBytes += linkedOnce(layer);
-    if (layer.bytes === undefined && usersOf(layer) === 0) this.#layers.delete(diffId);
+    if (layer.bytes === undefined && this.#roots.count(diffId) === 0) this.#layers.delete(diffId);
     else this.#layers.set(diffId, layer);
   }
 }
 
-const usersOf = ({ roots }: UsedLayer): number => roots?.size ?? 0;
 const linkedFrom = ({ bytes = 0, toldBytes, wholes }: UsedLayer): number => toldBytes + wholes * bytes;
 const linkedOnce = (layer: UsedLayer): number =>
   layer.bytes === undefined ? 0 : Math.min(layer.bytes, linkedFrom(layer));

@@ -3,7 +3,7 @@
  * of all its roots, and how long the main thread was kept from everything else meanwhile, as a Markdown table. The store stands on
  * tmpfs.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { createLog } from "../../src/log.js";
@@ -15,7 +15,7 @@ import { inSlices } from "../../src/slices.js";
 import { Catalog } from "../../src/store/catalog.js";
 import { Collector } from "../../src/store/collector.js";
 import { diffIdOf, layerDocument, openStore, rootDocument } from "../store/opened-store.js";
-import { Turns } from "./measuring.js";
+import { inPlace, Turns, timed } from "./measuring.js";
 
 const counts = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [10_000, 100_000];
 const log = createLog("error", (line) => process.stderr.write(line));
@@ -26,10 +26,9 @@ console.log(`${cpus().length} processors, Node ${process.version}, load ${loadav
 console.log(
   "| layers | what | took | longest turn of the main thread | of its processor time |\n| --- | --- | --- | --- | --- |",
 );
-for (const count of counts) await measure(count);
+for (const count of counts) await inPlace("/dev/shm", (state) => measure(state, count));
 
-async function measure(count: number): Promise<void> {
-  const state = mkdtempSync("/dev/shm/stratad-collect-");
+async function measure(state: string, count: number): Promise<void> {
   const pool = new Pool({ threads: 2, stallTimeoutMs: 60_000, log });
   try {
     fill(state, count);
@@ -53,15 +52,14 @@ async function measure(count: number): Promise<void> {
       const { items } = await catalog.snapshot();
       return { subscriptionId: "", epoch: "", seq: 0, snapshot: { jobs: [], roots: items } };
     };
-    await timed(count, "`events/subscribe`", () => answer("events/subscribe", subscribed()));
-    await timed(count, "`store/usage`", () => answer("store/usage", catalog.usage()));
-    await timed(count, "nothing is due", () => collector.makeRoom({ bytes: 0, inodes: 0 }, never));
-    await timed(count, "`gc --plan`", () => collector.collect({ plan: true }, never));
-    await timed(count, "`gc`", () => collector.collect({}, never));
+    await row(count, "`events/subscribe`", () => answer("events/subscribe", subscribed()));
+    await row(count, "`store/usage`", () => answer("store/usage", catalog.usage()));
+    await row(count, "nothing is due", () => collector.makeRoom({ bytes: 0, inodes: 0 }, never));
+    await row(count, "`gc --plan`", () => collector.collect({ plan: true }, never));
+    await row(count, "`gc`", () => collector.collect({}, never));
     if (store.layers.size !== count / 2) throw new Error(`${store.layers.size} of ${count} layers are left`);
   } finally {
     await pool.close();
-    rmSync(state, { recursive: true, force: true });
   }
 }
 
@@ -79,11 +77,9 @@ function fill(state: string, count: number): void {
   }
 }
 
-async function timed(count: number, what: string, work: () => Promise<unknown>): Promise<void> {
+async function row(count: number, what: string, work: () => Promise<unknown>): Promise<void> {
   const turns = new Turns();
-  const start = performance.now();
-  await work();
-  const took = performance.now() - start;
+  const took = await timed(work);
   const { waitMs, processorMs } = turns.end();
   console.log(
     `| ${count} | ${what} | ${took.toFixed(0)} ms | ${waitMs.toFixed(1)} ms | ${processorMs.toFixed(1)} ms |`,

@@ -1,8 +1,17 @@
-/** What the benches have in common: a place of their own on a file system, a clock and a median. */
-import { closeSync, openSync, readSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+/** The one way of measuring of all benches: a place of their own on a file system, clocks of wall and processor, peaks of memory, medians. */
+import { execFile, spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Scope } from "../support/sandbox.js";
+import { toolOrSkip } from "../support/tools.js";
+
+/** What was measured at once, by name; the unit is the name's last word. */
+export type Figures = Readonly<Record<string, number>>;
+
+const TICKS_PER_SECOND = 100;
 
 export async function timed(action: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -14,16 +23,109 @@ export function median(of: readonly number[]): number {
   return of.toSorted((x, y) => x - y)[Math.floor(of.length / 2)] ?? Number.NaN;
 }
 
+/** The smallest that `share` of all are not above. */
+export function percentile(of: readonly number[], share: number): number {
+  return of.toSorted((x, y) => x - y)[Math.max(0, Math.ceil(share * of.length) - 1)] ?? Number.NaN;
+}
+
 /** In a directory of its own below `below`; whatever comes of it, nothing is left there. */
-export async function inPlace(below: string, action: (place: string, scope: Scope) => Promise<void>): Promise<void> {
+export async function inPlace<Value>(
+  below: string,
+  action: (place: string, scope: Scope) => Promise<Value>,
+): Promise<Value> {
   const place = await mkdtemp(join(below, "bench-"));
-  const cleanUps: (() => Promise<void>)[] = [() => rm(place, { recursive: true, force: true })];
+  const cleanUps: (() => Promise<void>)[] = [() => removeTree(place)];
   try {
-    await action(place, { after: (cleanUp) => cleanUps.push(cleanUp) });
+    return await action(place, { after: (cleanUp) => cleanUps.push(cleanUp) });
   } finally {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();
   }
 }
+
+/** Directories of a root may lack their write bit. */
+export async function removeTree(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true }).catch(async () => {
+    await promisify(execFile)("chmod", ["-R", "u+rwX", path]);
+    await rm(path, { recursive: true, force: true });
+  });
+}
+
+/** Of all threads of a process so far, user and system. */
+export async function processorSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** The largest resident set of a process since its start or since `forgetPeak`, in MB; and the present one. */
+export const peakMegabytes = (pid: number): number => statusMegabytes(pid, "VmHWM");
+export const megabytes = (pid: number): number => statusMegabytes(pid, "VmRSS");
+export const forgetPeak = (pid: number): void => writeFileSync(`/proc/${pid}/clear_refs`, "5");
+
+function statusMegabytes(pid: number, field: string): number {
+  const kib = new RegExp(`^${field}:\\s*(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return (Number(kib) * 1024) / 1e6;
+}
+
+export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
+
+/** What a command that is run by GNU time took, its children with it. Throws with what it said where it fails. */
+export interface Taken extends Figures {
+  readonly "wall s": number;
+  readonly "cpu s": number;
+  /** Of its largest process. */
+  readonly "peak MB": number;
+}
+
+/** Says why not where commands cannot be measured. */
+export const timeTool = toolOrSkip("time", { PATH: process.env.PATH });
+
+export async function measured(
+  command: readonly string[],
+  { cwd, env = process.env }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
+): Promise<{ readonly taken: Taken; readonly stdout: string }> {
+  const report = join(cwd, "taken");
+  const [program, ...before] = timeTool.path === undefined ? [] : [timeTool.path, "-f", "%U %S %M", "-o", report, "--"];
+  const args = program === undefined ? command : [...before, ...command];
+  const start = performance.now();
+  const child = spawn(program ?? (args[0] as string), program === undefined ? args.slice(1) : args, {
+    cwd,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr = (said.stderr + text).slice(-4000)));
+  const exitCode = await new Promise<number | null>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+  const wall = (performance.now() - start) / 1000;
+  if (exitCode !== 0) throw new Error(`${command.join(" ").slice(0, 400)} ended with ${exitCode}\n${said.stderr}`);
+  const [user, system, kib] =
+    program === undefined ? [] : (await readFile(report, "utf8")).trim().split(" ").map(Number);
+  const [cpu, peak] = [(user ?? Number.NaN) + (system ?? Number.NaN), ((kib ?? Number.NaN) * 1024) / 1e6];
+  return { taken: { "wall s": wall, "cpu s": cpu, "peak MB": peak }, stdout: said.stdout };
+}
+
+export interface MachineFacts {
+  readonly processors: number;
+  readonly model: string;
+  readonly memoryGB: number;
+  readonly kernel: string;
+  readonly node: string;
+  /** Of the last minute, when it was asked. */
+  readonly load: number;
+}
+
+export const machineFacts = (): MachineFacts => ({
+  processors: cpus().length,
+  model: cpus()[0]?.model ?? "unknown",
+  memoryGB: Math.round(totalmem() / 1e9),
+  kernel: release(),
+  node: process.version,
+  load: Number(loadavg()[0]?.toFixed(1)),
+});
 
 /** The longest turn of the loop: by the clock, and what the main thread had of a processor in it, which others' load does not change. */
 export class Turns {

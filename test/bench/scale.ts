@@ -1,10 +1,10 @@
 /**
  * `npm run bench:scale [LAYERS [ROOTS [DIRECTORY...]]]`: a daemon on a store of that many layers and roots, which is written first.
  *
- * How long it takes to start (after a SIGKILL too) and to answer, its processor time and memory, as Markdown. By default 100,000
+ * How long it takes to start (without memos of an earlier start, after a SIGKILL and after a stop) and to answer, its processor time and memory, as Markdown. By default 100,000
  * layers and 10,000 roots on tmpfs and on the temporary directory's file system: a million inodes each.
  */
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSystemName } from "../../src/store/probes.js";
@@ -15,11 +15,10 @@ import { Sandbox, type Scope } from "../support/sandbox.js";
 import { syntheticName, syntheticReference, writeSyntheticStore } from "../support/synthetic-store.js";
 import { file, tar } from "../support/tar-builder.js";
 import { Wire } from "../support/wire.js";
-import { inPlace, median, timed } from "./measuring.js";
+import { inPlace, median, megabytes, processorSeconds, timed } from "./measuring.js";
 
-const STARTS = 3;
+const STARTS = 2;
 const ROUNDS = 5;
-const TICKS_PER_SECOND = 100;
 
 const [layers = "100000", roots = "10000", ...given] = process.argv.slice(2);
 const places = given.length > 0 ? given : ["/dev/shm", tmpdir()];
@@ -35,12 +34,11 @@ async function measure(place: string, scope: Scope): Promise<void> {
   console.log(
     `\n${await fileSystemName(place)}, load ${loadavg()[0]?.toFixed(1)}\n\n| | ms | processor ms |\n| --- | --- | --- |`,
   );
-  for (let start = 1; start < STARTS; start += 1) {
-    const daemon = await started(sandbox);
-    daemon.kill("SIGKILL");
-    await daemon.ended;
-  }
-  const daemon = await started(sandbox);
+  await endedBy("SIGKILL", await started(sandbox, "start that reads everything"));
+  for (let start = 0; start < STARTS; start += 1)
+    await endedBy("SIGKILL", await started(sandbox, start === 0 ? "start after a SIGKILL" : "again"));
+  await endedBy("SIGTERM", await started(sandbox, "again"));
+  const daemon = await started(sandbox, "start after a SIGTERM");
   const wire = await Wire.connect(scope, daemon.socket);
   const layout = sandbox.file("layout");
   const image = (round: number) => buildImage([tar(file("shared", "")), tar(file(`own-${round}`, `${round}`))]);
@@ -66,24 +64,26 @@ async function measure(place: string, scope: Scope): Promise<void> {
     for (let round = 0; round < ROUNDS; round += 1) took.push(await timed(() => ask(round)));
     row(what, median(took), ((await processorMs(daemon)) - before) / ROUNDS);
   }
-  const memory = /^VmRSS:\s*(\d+) kB$/m.exec(await readFile(`/proc/${daemon.pid}/status`, "utf8"))?.[1];
-  console.log(`\nmemory: ${Math.round(Number(memory) / 1024)} MiB`);
+  console.log(`\nmemory: ${Math.round(megabytes(daemon.pid))} MB`);
 }
 
 /** A daemon that is ready, and the row of how long that took. */
-async function started(sandbox: Sandbox): Promise<Daemon> {
+async function started(sandbox: Sandbox, what: string): Promise<Daemon> {
   const start = performance.now();
   const daemon = await serve(sandbox);
-  row("start", performance.now() - start, await processorMs(daemon));
+  row(what, performance.now() - start, await processorMs(daemon));
   return daemon;
+}
+
+async function endedBy(signal: NodeJS.Signals, daemon: Daemon): Promise<void> {
+  daemon.kill(signal);
+  await daemon.ended;
 }
 
 function row(what: string, ms: number, processor: number): void {
   console.log(`| ${what} | ${ms.toFixed(1)} | ${processor.toFixed(0)} |`);
 }
 
-/** Of all its threads, so far. */
 async function processorMs({ pid }: Daemon): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /, "").split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_SECOND;
+  return (await processorSeconds(pid)) * 1000;
 }

@@ -24,7 +24,7 @@ describe("the command line", () => {
 
   it("prints its help on stdout when nothing or help is asked, with every verb of this release and no other", async () => {
     const verbs =
-      "install plan status ps wait cancel logs roots layers du rm rollback verify pin unpin gc export import serve endpoint version help".split(
+      "install plan status ps wait cancel logs roots layers du rm rollback verify pin unpin gc export import repack serve endpoint version help".split(
         " ",
       );
     for (const args of [[], ["--help"], ["help"], ["-h"]]) {

@@ -22,15 +22,15 @@ function walked(things: ByAge<string, Item>, limit: number): string[] {
   }
 }
 
-test("pages hold everything once, oldest first, whenever the order was first asked for", () => {
-  fc.assert(
-    fc.property(fc.array(change), fc.nat(20), fc.integer({ min: 1, max: 4 }), (changes, askedAt, limit) => {
+test("pages hold everything once, oldest first, whenever the order was first asked for", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(change), fc.nat(20), fc.integer({ min: 1, max: 4 }), async (changes, askedAt, limit) => {
       const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
       const model = new Map<string, Item>();
       const told: string[] = [];
       things.watch({ added: (item) => told.push(item.key), removed: (item) => told.splice(told.indexOf(item.key), 1) });
       for (const [at, { key, age, comes }] of changes.entries()) {
-        if (at === askedAt) things.sort();
+        if (at === askedAt) await things.sort();
         const createdAt = model.get(key)?.createdAt ?? age;
         if (comes) things.set(key, { key, createdAt });
         else things.delete(key);

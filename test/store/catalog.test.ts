@@ -14,9 +14,9 @@ import { StoreUsage } from "../../src/messages/usage.js";
 import { ByAge } from "../../src/store/by-age.js";
 import { Catalog } from "../../src/store/catalog.js";
 import type { NameDocument, RootDocument } from "../../src/store/documents.js";
-import type { StoredLayer } from "../../src/store/layers.js";
 import { NameIndex } from "../../src/store/name-index.js";
 import type { Store } from "../../src/store/store.js";
+import { StoreUsage as Reckoning } from "../../src/store/usage.js";
 import {
   commitLayer,
   commitRoot,
@@ -201,8 +201,8 @@ function changing(
     return `/roots/${rootId}/tree`;
   };
   const layout = { rootTree, name: (name: string) => `/names/${name}` };
-  const layers = new ByAge<string, StoredLayer>(() => "");
-  return new Catalog({ names, roots, holds, layers, layout } as unknown as Store);
+  const usage = new Reckoning([], []);
+  return new Catalog({ names, roots, holds, usage, layout } as unknown as Store);
 }
 
 const nameDocument = (name: string, rootId: string, generation: number): NameDocument => ({
@@ -247,8 +247,8 @@ test("a snapshot beyond what a frame takes says where the list goes on", async (
   for (let n = 0; n < 500; n += 1) roots.set(`r${n}`, linking(`r${n}`, 1, ...layers));
   const layout = { rootTree: (rootId: string) => rootId };
   const holds = { pinned: new Set(), isPinned: () => false };
-  const empty = new ByAge<string, StoredLayer>(() => "");
-  const catalog = new Catalog({ names: new NameIndex(), roots, holds, layers: empty, layout } as unknown as Store);
+  const usage = new Reckoning([], []);
+  const catalog = new Catalog({ names: new NameIndex(), roots, holds, usage, layout } as unknown as Store);
   const { items, nextCursor } = await catalog.snapshot();
   const length = JSON.stringify(items).length;
   assert.ok(length < MAX_SNAPSHOT_BYTES && length > MAX_SNAPSHOT_BYTES / 2, `${length}`);

@@ -9,12 +9,11 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { imageStatus } from "../../src/install/image-status.js";
 import type { Jobs } from "../../src/install/jobs.js";
-import { MAX_READ_FILES, MAX_SCANNED_LAYERS } from "../../src/limits.js";
 import { Catalog } from "../../src/store/catalog.js";
 import { StoreLayout } from "../../src/store/layout.js";
 import type { Store } from "../../src/store/store.js";
 import { syntheticDiffId, syntheticName, syntheticReference, writeSyntheticStore } from "../support/synthetic-store.js";
-import { type OpenedStore, openStore, readFiles, scanLayers } from "./opened-store.js";
+import { type OpenedStore, openStore, scanning } from "./opened-store.js";
 
 const SMALL = { layers: 50, roots: 5, names: 5, bare: true };
 const LARGE = { layers: 1500, roots: 150, names: 150, bare: true };
@@ -85,20 +84,13 @@ suite("a large store", () => {
   after(() => rmSync(large, { recursive: true, force: true }));
 
   test("is read by workers, some hundred documents in each task, and each once", async () => {
-    const tasks: Record<string, number> = { scan: 0, documents: 0, symlinks: 0 };
-    let files = 0;
-    const count = (kind: string, some: readonly string[]): void => {
-      tasks[kind] = (tasks[kind] ?? 0) + 1;
-      files += some.length;
-    };
+    const tasks: Record<string, number> = { layers: 0, roots: 0, names: 0 };
+    const told: Record<string, number> = {};
     const { store, logged } = await openStore(large, {
-      scanLayers: (task) => {
-        count("scan", task.hexes);
-        return scanLayers(task);
-      },
-      readFiles: (task) => {
-        count(task.kind, task.paths);
-        return readFiles(task);
+      scan: (task) => {
+        tasks[task.kind] = (tasks[task.kind] ?? 0) + 1;
+        told[task.kind] = (told[task.kind] ?? 0) + task.ids.split("/").length;
+        return scanning(task);
       },
     });
     assert.deepEqual([store.layers.size, store.roots.size, store.names.size], [LARGE.layers, LARGE.roots, LARGE.names]);
@@ -107,13 +99,8 @@ suite("a large store", () => {
       [],
     );
     const { layers, roots, names } = LARGE;
-    const batches = (count: number): number => Math.ceil(count / MAX_READ_FILES);
-    assert.deepEqual(tasks, {
-      scan: Math.ceil(layers / MAX_SCANNED_LAYERS),
-      documents: 2 * batches(roots) + batches(names),
-      symlinks: batches(names),
-    });
-    assert.equal(files, layers + 2 * roots + 2 * names);
+    assert.deepEqual(told, { layers, roots, names });
+    assert.deepEqual(tasks, { layers: 4, roots: 1, names: 1 });
   });
 
   test("answers without a look at all that it holds", async () => {

@@ -25,9 +25,11 @@ export async function obtained<Value>(what: Promise<Value>): Promise<Obtained<Va
   }
 }
 
+/** Where tests keep theirs. */
+const CACHE = join(checkout, "node_modules/.cache/stratad-tests");
+
 /** The directory `name` of the cache, filled by `fill` where it is not there yet: it is there as a whole or not at all. */
-export async function cached(name: string, fill: (directory: string) => Promise<void>): Promise<string> {
-  const cache = join(checkout, "node_modules/.cache/stratad-tests");
+export async function cached(name: string, fill: (directory: string) => Promise<void>, cache = CACHE): Promise<string> {
   const directory = join(cache, name);
   if (await isThere(directory)) return directory;
   await mkdir(cache, { recursive: true });

@@ -21,7 +21,7 @@ interface CheckedLayer {
 /** What may stand at the top. */
 const TOP = new Set([
   ...["version", "lock", "lock.pid", "layers", "meta", "spill", "blobs", "roots", "names", "journal", "staging"],
-  ...["holds.json", "files", "daemon.log"],
+  ...["holds.json", "files", "memos", "daemon.log"],
 ]);
 const TEMPORARY = /^\.probe|\.new$/;
 /** A name may end so too; none begins with a dot. */
@@ -59,6 +59,7 @@ class StoreCheck {
       for (const hex of this.#names("blobs", algorithm))
         this.#in(`blobs/${algorithm}/${hex}`, (where) => this.#blob(where, algorithm, hex));
     this.#checkNames();
+    this.#names("memos");
     if (this.#swept) for (const left of this.#names("staging")) this.#say(`staging/${left}`, "left over");
     return this.#problems;
   }

@@ -30,21 +30,23 @@ export interface Daemon {
 export interface ServeOptions {
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** For daemon.json: a store may be large. */
+  readonly deadlineMs?: number;
 }
 
 /** Starts `stratad serve` in the foreground and answers when its daemon.json is there. It ends with the sandbox. */
-export async function serve(sandbox: Sandbox, { args = [], env }: ServeOptions = {}): Promise<Daemon> {
+export async function serve(sandbox: Sandbox, { args = [], env, deadlineMs }: ServeOptions = {}): Promise<Daemon> {
   const [program, ...before] = sandbox.stratad;
   const child = spawn(program, [...before, "serve", ...args], {
     env: { ...sandbox.env, ...env },
     cwd: sandbox.directory,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  return adopt(child, sandbox);
+  return adopt(child, sandbox, deadlineMs);
 }
 
 /** A daemon that somebody else starts as `child`, e.g. systemd-socket-activate. */
-export async function adopt(child: ChildProcess, sandbox: Sandbox): Promise<Daemon> {
+export async function adopt(child: ChildProcess, sandbox: Sandbox, deadlineMs?: number): Promise<Daemon> {
   if (child.stdout === null || child.stderr === null) throw new Error("the child's output is not piped");
   const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
   const ended = new Promise<Ended>((resolve) => {
@@ -54,11 +56,12 @@ export async function adopt(child: ChildProcess, sandbox: Sandbox): Promise<Daem
   void ended.then(() => {
     over = true;
   });
-  const document = await until("the daemon writes daemon.json", async () => {
+  const written = async () => {
     if (over) throw new Error(`the daemon ended early:\n${stderr.text}`);
     const found = await readEndpoint(sandbox);
     return found?.pid === child.pid ? found : undefined;
-  });
+  };
+  const document = await until("the daemon writes daemon.json", written, deadlineMs);
   const pathOf = (scope: "full" | "read") =>
     document.endpoints.find((endpoint) => endpoint.scope === scope && endpoint.kind === "unix")?.path ?? "";
   return {

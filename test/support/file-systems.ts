@@ -60,6 +60,11 @@ export async function placeOn(scope: Scope, kind: FileSystemKind): Promise<Place
   return mounted(scope, kind);
 }
 
+/** One of its own in a sparse file, empty: nothing was removed there before. */
+export function freshFileSystem(scope: Scope, kind: FileSystemKind, megabytes: number): Promise<Place> {
+  return mounted(scope, kind, megabytes);
+}
+
 /** A file system of its own that is soon full, of so many bytes or inodes. */
 export async function smallTmpfs(
   scope: Scope,
@@ -98,8 +103,8 @@ function unmounted(at: string): Promise<true> {
   );
 }
 
-async function mounted(scope: Scope, kind: FileSystemKind): Promise<Place> {
-  const { megabytes, make, mount, prepare } = kinds[kind];
+async function mounted(scope: Scope, kind: FileSystemKind, megabytes = kinds[kind].megabytes): Promise<Place> {
+  const { make, mount, prepare } = kinds[kind];
   if (process.getuid?.() !== 0) return { skip: `mounting ${kind} is for root` };
   const work = await mkdtemp(join(tmpdir(), "mount-"));
   const [image, at] = [join(work, "image"), join(work, "at")];

@@ -47,8 +47,8 @@ async function pack(
   const out = join(top, `blob-${++serial}`);
   const sum = layer?.changesetSha256 ?? "";
   const outcome = await packLayer({
-    changeset: { kind: "changeset", path: join(staging, "changeset"), sha256: sum },
-    tree: join(staging, "tree"),
+    entries: { kind: "changeset", path: join(staging, "changeset"), sha256: sum },
+    trees: [join(staging, "tree")],
     codec,
     file: out,
     progress: new TaskProgress().shared,

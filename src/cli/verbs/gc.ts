@@ -1,10 +1,10 @@
 /**
  * `gc`: removes what nothing needs any more, or says with `--plan` what that is and why each thing would go or stay.
  */
-import { parseSize, SIZE_HINT } from "../../byte-size.js";
 import { StrataError } from "../../errors.js";
 import { MAX_GENERATIONS } from "../../limits.js";
 import { printable } from "../../printable.js";
+import { bytesOption } from "../bytes-option.js";
 import { collectionLines, collectionSummary } from "../collection-view.js";
 import { withDaemon } from "../connect.js";
 import type { Options, Verb } from "../verb.js";
@@ -21,7 +21,11 @@ export const gc: Verb = {
     command.option("--keep-last <count>", "generations of each name to keep (default: the setting keep_generations)");
   },
   run: async (context, _args, options) => {
-    const request = { plan: options.plan === true, ...keepBytes(options), ...keepLast(options) };
+    const request = {
+      plan: options.plan === true,
+      ...bytesOption(options, "keepBytes", "--keep-bytes"),
+      ...keepLast(options),
+    };
     const answer = await withDaemon(context, (client) => client.request("store/gc", request));
     if (context.document) context.print(answer);
     else if (answer.plan) context.result(...collectionLines(answer, { quiet: context.globals.quiet }));
@@ -29,16 +33,6 @@ export const gc: Verb = {
     return 0;
   },
 };
-
-/** USAGE for anything but a number of bytes, with or without a unit. */
-function keepBytes({ keepBytes: text }: Options): { keepBytes?: number } {
-  if (typeof text !== "string") return {};
-  const bytes = parseSize(text);
-  if (bytes !== undefined) return { keepBytes: bytes };
-  throw new StrataError("USAGE", `Cannot read --keep-bytes: '${printable(text, 64)}' is no number of bytes`, {
-    hint: SIZE_HINT,
-  });
-}
 
 /** USAGE for anything but a number of generations. */
 function keepLast({ keepLast: text }: Options): { keepLast?: number } {

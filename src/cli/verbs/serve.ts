@@ -45,7 +45,8 @@ export const serve: Verb = {
   },
 };
 
-function configInput({ env, uid, home, tmpdir }: Host, options: Options): Parameters<typeof loadConfig>[0] {
+/** What the configuration is made of, for the process itself. */
+export function configInput({ env, uid, home, tmpdir }: Host, options: Options): Parameters<typeof loadConfig>[0] {
   const { state } = given(options, "state");
   return {
     env,

@@ -1,0 +1,18 @@
+/**
+ * From the workshop's layout into the one that was asked for.
+ */
+import type { OutputLayout } from "./output-layout.js";
+import type { MadeLayout } from "./repacker.js";
+import type { Workshop } from "./workshop.js";
+
+/** On one file system. NO_SPACE, STORE_IO and the like; then the layout is as it was. */
+export async function publishLayout(made: MadeLayout, to: OutputLayout, { directory }: Workshop): Promise<undefined> {
+  const { layout: from, layers, outputs } = made;
+  const documents = outputs.flatMap(({ images, indexes }) => [
+    ...images.flatMap(({ config, manifest }) => [config, manifest]),
+    ...indexes,
+  ]);
+  const digests = new Set([...layers, ...documents].map(({ digest }) => digest));
+  const blobs = [...digests].map((digest) => ({ digest, file: from.blob(digest) }));
+  await to.publish(blobs, outputs, directory);
+}

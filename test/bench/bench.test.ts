@@ -1,0 +1,92 @@
+/** The bench's own code works: what a short run leaves. Of no figure is said how large it may be. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { suite, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Sandbox } from "../support/sandbox.js";
+import { toolOrSkip } from "../support/tools.js";
+import { median, percentile } from "./measuring.js";
+import { exponent, plot } from "./plot.js";
+import type { Report } from "./report.js";
+import { scenarios } from "./scenarios.js";
+import { judge, targets } from "./targets.js";
+
+const main = fileURLToPath(new URL("main.js", import.meta.url));
+const { skip } = toolOrSkip("zstd");
+const INSTALLED = ["stratad, cold", "stratad, the update"];
+
+suite("bench", () => {
+  test("a quick run of one scenario leaves its rows and a line for every target, as JSON and Markdown", {
+    skip,
+  }, async (t) => {
+    const sandbox = await Sandbox.create(t);
+    const [out, cache] = [sandbox.file("out"), sandbox.file("cache")];
+    const options = ["--quick", "--only", "update", "--runs", "1", "--out", out, "--cache", cache];
+    const printed = await sandbox.must([process.execPath, main, ...options]);
+
+    const report = JSON.parse(await readFile(`${out}/bench.json`, "utf8")) as Report;
+    assert.deepEqual(
+      report.scenarios.map(({ scenario, rows }) => [scenario, rows.map(({ contestant }) => contestant)]),
+      [["update", INSTALLED]],
+    );
+    for (const { samples } of report.scenarios[0]?.rows ?? []) {
+      assert.equal(samples.length, 1);
+      for (const figure of ["wall s", "cpu s", "peak MB", "job s"]) assert.ok(figure in (samples[0] ?? {}), figure);
+    }
+    assert.deepEqual(
+      report.targets.map(({ target }) => target),
+      targets.map(({ what }) => what),
+    );
+    const measured = report.targets.filter(({ verdict }) => verdict !== "not measured");
+    assert.deepEqual(
+      measured.map(({ target }) => target),
+      targets.filter(({ scenario }) => scenario === "update").map(({ what }) => what),
+    );
+    assert.deepEqual(
+      report.inputs.map(({ name, entries }) => [name, entries > 0]),
+      [["six", true]],
+    );
+    const markdown = await readFile(`${out}/bench.md`, "utf8");
+    assert.equal(printed.trim(), markdown.trim());
+    for (const { what } of targets) assert.ok(markdown.includes(`| ${what.replaceAll("|", "\\|")} |`), what);
+  });
+
+  test("a scenario that is not there is refused by name", async (t) => {
+    const sandbox = await Sandbox.create(t);
+    const { exitCode, stderr } = await sandbox.run([process.execPath, main, "--only", "nothing"]);
+    assert.notEqual(exitCode, 0);
+    assert.match(stderr, /there is no scenario nothing/);
+  });
+
+  test("every target is read from a scenario that is there", () => {
+    const names = scenarios.map(({ name }) => name);
+    assert.deepEqual(
+      targets.filter(({ scenario }) => !names.includes(scenario)),
+      [],
+    );
+    assert.equal(new Set(names).size, names.length);
+    assert.equal(new Set(targets.map(({ what }) => what)).size, targets.length);
+  });
+
+  test("a target is met up to its limit, and not measured without its rows", () => {
+    const at = (wall: number) => [
+      { place: "tmpfs", contestant: "stratad, cold", samples: [{ "wall s": 10 }] },
+      { place: "tmpfs", contestant: "stratad, the update", samples: [wall, 99, 0].map((s) => ({ "wall s": s })) },
+    ];
+    const verdict = (rows: ReturnType<typeof at>) =>
+      judge(new Map([["update", rows]])).find(({ target }) => target.startsWith("update"))?.verdict;
+    assert.equal(verdict(at(1.5)), "met");
+    assert.equal(verdict(at(1.6)), "NOT MET");
+    assert.equal(verdict([]), "not measured");
+  });
+
+  test("the middle, a share and the exponent of what was measured", () => {
+    assert.equal(median([5, 1, 3]), 3);
+    assert.equal(percentile([4, 1, 3, 2], 0.5), 2);
+    assert.equal(percentile([4, 1, 3, 2], 0.99), 4);
+    const powers = (of: number) => [1, 10, 100].map((times) => [times, 7 * times ** of] as const);
+    for (const power of [0, 1, 2]) assert.ok(Math.abs(exponent(powers(power)) - power) < 1e-9);
+    const drawn = plot([{ panel: "time, s", name: "a < b", points: powers(1) }]);
+    assert.match(drawn, /^<svg .*<polyline points="[\d., ]+".*a &lt; b.*<\/svg>\n$/s);
+  });
+});

@@ -1,0 +1,15 @@
+/**
+ * Worker entry: what stands in the store about nothing that is there any more, and what was never finished.
+ */
+import type { StraysResult, StraysTask } from "../src/scan-tasks.js";
+import { type Outcome, outcomeOf } from "../src/tasks.js";
+import { namesIn } from "./names-in.js";
+
+export default ({ about, temporary }: StraysTask): Promise<Outcome<StraysResult>> =>
+  outcomeOf("Cannot list the store", () => ({
+    strays: about.map(({ known, ...listed }) => {
+      const standing = new Set(known.flatMap((part) => part.split("/")));
+      const { ids, temporaries } = namesIn(listed, temporary);
+      return { orphans: ids.filter((id) => !standing.has(id)).map((id) => id + listed.suffix), temporaries };
+    }),
+  }));
