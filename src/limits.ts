@@ -152,6 +152,8 @@ export const MAX_RUNNING_EXPORTS = 2;
 export const MAX_IMAGES_AT_ONCE = 256;
 /** LIMIT_ENTRIES: entries of all images of one repack, held in one worker's memory at once, some 600 bytes each and as much to part them. */
 export const MAX_REPACKED_ENTRIES = 1_500_000;
+/** A repack waits so long for another that publishes to its layout: renames, and the disk's own time for gigabytes of blobs. */
+export const LAYOUT_LOCK_WAIT_MS = 5 * MINUTE;
 /** Paths that a report of a repack names with what they cost; the rest are in the sum. */
 export const MAX_LOST_PATHS_LISTED = 1000;
 /** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */

@@ -39,9 +39,9 @@ export async function runRepack(
   try {
     return await inWorkshop({ config, below, log }, (workshop) => {
       const publish = async (made: MadeLayout, phase: Phase): Promise<PushReport | undefined> => {
-        if (output !== undefined) return publishLayout(made, output, workshop);
-        if (place?.kind !== "registry") return undefined;
         const { signal } = watch;
+        if (output !== undefined) return publishLayout(made, output, workshop, signal);
+        if (place?.kind !== "registry") return undefined;
         return publishToRegistry(made, place.repository, workshop.sources.registry, { signal, phase });
       };
       return repack(request, workshop, publish, watch);

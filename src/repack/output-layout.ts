@@ -2,7 +2,8 @@
  * The OCI image layout that a repack writes to: a new directory, or one whose other images stay.
  *
  * Blobs appear by one rename each, and nothing leads to them before index.json does, which is replaced by one rename last. Blobs that
- * nothing leads to any more stay: another program may be about to.
+ * nothing leads to any more stay: another program may be about to. Of several repacks one at a time publishes, so that none loses a name
+ * of another's, and none takes a blob away that another has come to lead to.
  */
 import { constants } from "node:fs";
 import {
@@ -26,6 +27,7 @@ import { parseIndex, parseLayout } from "../oci/documents.js";
 import { parseJson } from "../oci/json.js";
 import { OCI_INDEX } from "../oci/media-types.js";
 import { printable } from "../printable.js";
+import { aloneInLayout } from "./layout-lock.js";
 import type { OutputDescriptor } from "./repacked-documents.js";
 
 /** A name of the layout, and what it leads to. */
@@ -35,7 +37,8 @@ export interface OutputName {
 }
 
 /** A blob's bytes: a file, which is moved, or a text. */
-export type OutputBlob = { readonly digest: Digest } & ({ readonly file: string } | { readonly text: string });
+export type OutputBlob = { readonly digest: Digest } & Content;
+type Content = { readonly file: string } | { readonly text: string };
 
 const MARKER = "oci-layout";
 const INDEX = "index.json";
@@ -67,7 +70,7 @@ export class OutputLayout {
   ): Promise<OutputLayout> {
     await mkdir(directory);
     const layout = new OutputLayout(directory, true);
-    await layout.publish(blobs, names, directory);
+    await layout.#write(blobs, names, directory);
     return layout;
   }
 
@@ -82,47 +85,48 @@ export class OutputLayout {
 
   /**
    * Everything is on the disk when the names lead to it. `work` is a directory of the same file system, for what is written beside its place
-   * first. What fails takes the new blobs away again.
+   * first. What fails before the names lead there takes the new blobs away again. The codes of aloneInLayout besides.
    */
-  async publish(blobs: readonly OutputBlob[], names: readonly OutputName[], work: string): Promise<void> {
+  async publish(
+    blobs: readonly OutputBlob[],
+    names: readonly OutputName[],
+    { work, signal }: { readonly work: string; readonly signal: AbortSignal },
+  ): Promise<void> {
+    await aloneInLayout(this.directory, signal, () => this.#write(blobs, names, work));
+  }
+
+  async #write(blobs: readonly OutputBlob[], names: readonly OutputName[], work: string): Promise<void> {
     const places = join(this.directory, "blobs", "sha256");
     await mkdir(places, { recursive: true });
     const published: string[] = [];
+    const put = async (place: string, content: Content): Promise<void> => {
+      if ((await lstat(place).catch(() => undefined)) === undefined) published.push(place);
+      await replace(place, content, work);
+    };
     try {
-      for (const blob of blobs) {
-        const place = this.blob(blob.digest);
-        const isNew = (await lstat(place).catch(() => undefined)) === undefined;
-        if (isNew) published.push(place);
-        await replace(place, blob, work);
-      }
+      for (const blob of blobs) await put(this.blob(blob.digest), blob);
       await syncDirectory(places);
       const index = withNames(await this.#index(), names);
-      await replace(join(this.directory, MARKER), { text: JSON.stringify({ imageLayoutVersion: "1.0.0" }) }, work);
+      await put(join(this.directory, MARKER), { text: JSON.stringify({ imageLayoutVersion: "1.0.0" }) });
       await replace(join(this.directory, INDEX), { text: index }, work);
-      await syncDirectory(this.directory);
     } catch (error) {
       for (const place of published) await unlink(place).catch(() => undefined);
       // Others' blobs keep them.
       for (const place of [places, dirname(places)]) await rmdir(place).catch(() => undefined);
       throw error;
     }
+    await syncDirectory(this.directory);
   }
 
-  /** index.json as it stands; undefined where there is none yet. */
+  /** index.json as it stands; undefined where there is none yet. The names come first: what appears meanwhile does so in their order. */
   async #index(): Promise<Buffer | undefined> {
+    if ((await readdir(this.directory)).every(isMadeFirst)) return undefined;
     const [marker, index] = await Promise.all([this.#read(MARKER), this.#read(INDEX)]);
-    if (marker === undefined && index === undefined && (await this.#isOurs())) return undefined;
     if (marker === undefined || index === undefined)
       throw placeError(this.directory, "it has files and is no OCI image layout");
     parseLayout(marker);
     parseIndex(index, OCI_INDEX);
     return index;
-  }
-
-  /** Nothing stands there but what a repack makes first. */
-  async #isOurs(): Promise<boolean> {
-    const isOurs = (name: string): boolean => name === "blobs" || name === "lost+found" || name.startsWith(".stratad-");
-    return (await readdir(this.directory)).every(isOurs);
   }
 
   async #read(name: string): Promise<Buffer | undefined> {
@@ -132,6 +136,10 @@ export class OutputLayout {
     });
   }
 }
+
+/** What a repack puts there before index.json. */
+const isMadeFirst = (name: string): boolean =>
+  name === "blobs" || name === MARKER || name === "lost+found" || name.startsWith(".stratad-");
 
 /** What others call the images here stays; so does all that index.json says besides. */
 function withNames(index: Buffer | undefined, names: readonly OutputName[]): string {
@@ -147,11 +155,7 @@ function withNames(index: Buffer | undefined, names: readonly OutputName[]): str
 }
 
 /** One rename, of what is on the disk already. */
-async function replace(
-  place: string,
-  content: { readonly file: string } | { readonly text: string },
-  work: string,
-): Promise<void> {
+async function replace(place: string, content: Content, work: string): Promise<void> {
   const file = "file" in content ? content.file : join(work, `${basename(place)}.new`);
   if ("text" in content) await writeFile(file, content.text, { flag: "wx" });
   const handle = await open(file, "r+");

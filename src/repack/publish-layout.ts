@@ -5,8 +5,13 @@ import type { OutputLayout } from "./output-layout.js";
 import type { MadeLayout } from "./repacker.js";
 import type { Workshop } from "./workshop.js";
 
-/** On one file system. NO_SPACE, STORE_IO and the like; then the layout is as it was. */
-export async function publishLayout(made: MadeLayout, to: OutputLayout, { directory }: Workshop): Promise<undefined> {
+/** On one file system. STORE_LOCKED, NO_SPACE, STORE_IO and the like; then the layout is as it was. */
+export async function publishLayout(
+  made: MadeLayout,
+  to: OutputLayout,
+  { directory: work }: Workshop,
+  signal: AbortSignal,
+): Promise<undefined> {
   const { layout: from, layers, outputs } = made;
   const documents = outputs.flatMap(({ images, indexes }) => [
     ...images.flatMap(({ config, manifest }) => [config, manifest]),
@@ -14,5 +19,5 @@ export async function publishLayout(made: MadeLayout, to: OutputLayout, { direct
   ]);
   const digests = new Set([...layers, ...documents].map(({ digest }) => digest));
   const blobs = [...digests].map((digest) => ({ digest, file: from.blob(digest) }));
-  await to.publish(blobs, outputs, directory);
+  await to.publish(blobs, outputs, { work, signal });
 }
