@@ -20,6 +20,7 @@ import { differences, everythingBelow, readTree, type TreeFacts } from "../suppo
 import { type Json, Wire } from "../support/wire.js";
 
 const judges = [toolOrSkip("skopeo"), toolOrSkip("umoci")];
+const buildah = toolOrSkip("buildah");
 const noJudge = judges.map(({ skip }) => skip).find((skip) => skip !== false) ?? false;
 
 const dir = (name: string, mode = 0o755): TarFile => ({ name, type: "directory", mode });
@@ -149,6 +150,24 @@ suite("repacked images", () => {
         const seen = readFileSync(Buffer.from(`${root.path}/${path}`, "latin1"));
         assert.deepEqual([sha256(seen).slice(7), target], [content, undefined], path);
       }
+    }
+  });
+
+  test("buildah mounts the trees that the inputs have, of layers under either policy", {
+    skip: buildah.skip || (process.getuid?.() === 0 ? false : "buildah mounts as root only"),
+  }, async () => {
+    const store = ["--storage-driver", "vfs", "--root", sandbox.file("containers"), "--runroot", sandbox.file("run")];
+    for (const [out, name] of [
+      ["c", "one"],
+      ["b", "three"],
+    ] as const) {
+      // A relative path, since buildah makes a name of it: no upper case.
+      const from = ["from", `oci:${out}:${name}`];
+      const container = await sandbox.must(["buildah", ...store, ...from], { cwd: layout("") });
+      const mounted = await sandbox.must(["buildah", ...store, "mount", container.trim()]);
+      const found = facts(readTree(mounted.trim()), implied);
+      assert.deepEqual(differences(found, facts(expected(name), implied)), [], `${out}, ${name}`);
+      await sandbox.must(["buildah", ...store, "rm", container.trim()]);
     }
   });
 
