@@ -35,11 +35,13 @@ export interface ScanTask extends ScanPlace {
   readonly memo?: {
     /** Of these ids, and of no others. */
     readonly path: string;
+    /** What this release reads in documents of the kind (`readingOf`): a memo that another has written is none. */
+    readonly reading: string;
     /**
-     * Nanoseconds of the file system's own clock, some time before the task was given: what changed later may change once more without
+     * By the file system's own clock, some time before the task was given: what changed later may change once more without
      * another time, and is not kept. Absent: nothing is written.
      */
-    readonly settledBefore?: bigint;
+    readonly settledBeforeMs?: number;
   };
   /** For the memo alone: nothing is told. */
   readonly silent?: boolean;
@@ -89,7 +91,10 @@ export interface Listed {
 }
 
 export interface ListTask {
-  readonly directories: readonly Listed[];
+  readonly directories: readonly (Listed & {
+    /** Only how many there are is wanted. */
+    readonly isCounted?: boolean;
+  })[];
   /** What names of files end in that were never finished: of those that have a suffix. */
   readonly temporary: string;
 }
@@ -97,6 +102,7 @@ export interface ListTask {
 export interface Listing {
   /** Ids joined by slashes, about MAX_SCANNED in each of as many parts as a power of two: an id is always in the same of so many. */
   readonly parts: readonly string[];
+  readonly count: number;
   readonly temporaries: readonly string[];
 }
 
@@ -111,10 +117,9 @@ export interface StraysTask {
     /** The parts of these. */
     readonly known: readonly string[];
   })[];
-  readonly temporary: string;
 }
 
-/** Of each directory, names of what is about nothing that stands, and of what was never finished. */
+/** Of each directory, names of what is about nothing that stands. */
 export interface StraysResult {
-  readonly strays: readonly { readonly orphans: readonly string[]; readonly temporaries: readonly string[] }[];
+  readonly orphans: readonly (readonly string[])[];
 }

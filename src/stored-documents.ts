@@ -126,3 +126,19 @@ export const scannedSchemas = {
   roots: { document: rootSchema, meta: rootMetaSchema, idKey: "rootId" },
   names: { document: nameSchema, meta: undefined, idKey: "name" },
 } as const;
+
+const readings = new Map<ScannedKind, string>();
+
+/** Another text for whatever is read in another way; of documents that one release has read, another may not take the word. */
+export function readingOf(kind: ScannedKind): string {
+  const known = readings.get(kind);
+  if (known !== undefined) return known;
+  const { document, meta } = scannedSchemas[kind];
+  const reading = JSON.stringify([kind, document, meta], (_key, part: unknown) =>
+    part instanceof z.ZodType ? z.toJSONSchema(part, { io: "input" }) : part,
+  );
+  readings.set(kind, reading);
+  return reading;
+}
+
+type ScannedKind = keyof typeof scannedSchemas;

@@ -9,9 +9,9 @@ import { namesIn } from "./names-in.js";
 
 export default ({ directories, temporary }: ListTask): Promise<Outcome<ListResult>> =>
   outcomeOf("Cannot list the store", () => ({
-    listings: directories.map((directory) => {
+    listings: directories.map(({ isCounted = false, ...directory }) => {
       const { ids, temporaries } = namesIn(directory, temporary);
-      return { parts: partsOf(ids), temporaries };
+      return { parts: isCounted ? [] : partsOf(ids), count: ids.length, temporaries };
     }),
   }));
 

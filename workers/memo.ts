@@ -14,11 +14,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { threadId } from "node:worker_threads";
-import { z } from "zod";
-import { MAX_KEPT_TEXT, MEMO_SLACK } from "../src/limits.js";
-import { type Rows, rowsOf, type Thing, thingAt } from "../src/memo-rows.js";
-import type { KeyColumns, ScannedKind, ScannedKinds, ScanPlace } from "../src/scan-tasks.js";
-import { blobKey, scannedSchemas } from "../src/stored-documents.js";
+import type { Rows } from "../src/memo-rows.js";
 
 export interface Memo {
   readonly ids: readonly string[];
@@ -29,18 +25,12 @@ export interface Memo {
   readonly rows: Rows;
 }
 
-/** A thing that was read, with all that a memo has of it. */
-export interface Kept extends Thing {
-  readonly id: string;
-  readonly marks: string;
-}
-
 /** Undefined where none is that can be used. */
-export function readMemo(path: string, kind: ScannedKind): Memo | undefined {
+export function readMemo(path: string, reading: string): Memo | undefined {
   try {
     const bytes = readWhole(path);
     const [checksum, behind] = lineAt(bytes, 0);
-    if (checksum !== checksumOf(kind, bytes.subarray(behind))) return undefined;
+    if (checksum !== checksumOf(reading, bytes.subarray(behind))) return undefined;
     const [head, behindHead] = lineAt(bytes, behind);
     const [keys, behindKeys] = lineAt(bytes, behindHead);
     const { ids, marks, ...layout } = JSON.parse(head) as Head;
@@ -77,35 +67,14 @@ function lineAt(bytes: Buffer, from: number): [string, number] {
 
 const NEWLINE = 0x0a;
 
-export interface Renewal {
-  readonly place: ScanPlace;
-  /** The one that stood there. */
-  readonly memo: Memo | undefined;
-  /** Whether its row still holds. */
-  readonly isRecalled: (row: number) => boolean;
-  readonly kept: readonly Kept[];
-  /** How many there are. */
-  readonly things: number;
-  /** Also where few changed. */
-  readonly eager: boolean;
-}
-
-/** Writes what still holds, and what was read, in the memo's place by one rename; not where so little changed that reading it is less work. */
-export function renewMemo(path: string, { place, memo, isRecalled, kept, things, eager }: Renewal): void {
-  const { kind } = place;
-  if (kept.length === 0 || (!eager && kept.length * MEMO_SLACK < things)) return;
-  const before = memo === undefined ? [] : keptIn(memo, place).filter((_, row) => isRecalled(row));
-  const all = [...before, ...kept];
-  const { texts, ...layout } = rowsOf(
-    all.map(({ document, meta }) => (meta === undefined ? { document } : { document, meta })),
-    scannedSchemas[kind].idKey,
-  );
-  const head: Head = { ids: all.map(({ id }) => id), marks: all.map(({ marks }) => marks), ...layout };
-  const keys = kind === "layers" ? JSON.stringify(columnsOf(all as readonly ScannedKinds["layers"][])) : "";
+/** In the place of the one that stood there, by one rename. */
+export function writeMemo(path: string, reading: string, { ids, marks, keys, rows }: Memo): void {
+  const { texts, ...layout } = rows;
+  const head: Head = { ids, marks, ...layout };
   const body = Buffer.from(`${JSON.stringify(head)}\n${keys}\n${texts}`);
   const temporary = `${path}.${process.pid}-${threadId}.new`;
   try {
-    writeFileSync(temporary, Buffer.concat([Buffer.from(`${checksumOf(kind, body)}\n`), body]), { mode: 0o600 });
+    writeFileSync(temporary, Buffer.concat([Buffer.from(`${checksumOf(reading, body)}\n`), body]), { mode: 0o600 });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
@@ -113,38 +82,9 @@ export function renewMemo(path: string, { place, memo, isRecalled, kept, things,
   }
 }
 
-function keptIn({ ids, marks, rows }: Memo, { prefix }: ScanPlace): Kept[] {
-  return ids.map((id, row) => ({ id, marks: marks[row] as string, ...thingAt(rows, row, prefix + id) }));
-}
-
-const columnsOf = (layers: readonly ScannedKinds["layers"][]): KeyColumns => ({
-  createdAt: layers.map(({ document }) => document.createdAt),
-  bytes: layers.map(({ document }) => document.bytes),
-  verifiedAt: layers.map(({ meta }) => meta.verifiedAt ?? null),
-  blobKeys: layers.map(({ meta }) => meta.blobs.map(blobKey)),
-});
-
-/**
- * Whether a memo has a place for it: large documents are few, and the main thread gets each memo in one message. One with a key that no
- * object can be given by assignment has none.
- */
-export const fits = (text: string): boolean => text.length <= MAX_KEPT_TEXT && !text.includes("__proto__");
-
-/** Over what the documents of this release look like as well: what another has read may not be what this one would. */
-const checksumOf = (kind: ScannedKind, text: Buffer): string =>
-  createHash("sha256").update(`${shapes[kind]()}\n`).update(text).digest("hex");
-
-const shapeOf = (kind: ScannedKind): (() => string) => {
-  let shape: string | undefined;
-  return () => {
-    const { document, meta } = scannedSchemas[kind];
-    shape ??= JSON.stringify([FORMAT, kind, document, meta], (_key, part: unknown) =>
-      part instanceof z.ZodType ? z.toJSONSchema(part, { io: "input" }) : part,
-    );
-    return shape;
-  };
-};
+/** Over how documents are read as well: what another release has read may not be what this one would. */
+const checksumOf = (reading: string, text: Buffer): string =>
+  createHash("sha256").update(`${FORMAT} ${reading}\n`).update(text).digest("hex");
 
 /** Of a memo itself. */
-const FORMAT = 1;
-const shapes = { layers: shapeOf("layers"), roots: shapeOf("roots"), names: shapeOf("names") };
+const FORMAT = 2;

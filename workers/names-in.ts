@@ -9,11 +9,14 @@ export interface Names {
   readonly temporaries: string[];
 }
 
-export function namesIn({ directory, suffix }: Listed, temporary: string): Names {
+/** Those that end in `temporary` were never finished. */
+export function namesIn({ directory, suffix }: Listed, temporary?: string): Names {
   const found: Names = { ids: [], temporaries: [] };
   for (const name of readdirSync(fromHere(directory))) {
+    // No id begins so: a probe of a start that was killed.
+    if (name.startsWith(".")) continue;
     if (name.endsWith(suffix)) found.ids.push(name.slice(0, name.length - suffix.length));
-    else if (name.endsWith(temporary)) found.temporaries.push(name);
+    else if (temporary !== undefined && name.endsWith(temporary)) found.temporaries.push(name);
   }
   return found;
 }

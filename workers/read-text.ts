@@ -2,22 +2,13 @@
  * A document of the store by its text, in four system calls for all but the longest; and its mark, by which one sees later, in one call,
  * whether it is still that document.
  */
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-} from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readSync, type Stats } from "node:fs";
 
 export interface MarkedText {
   readonly text: string;
   readonly mark: string;
-  /** When it was changed last, by the file system's clock, in nanoseconds. */
-  readonly changedAt: bigint;
+  /** When it was changed last, by the file system's clock. */
+  readonly changedAtMs: number;
 }
 
 const buffer = Buffer.allocUnsafe(64 * 1024);
@@ -26,11 +17,11 @@ const buffer = Buffer.allocUnsafe(64 * 1024);
 export function readMarked(path: string): MarkedText {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const stats = fstatSync(descriptor, { bigint: true });
+    const stats = fstatSync(descriptor);
     const bytes = readSync(descriptor, buffer, 0, buffer.length, null);
     const start = buffer.toString("utf8", 0, bytes);
     const text = bytes < buffer.length ? start : start + readFileSync(descriptor, "utf8");
-    return { text, mark: markOf(stats), changedAt: stats.ctimeNs };
+    return { text, mark: markOf(stats), changedAtMs: stats.ctimeMs };
   } finally {
     closeSync(descriptor);
   }
@@ -39,12 +30,15 @@ export function readMarked(path: string): MarkedText {
 /** Undefined where no file is: a symlink has another mark than what it leads to, and so has no document that was read through it. */
 export function markAt(path: string): string | undefined {
   try {
-    const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const stats = lstatSync(path, { throwIfNoEntry: false });
     return stats?.isFile() ? markOf(stats) : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Whoever changes a file, or puts another in its place, changes one of these, and no call sets the last. */
-const markOf = ({ ino, size, ctimeNs }: BigIntStats): string => `${ino} ${size} ${ctimeNs}`;
+/**
+ * Whoever changes a file, or puts another in its place, changes one of these, and no call sets the last. As a number of milliseconds it is
+ * exact to a quarter of a microsecond: far less than a file system's clock is.
+ */
+const markOf = ({ ino, size, ctimeMs }: Stats): string => `${ino} ${size} ${ctimeMs}`;

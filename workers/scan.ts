@@ -3,24 +3,24 @@
  * may wait. What a memo still holds of is not read.
  */
 import { readlinkSync } from "node:fs";
-import type { z } from "zod";
-import { StrataError, systemErrorCode, toStrataError } from "../src/errors.js";
+import { systemErrorCode, toStrataError } from "../src/errors.js";
 import { READ_RESULT_BYTES } from "../src/limits.js";
-import { printable } from "../src/printable.js";
-import type { PathAround, ReadThing, Recalled, ScanResult, ScanTask, Told } from "../src/scan-tasks.js";
-import { parseDocument, scannedSchemas } from "../src/stored-documents.js";
+import type { PathAround, ReadThing, Recalled, ScanResult, ScanTask } from "../src/scan-tasks.js";
 import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
-import { fits, type Kept, type Memo, readMemo, renewMemo } from "./memo.js";
-import { type MarkedText, markAt, readMarked } from "./read-text.js";
+import { type Memo, readMemo } from "./memo.js";
+import { markAt } from "./read-text.js";
+import type { Kept } from "./scanned-documents.js";
 
 export default (task: ScanTask): Promise<Outcome<ScanResult>> => outcomeOf("Cannot scan the store", () => scan(task));
 
 const NOT_RECALLED = -1;
 
-function scan(task: ScanTask): ScanResult {
+const documents = () => import("./scanned-documents.js");
+
+async function scan(task: ScanTask): Promise<ScanResult> {
   const ids = task.ids.split("/");
-  const memo = task.memo === undefined ? undefined : readMemo(fromHere(task.memo.path), task.kind);
+  const memo = task.memo === undefined ? undefined : readMemo(fromHere(task.memo.path), task.memo.reading);
   const rows = new Map(memo?.ids.map((id, row) => [id, row]));
   const recalled = new Array<number>(memo?.ids.length ?? 0).fill(NOT_RECALLED);
   const read: ReadThing[] = [];
@@ -33,12 +33,13 @@ function scan(task: ScanTask): ScanResult {
       recalled[row] = scanned;
       continue;
     }
+    const { readThing } = await documents();
     const thing = readThing(id, task);
     read.push({ at: scanned, ...thing.told });
     length += thing.length;
     if (thing.kept !== undefined) kept.push(thing.kept);
   }
-  const unkept = scanned < ids.length ? undefined : keep(task, { memo, recalled, kept, things: scanned });
+  const unkept = scanned < ids.length ? undefined : await keep(task, { memo, recalled, kept, things: scanned });
   return {
     scanned,
     ...(task.silent ? { read: [] } : { read, ...told(memo, recalled) }),
@@ -61,12 +62,14 @@ interface Known {
 }
 
 /** Why the memo could not be written. */
-function keep(task: ScanTask, { memo, recalled, kept, things }: Known): ScanResult["unkept"] {
+async function keep(task: ScanTask, { memo, recalled, kept, things }: Known): Promise<ScanResult["unkept"]> {
   const { memo: asked, silent = false } = task;
-  if (asked?.settledBefore === undefined) return undefined;
+  if (asked?.settledBeforeMs === undefined || kept.length === 0) return undefined;
   try {
     const isRecalled = (row: number): boolean => recalled[row] !== NOT_RECALLED;
-    renewMemo(fromHere(asked.path), { place: task, memo, isRecalled, kept, things, eager: silent });
+    const { reading } = asked;
+    const { renewMemo } = await documents();
+    renewMemo(fromHere(asked.path), { place: task, reading, memo, isRecalled, kept, things, eager: silent });
     return undefined;
   } catch (error) {
     return toStrataError(error, "Cannot write a memo of the store").toWire();
@@ -79,57 +82,6 @@ function marksOf(id: string, { document, meta }: ScanTask): string | undefined {
   if (mark === undefined || meta === undefined) return mark;
   const other = markAt(fromHere(meta.join(id)));
   return other === undefined ? undefined : `${mark} ${other}`;
-}
-
-interface FoundThing {
-  readonly told: Told;
-  readonly length: number;
-  /** Where it may stand in a memo. */
-  readonly kept?: Kept;
-}
-
-function readThing(id: string, task: ScanTask): FoundThing {
-  try {
-    return foundThing(id, task);
-  } catch (error) {
-    const told = { unreadable: toStrataError(error, `Cannot read ${task.document.join(id)}`).toWire() };
-    return { told, length: 0 };
-  }
-}
-
-function foundThing(id: string, { kind, prefix, document: place, meta: metaPlace, memo }: ScanTask): FoundThing {
-  const schemas = scannedSchemas[kind];
-  const path = fromHere(place.join(id));
-  const read = readMarked(path);
-  const document = parseDocument<z.ZodType<object>>(path, read.text, schemas.document);
-  const isOf = (document as Readonly<Record<string, string>>)[schemas.idKey] ?? "";
-  if (isOf !== `${prefix}${id}`)
-    throw new StrataError("STORE_CORRUPT", `Cannot read ${path}: it is the document of ${printable(isOf, 256)}`);
-  const parts: Found[] = [{ ...read, document }];
-  const meta = metaPlace === undefined ? undefined : readMeta(fromHere(metaPlace.join(id)), schemas.meta);
-  if (meta !== undefined) parts.push(meta);
-  const told = { document, ...(meta === undefined ? {} : { meta: meta.document }) };
-  const { settledBefore = 0n } = memo ?? {};
-  const isKept =
-    parts.every(({ changedAt }) => changedAt < settledBefore) &&
-    (metaPlace === undefined || meta?.document.durable === true) &&
-    parts.every(({ text }) => fits(text));
-  const marks = parts.map(({ mark }) => mark).join(" ");
-  return { told, length: read.text.length, ...(isKept ? { kept: { id, marks, ...told } } : {}) };
-}
-
-interface Found extends MarkedText {
-  readonly document: object;
-}
-
-/** Undefined where there is none that can be read. */
-function readMeta(path: string, schema: z.ZodType<{ durable: boolean }> | undefined) {
-  try {
-    const read = readMarked(path);
-    return schema === undefined ? undefined : { ...read, document: parseDocument(path, read.text, schema) };
-  } catch {
-    return undefined;
-  }
 }
 
 const targetIn =

@@ -1,15 +1,15 @@
 /**
- * Worker entry: what stands in the store about nothing that is there any more, and what was never finished.
+ * Worker entry: what stands in the store about nothing that is there any more.
  */
 import type { StraysResult, StraysTask } from "../src/scan-tasks.js";
 import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { namesIn } from "./names-in.js";
 
-export default ({ about, temporary }: StraysTask): Promise<Outcome<StraysResult>> =>
+export default ({ about }: StraysTask): Promise<Outcome<StraysResult>> =>
   outcomeOf("Cannot list the store", () => ({
-    strays: about.map(({ known, ...listed }) => {
+    orphans: about.map(({ known, ...listed }) => {
       const standing = new Set(known.flatMap((part) => part.split("/")));
-      const { ids, temporaries } = namesIn(listed, temporary);
-      return { orphans: ids.filter((id) => !standing.has(id)).map((id) => id + listed.suffix), temporaries };
+      const { ids } = namesIn(listed);
+      return ids.filter((id) => !standing.has(id)).map((id) => id + listed.suffix);
     }),
   }));

@@ -12,15 +12,15 @@ export interface StoreListing {
   readonly layers: readonly Parts[];
   readonly roots: Parts;
   readonly names: Parts;
-  /** Paths of names' documents that were never finished. */
+  /** How many things stand about layers and about roots. */
+  readonly about: { readonly metas: number; readonly rootMetas: number; readonly spills: number };
+  /** Paths of documents that were never finished. */
   readonly temporaries: readonly string[];
 }
 
 /** Paths. */
 export interface Strays {
-  /** Documents about layers and roots that were never finished. */
-  readonly temporaries: readonly string[];
-  /** … and of those that are not there. */
+  /** Documents about layers and roots that are not there. */
   readonly metas: readonly string[];
   /** Of layers that are not there. */
   readonly spills: readonly string[];
@@ -32,37 +32,49 @@ const below = (directory: string, names: readonly string[] = []): string[] =>
   names.map((name) => join(directory, name));
 
 export async function listStore(layout: StoreLayout, { list }: Pick<ScanWorkers, "list">): Promise<StoreListing> {
-  const { layerDirectories, roots, nameDocuments } = layout;
-  const directories = [document(nameDocuments), thing(roots), ...layerDirectories.map(thing)];
-  const { listings } = await list({ directories, temporary: TEMPORARY });
-  const [names, rootIds, ...layers] = listings;
+  const { layerDirectories, roots, nameDocuments, meta, rootMetas, spills } = layout;
+  const things = [document(nameDocuments), thing(roots), ...layerDirectories.map(thing)];
+  const about = [document(meta), document(rootMetas), thing(spills)];
+  const [standing, counted] = await Promise.all([
+    list({ directories: things, temporary: TEMPORARY }),
+    list({ directories: about.map((listed) => ({ ...listed, isCounted: true })), temporary: TEMPORARY }),
+  ]);
+  const [names, rootIds, ...layers] = standing.listings;
+  const [ofLayers, ofRoots, ofSpills] = counted.listings;
   const partsOf = (listing: Listing | undefined): Parts => listing?.parts ?? [];
   return {
     layers: ALGORITHMS.map((_, which) => partsOf(layers[which])),
     roots: partsOf(rootIds),
     names: partsOf(names),
-    temporaries: below(nameDocuments, names?.temporaries),
+    about: { metas: ofLayers?.count ?? 0, rootMetas: ofRoots?.count ?? 0, spills: ofSpills?.count ?? 0 },
+    temporaries: [
+      ...below(nameDocuments, names?.temporaries),
+      ...below(meta, ofLayers?.temporaries),
+      ...below(rootMetas, ofRoots?.temporaries),
+    ],
   };
 }
 
-/** What stands about a layer or a root that cannot be read is none: it is kept, as that is. */
+/**
+ * Looks one by one only where more stands than a scan has found to be about something: `told` metas of layers and of roots. What stands
+ * about a layer or a root that cannot be read is no stray: it is kept, as that is.
+ */
 export async function listStrays(
   layout: StoreLayout,
-  { layers, roots }: StoreListing,
-  { strays }: Pick<ScanWorkers, "strays">,
+  { layers, roots, about }: StoreListing,
+  { strays, told }: Pick<ScanWorkers, "strays"> & { readonly told: Readonly<Record<"layers" | "roots", number>> },
 ): Promise<Strays> {
   const { meta, spills, rootMetas } = layout;
   const known = layers.flat();
-  const about = [
-    { ...document(meta), known },
-    { ...document(rootMetas), known: roots },
-    { ...thing(spills), known },
+  const places = [
+    { listed: document(meta), known, isClean: about.metas === told.layers },
+    { listed: document(rootMetas), known: roots, isClean: about.rootMetas === told.roots },
+    { listed: thing(spills), known, isClean: about.spills === 0 },
   ];
-  const found = await strays({ about, temporary: TEMPORARY });
-  const [ofLayers, ofRoots, ofSpills] = found.strays;
-  return {
-    temporaries: [...below(meta, ofLayers?.temporaries), ...below(rootMetas, ofRoots?.temporaries)],
-    metas: [...below(meta, ofLayers?.orphans), ...below(rootMetas, ofRoots?.orphans)],
-    spills: below(spills, ofSpills?.orphans),
-  };
+  const asked = places.filter(({ isClean }) => !isClean).map((place) => ({ ...place.listed, known: place.known }));
+  const { orphans } = asked.length === 0 ? { orphans: [] } : await strays({ about: asked });
+  const found = asked.map(({ directory }, which) => ({ directory, paths: below(directory, orphans[which]) }));
+  const pathsIn = (...directories: readonly string[]): string[] =>
+    found.filter(({ directory }) => directories.includes(directory)).flatMap(({ paths }) => paths);
+  return { metas: pathsIn(meta, rootMetas), spills: pathsIn(spills) };
 }

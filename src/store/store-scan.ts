@@ -25,6 +25,7 @@ import type {
   StraysResult,
   StraysTask,
 } from "../scan-tasks.js";
+import { readingOf } from "../stored-documents.js";
 import { unlinkIfThere } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { MemoRow } from "./layer-index.js";
@@ -65,12 +66,14 @@ export class StoreScan {
   /** One part at a time has the main thread, and others in between. */
   readonly #turns = new Mutex();
   readonly #memos = new Set<string>();
-  #settledBefore: bigint | undefined;
+  #settledBeforeMs: number | undefined;
   /** Why a memo was not written, once. */
   #unkept = false;
   /** Things whose documents were read, and those that a memo knew. */
   read = 0;
   recalled = 0;
+  /** How many of each have something to be told of what changes about them. */
+  readonly metas: Record<ScannedKind, number> = { layers: 0, roots: 0, names: 0 };
 
   constructor(layout: StoreLayout, { scan }: Pick<ScanWorkers, "scan">, log: Log) {
     this.#layout = layout;
@@ -84,8 +87,7 @@ export class StoreScan {
     try {
       // The time that the file system itself gives: that of this machine may be another.
       await utimes(memos, new Date(), new Date());
-      const { ctimeNs } = await stat(memos, { bigint: true });
-      this.#settledBefore = ctimeNs - BigInt(SETTLED_MS) * 1_000_000n;
+      this.#settledBeforeMs = (await stat(memos)).ctimeMs - SETTLED_MS;
     } catch (error) {
       this.#log.warn("memo.unwritten", { error });
     }
@@ -136,7 +138,8 @@ export class StoreScan {
     if (parts.length === 1) return undefined;
     const path = this.#layout.memo(`${prefix.replace(":", "-")}${kind}-${parts.length}-${part}`);
     this.#memos.add(path);
-    return { path, ...(this.#settledBefore === undefined ? {} : { settledBefore: this.#settledBefore }) };
+    const settledBeforeMs = this.#settledBeforeMs;
+    return { path, reading: readingOf(kind), ...(settledBeforeMs === undefined ? {} : { settledBeforeMs }) };
   }
 
   /** False where the memo was unusable: then nobody was told anything. */
@@ -151,6 +154,8 @@ export class StoreScan {
     }
     this.#sayUnkept(result);
     this.recalled += recalled.length;
+    // Nothing is recalled of what has none.
+    this.metas[place.kind] += recalled.length + read.filter((thing) => "meta" in thing).length;
     this.read += read.length;
     const found = (at: number, thing: object): void => {
       const target = targets[at];

@@ -87,13 +87,13 @@ export class Store {
     await this.holds.read();
     const scan = new StoreScan(this.layout, this.#options, this.#options.log);
     await scan.start();
-    const [names, strays] = await Promise.all([
+    const [names] = await Promise.all([
       this.names.scan(scan, listed.names),
-      listStrays(this.layout, listed, this.#options),
       this.layers.scan(scan, listed.layers),
       this.roots.scan(scan, listed.roots),
     ]);
-    const cleared = await sweepStrays(this.staging, strays);
+    const strays = await listStrays(this.layout, listed, { strays: this.#options.strays, told: scan.metas });
+    const orphans = await sweepStrays(this.staging, strays);
     const judged = await judgeSuspects(this, this.#options);
     if (judged.dropped.layers > 0) await this.sharedFiles.forget();
     await this.names.adopt(names, {
@@ -107,8 +107,8 @@ export class Store {
       names: this.names.size,
       read: scan.read,
       recalled: scan.recalled,
-      swept: staged + swept + cleared.swept,
-      orphans: cleared.orphans,
+      swept: staged + swept,
+      orphans,
       ...judged,
     });
   }

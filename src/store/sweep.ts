@@ -28,17 +28,12 @@ export async function sweepTemporaries(
 }
 
 /** How many there were. */
-export async function sweepStrays(staging: Staging, { temporaries, metas, spills }: Strays): Promise<SweptStrays> {
+export async function sweepStrays(staging: Staging, { metas, spills }: Strays): Promise<number> {
   if (spills.length > 0)
     await staging.with(async (paths) => {
       for (const [index, path] of spills.entries()) await withdraw(path, paths.removed(index));
     });
-  return { swept: await removeAll(temporaries), orphans: spills.length + (await removeAll(metas)) };
-}
-
-export interface SweptStrays {
-  readonly swept: number;
-  readonly orphans: number;
+  return spills.length + (await removeAll(metas));
 }
 
 async function removeAll(paths: readonly string[]): Promise<number> {

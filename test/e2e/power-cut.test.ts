@@ -255,7 +255,8 @@ async function leaveHalfDone(stateDir: string): Promise<void> {
     `blobs/sha256/${orphan}.1-1.new`,
     "version.1-1.new",
     "names/.meta/app.json.1-1.new",
-    "layers/.probe",
+    "layers/sha256/.probe",
+    "roots/.probe",
   ])
     await writeFile(join(stateDir, file), "");
   await writeFile(join(stateDir, "names/.app.new"), "");

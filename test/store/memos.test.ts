@@ -246,19 +246,19 @@ suite("memos of a store", () => {
   test("keep nothing that was changed since some time before the scan: it may change within the same tick of the clock", async (t) => {
     const layout = smallStore(t);
     const place = layout.namePlace;
-    const times = idsOf(place).map((id) => lstatSync(place.document.join(id), { bigint: true }).ctimeNs);
+    const times = idsOf(place).map((id) => lstatSync(place.document.join(id)).ctimeMs);
     const latest = times.reduce((a, b) => (a > b ? a : b));
     const before = times.filter((time) => time < latest).length;
-    const until = (settledBefore: bigint) => (task: ScanTask) => ({
+    const until = (settledBeforeMs: number) => (task: ScanTask) => ({
       ...task,
-      ...(task.memo === undefined ? {} : { memo: { ...task.memo, settledBefore } }),
+      ...(task.memo === undefined ? {} : { memo: { ...task.memo, settledBeforeMs } }),
     });
-    await scanned(layout, "names", until(0n));
+    await scanned(layout, "names", until(0));
     assert.deepEqual(readdirSync(layout.memos), []);
     await scanned(layout, "names", until(latest));
-    assert.equal((await scanned(layout, "names", until(0n))).recalled, before);
-    await scanned(layout, "names", until(latest + 1n));
-    assert.equal((await scanned(layout, "names", until(0n))).recalled, times.length);
+    assert.equal((await scanned(layout, "names", until(0))).recalled, before);
+    await scanned(layout, "names", until(latest + 1));
+    assert.equal((await scanned(layout, "names", until(0))).recalled, times.length);
   });
 
   test("keep no layer and no root that a power cut may still take something of", async (t) => {

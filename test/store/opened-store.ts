@@ -43,7 +43,7 @@ export async function openStore(state: string, options: Partial<StoreOptions> = 
 export const listing: ScanWorkers["list"] = (task) => onThisThread(list(task));
 /** However lately they were changed: a test cannot make documents older. */
 export const settled = (task: ScanTask): ScanTask =>
-  task.memo === undefined ? task : { ...task, memo: { ...task.memo, settledBefore: 1n << 62n } };
+  task.memo === undefined ? task : { ...task, memo: { ...task.memo, settledBeforeMs: Number.POSITIVE_INFINITY } };
 export const scanning: ScanWorkers["scan"] = (task) => onThisThread(scan(task));
 
 /** What a worker gave, as the pool hands it on. */
