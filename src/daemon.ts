@@ -72,6 +72,8 @@ async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
   };
   const { instanceId, version, startedAt } = instance;
   const state = await openState(config, { bootId: instance.identity.bootId, life, log });
+  const warm = state.pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
+  life.onEnd("warming", async () => void (await warm));
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const emit = events.publish.bind(events);

@@ -153,6 +153,8 @@ export interface ArchiveTask {
 }
 
 export interface Tasks {
+  /** Nothing but to be ready for an install. */
+  readonly warm: { readonly task: Readonly<Record<string, never>>; readonly result: { readonly warm: true } };
   readonly unpack: { readonly task: UnpackTask; readonly result: UnpackResult };
   readonly plan: { readonly task: PlanTask; readonly result: PlanResult };
   readonly link: { readonly task: LinkTask; readonly result: LinkResult };

@@ -1,26 +1,38 @@
 /**
- * What a pool thread loads when it starts: what installs need, each worker under its name, so that no later task waits. What only a
- * repack asks for is loaded when it does; and so is zod, nearly half of a thread's own start, where a scan reads documents.
+ * What a pool thread loads when it starts: what the daemon's own start asks for, each worker under its name. The rest is several times as
+ * much: it is loaded when it is asked for, or by `warm` before anybody does.
  */
-import type { Tasks } from "../src/tasks.js";
+import { type Outcome, outcomeOf, type Tasks, type WorkerName } from "../src/tasks.js";
 
-export { default as archive } from "./archive.js";
-export { default as compare } from "./compare.js";
-export { default as link } from "./link.js";
 export { default as list } from "./list.js";
-export { default as mend } from "./mend.js";
-export { default as pack } from "./pack.js";
-export { default as plan } from "./plan.js";
-export { default as remove } from "./remove.js";
 export { default as scan } from "./scan.js";
-export { default as settle } from "./settle.js";
 export { default as strays } from "./strays.js";
-export { default as sweepFiles } from "./sweep-files.js";
-export { default as symlinks } from "./symlinks.js";
-export { default as unpack } from "./unpack.js";
-export { default as verify } from "./verify.js";
 
-export const partition = async (task: Tasks["partition"]["task"]) => (await import("./partition.js")).default(task);
+type Run<Name extends WorkerName> = (task: Tasks[Name]["task"]) => Promise<Outcome<Tasks[Name]["result"]>>;
 
-export const verifyRepacked = async (task: Tasks["verifyRepacked"]["task"]) =>
-  (await import("./verify-repacked.js")).default(task);
+const lazily =
+  <Name extends WorkerName>(load: () => Promise<{ readonly default: Run<Name> }>): Run<Name> =>
+  async (task) =>
+    (await load()).default(task);
+
+export const unpack = lazily<"unpack">(() => import("./unpack.js"));
+export const link = lazily<"link">(() => import("./link.js"));
+export const plan = lazily<"plan">(() => import("./plan.js"));
+export const symlinks = lazily<"symlinks">(() => import("./symlinks.js"));
+export const settle = lazily<"settle">(() => import("./settle.js"));
+export const compare = lazily<"compare">(() => import("./compare.js"));
+export const remove = lazily<"remove">(() => import("./remove.js"));
+export const sweepFiles = lazily<"sweepFiles">(() => import("./sweep-files.js"));
+export const verify = lazily<"verify">(() => import("./verify.js"));
+export const mend = lazily<"mend">(() => import("./mend.js"));
+export const pack = lazily<"pack">(() => import("./pack.js"));
+export const archive = lazily<"archive">(() => import("./archive.js"));
+export const partition = lazily<"partition">(() => import("./partition.js"));
+export const verifyRepacked = lazily<"verifyRepacked">(() => import("./verify-repacked.js"));
+
+/** What an install needs. */
+export const warm: Run<"warm"> = () =>
+  outcomeOf("Cannot load the workers", async () => {
+    await Promise.all([import("./unpack.js"), import("./link.js"), import("./settle.js")]);
+    return { warm: true };
+  });

@@ -23,6 +23,9 @@ export function parseDiffId(text: string): DiffId {
   return checked(text, "diffID") as DiffId;
 }
 
+/** Of the parts of one that was parsed. */
+export const joinedDiffId = (algorithm: DigestAlgorithm, hex: string): DiffId => `${algorithm}:${hex}` as DiffId;
+
 export function digestAlgorithm(digest: Digest | DiffId): DigestAlgorithm {
   return digest.startsWith("sha512:") ? "sha512" : "sha256";
 }

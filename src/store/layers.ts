@@ -6,7 +6,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../log.js";
-import { type DiffId, parseDiffId } from "../oci/digest.js";
+import { type DiffId, joinedDiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { blobKey } from "../stored-documents.js";
 import type { LayerDocument } from "../tasks.js";
@@ -53,15 +53,17 @@ export class Layers {
         // Without its meta nothing says when it came: then no boot is the one that wrote it.
         found: (_hex, { document, meta = { ...this.#newMeta(document.createdAt), bootId: "" } }) =>
           this.#index.set({ document, meta }),
+        // It was parsed by whoever wrote the memo.
         recalled: (hex, keys, row) =>
-          this.#index.recall(new RecalledLayer(parseDiffId(`${algorithm}:${hex}`), keys, row), keys.blobKeys),
+          this.#index.recall(new RecalledLayer(joinedDiffId(algorithm, hex), keys, row), keys.blobKeys),
         unreadable: (hex, error) => {
           const layer = `${algorithm}:${hex}`;
           this.#unreadable.add(layer);
           this.#log.warn("layer.unreadable", { layer, error });
         },
       });
-    await this.#index.sort();
+    // Pages come at once from then on; nobody waits for that.
+    void this.#index.sort();
   }
 
   get(diffId: DiffId): StoredLayer | undefined {

@@ -76,7 +76,7 @@ export class Roots {
         this.#log.warn("root.unreadable", { rootId, error });
       },
     });
-    await this.#index.sort();
+    void this.#index.sort();
   }
 
   get(rootId: string): RootDocument | undefined {

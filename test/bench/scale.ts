@@ -7,6 +7,8 @@
 import { mkdir } from "node:fs/promises";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { SETTLED_MS } from "../../src/limits.js";
 import { fileSystemName } from "../../src/store/probes.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { writeLayout } from "../support/images.js";
@@ -31,6 +33,8 @@ async function measure(place: string, scope: Scope): Promise<void> {
   await mkdir(join(place, "store"));
   const sandbox = await Sandbox.create(scope, { stateBelow: join(place, "store") });
   writeSyntheticStore(sandbox.stateDir, size);
+  // Of what was written a moment ago no start takes the word of a memo.
+  await delay(SETTLED_MS);
   console.log(
     `\n${await fileSystemName(place)}, load ${loadavg()[0]?.toFixed(1)}\n\n| | ms | processor ms |\n| --- | --- | --- |`,
   );

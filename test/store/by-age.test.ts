@@ -24,26 +24,37 @@ function walked(things: ByAge<string, Item>, limit: number): string[] {
 
 test("pages hold everything once, oldest first, whenever the order was first asked for", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(change), fc.nat(20), fc.integer({ min: 1, max: 4 }), async (changes, askedAt, limit) => {
-      const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
-      const model = new Map<string, Item>();
-      const told: string[] = [];
-      things.watch({ added: (item) => told.push(item.key), removed: (item) => told.splice(told.indexOf(item.key), 1) });
-      for (const [at, { key, age, comes }] of changes.entries()) {
-        if (at === askedAt) await things.sort();
-        const createdAt = model.get(key)?.createdAt ?? age;
-        if (comes) things.set(key, { key, createdAt });
-        else things.delete(key);
-        if (comes) model.set(key, { key, createdAt });
-        else model.delete(key);
-      }
-      const ordered = [...model.values()].sort((a, b) => (a.createdAt + a.key < b.createdAt + b.key ? -1 : 1));
-      assert.deepEqual(
-        walked(things, limit),
-        ordered.map((item) => item.key),
-      );
-      assert.deepEqual(told.sort(), [...model.keys()].sort());
-    }),
+    fc.asyncProperty(
+      fc.array(change),
+      fc.nat(20),
+      fc.integer({ min: 1, max: 4 }),
+      fc.boolean(),
+      async (changes, askedAt, limit, isWaited) => {
+        const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
+        const model = new Map<string, Item>();
+        const told: string[] = [];
+        let sorted: Promise<void> | undefined;
+        things.watch({
+          added: (item) => told.push(item.key),
+          removed: (item) => told.splice(told.indexOf(item.key), 1),
+        });
+        for (const [at, { key, age, comes }] of changes.entries()) {
+          if (at === askedAt) sorted = things.sort();
+          if (isWaited) await sorted;
+          const createdAt = model.get(key)?.createdAt ?? age;
+          if (comes) things.set(key, { key, createdAt });
+          else things.delete(key);
+          if (comes) model.set(key, { key, createdAt });
+          else model.delete(key);
+        }
+        const ordered = [...model.values()].sort((a, b) => (a.createdAt + a.key < b.createdAt + b.key ? -1 : 1));
+        assert.deepEqual(
+          walked(things, limit),
+          ordered.map((item) => item.key),
+        );
+        assert.deepEqual(told.sort(), [...model.keys()].sort());
+      },
+    ),
   );
 });
 
