@@ -1,40 +1,14 @@
 /**
- * The composition root: builds the parts of the daemon in order, hands each what it needs, and stops them in reverse.
- *
- * Owns the daemon's life (ready, draining, idle, stopped) and nothing that it does. What installs, collects and verifies is built
- * by parts.ts.
+ * The daemon's life from its first step: the lock, the threads, everything that stands on them (composition.ts); and its end.
  */
-import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { LinkMode } from "./choices.js";
 import type { Config } from "./config.js";
-import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
 import { toStrataError } from "./errors.js";
-import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
-import { removeEndpointFile } from "./host/endpoint-file.js";
-import { ownIdentity } from "./host/identity.js";
 import { acquireLock, type Lock } from "./host/lock.js";
-import { prepareRuntimeDir } from "./host/paths.js";
-import { createReadiness, type Readiness } from "./host/readiness.js";
-import type { Jobs } from "./install/jobs.js";
 import { Life } from "./life.js";
-import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
-import type { EndpointDocument } from "./messages/endpoint.js";
-import { buildParts, type Surroundings } from "./parts.js";
 import { Pool } from "./pool.js";
-import { EventHub } from "./protocol/events.js";
-import { type ProtocolServer, type StartServerOptions, startServer } from "./protocol/server.js";
-import { servicesOf } from "./services.js";
-import { Journal } from "./store/journal.js";
 import { StoreLayout } from "./store/layout.js";
-import { MemoUpkeep } from "./store/memo-upkeep.js";
-import type { Store } from "./store/store.js";
-import { scanWorkers, storeOnPool } from "./store-on-pool.js";
-import { ownVersion } from "./version.js";
-import { watchIdle, watchState } from "./watches.js";
 
 export interface Daemon {
   /** Resolves when everything is stopped and released. */
@@ -46,147 +20,27 @@ export interface Daemon {
 /** Files and directories are made readable for others where they are roots, and never writable. */
 const UMASK = 0o022;
 
-/** Behind every unpack, however small. */
-const UPKEEP_WEIGHT = -1;
-
 /** STORE_LOCKED, STORE_VERSION, STORE_NOT_WRITABLE, STORE_SPLIT_MOUNT, CONFIG_INVALID: with nothing left behind. */
 export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
   process.umask(UMASK);
   const life = new Life(log);
   try {
-    return await compose(config, log, life);
+    const lock = await lockState(config, log);
+    life.onEnd("lock", () => lock.release());
+    // Where all its work is: the workers name what they make from here (workers/disk-path.ts).
+    process.chdir(config.stateDir);
+    const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
+    life.onEnd("pool", () => pool.close());
+    // The first thread starts while all else is loaded.
+    const { compose } = await import("./composition.js");
+    return await compose({ config, pool, life, log });
   } catch (error) {
     await life.end();
     throw toStrataError(error, `Cannot start the daemon on ${config.stateDir}`);
   }
 }
 
-async function compose(config: Config, log: Log, life: Life): Promise<Daemon> {
-  const sockets = takeActivatedSockets(process.env);
-  const readiness = createReadiness({ env: process.env, log });
-  const instance = {
-    identity: await ownIdentity(),
-    version: await ownVersion(),
-    startedAt: new Date().toISOString(),
-    instanceId: randomUUID(),
-  };
-  const { instanceId, version, startedAt } = instance;
-  const state = await openState(config, { bootId: instance.identity.bootId, life, log });
-  const warm = state.pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
-  life.onEnd("warming", async () => void (await warm));
-  const events = new EventHub({ epoch: instanceId, log });
-  life.onEnd("events", () => events.close());
-  const emit = events.publish.bind(events);
-  const parts = await buildParts(config, { ...state, version, emit, life, log });
-  const { store, jobs, scrubber } = parts;
-
-  const drain = (): void =>
-    life.drain(async () => {
-      await scrubber?.stop();
-      await drainJobs(jobs, config.drainTimeoutMs, log);
-    });
-  const { stateDir } = config;
-  const services = servicesOf(parts, { version, stateDir, startedAt, isDraining: () => life.draining, drain });
-  const { server, endpoints } = await serve(config, sockets, {
-    services,
-    events,
-    instanceId,
-    version,
-    capabilities: {
-      overlaps: [...config.allowedOverlaps],
-      links: LinkMode.options.filter((link) => link !== "reflink" || store.canReflink),
-      codecs: ["none", "gzip", "zstd", "xz"],
-      sources: ["docker", "oci", "oci-archive", "docker-archive"],
-    },
-    log,
-  });
-  life.onEnd("server", () => server.close());
-  jobs.resume();
-  life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
-
-  await announce(config, { ...instance, endpoints });
-  life.onEnd("endpoint file", async () => void (await removeEndpointFile(config.runtimeDir, instanceId)));
-  life.onEnd("readiness", async () => void (await readiness.notify("STOPPING=1")));
-  life.onEnd(
-    "watchdog",
-    readiness.startWatchdog(() => true),
-  );
-  life.onEnd(
-    "idle watch",
-    watchIdle(config.idleExitMs, () => (jobs.activeCount === 0 ? server.idleMs() : 0), drain),
-  );
-  const lost = (): void => {
-    log.error("state.lost", { stateDir });
-    jobs.cancelAll();
-    drain();
-  };
-  life.onEnd("state watch", await watchState(store.layout.lock, lost));
-  scrubber?.start();
-  life.onEnd("scrub", () => scrubber?.stop());
-  await tellReady(readiness, log, { version, endpoints });
-  return { stopped: life.stopped, drain };
-}
-
-/** What stands on the state directory, and the threads that work in it. */
-async function openState(
-  config: Config,
-  { bootId, life, log }: { bootId: string; life: Life; log: Log },
-): Promise<Pick<Surroundings, "pool" | "store" | "journal">> {
-  const lock = await lockState(config, log);
-  life.onEnd("lock", () => lock.release());
-  // Where all its work is: the workers name what they make from here (workers/disk-path.ts).
-  process.chdir(config.stateDir);
-  const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
-  life.onEnd("pool", () => pool.close());
-  const store = storeOnPool(config.stateDir, { bootId, dedup: config.dedup, pool, log });
-  await store.open();
-  life.onEnd("store", () => settleStore(store, log));
-  const upkeep = new MemoUpkeep({ store, workers: scanWorkers(pool, UPKEEP_WEIGHT), log });
-  upkeep.start();
-  life.onEnd("memos", () => upkeep.stop());
-  const journal = new Journal(store.layout, { log });
-  await journal.open();
-  life.onEnd("journal", () => journal.close());
-  return { pool, store, journal };
-}
-
-/** Listens where the configuration and systemd say, and knows how others reach it there. */
-async function serve(
-  config: Config,
-  sockets: readonly ActivatedSocket[],
-  options: Omit<StartServerOptions, "listeners" | "access">,
-): Promise<{ server: ProtocolServer; endpoints: EndpointDocument["endpoints"] }> {
-  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
-  await mkdir(dirname(config.socket), { recursive: true, mode: 0o700 });
-  const { tokens, files: tokenFiles } = await makeTokens(config);
-  const listeners = listenersOf(config, sockets, tokens);
-  const access = { allowedOrigins: config.allowedOrigins };
-  const server = await startServer({ ...options, listeners, access });
-  return { server, endpoints: endpointsOf(config, { sockets, endpoints: server.endpoints, tokenFiles }) };
-}
-
 async function lockState(config: Config, log: Log): Promise<Lock> {
   await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
-}
-
-/** As much as a stop has time for: what is not on the disk by then is only compared once more than needed, after a power cut. */
-async function settleStore(store: Store, log: Log): Promise<void> {
-  const synced = store.makeDurable().catch((error: unknown) => log.warn("sync.failed", { error }));
-  await Promise.race([synced, delay(STOP_SYNC_TIMEOUT_MS, undefined, { ref: false })]);
-  await store.layers.flush();
-}
-
-async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void> {
-  const timer = setTimeout(() => {
-    log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
-    jobs.interrupt();
-  }, timeoutMs);
-  await jobs.drain();
-  clearTimeout(timer);
-}
-
-async function tellReady(readiness: Readiness, log: Log, fields: Record<string, unknown>): Promise<void> {
-  log.info("daemon.ready", { pid: process.pid, ...fields });
-  await readiness.notify("READY=1");
 }

@@ -208,7 +208,7 @@ export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
 export const MAX_REDIRECTS = 5;
 
 /** Things of the store that one task scans, about, and the size of their documents where it stops before: a start takes them so. */
-export const MAX_SCANNED = 500;
+export const MAX_SCANNED = 1000;
 export const READ_RESULT_BYTES = 4 * MiB;
 /** Documents of one thing that a memo has a place for: few are a tenth of it, and the main thread gets some hundred at once. */
 export const MAX_KEPT_TEXT = 8 * KiB;

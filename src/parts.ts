@@ -1,6 +1,6 @@
 /**
  * The parts that install, collect, verify, export and import: built in order, each handed what it needs. The composition root
- * (daemon.ts) gives them what they stand on.
+ * (composition.ts) gives them what they stand on.
  */
 import type { Config } from "./config.js";
 import { Exporter } from "./export/exporter.js";

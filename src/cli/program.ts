@@ -10,56 +10,36 @@ import { printable } from "../printable.js";
 import { createContext, type Host } from "./context.js";
 import { addGlobalOptions, guessGlobals, readGlobals } from "./globals.js";
 import type { Options, Verb } from "./verb.js";
-import { cancel } from "./verbs/cancel.js";
-import { du } from "./verbs/du.js";
-import { endpoint } from "./verbs/endpoint.js";
-import { exportNames } from "./verbs/export.js";
-import { gc } from "./verbs/gc.js";
-import { importArchive } from "./verbs/import.js";
-import { install } from "./verbs/install.js";
-import { layers } from "./verbs/layers.js";
-import { logs } from "./verbs/logs.js";
-import { pin, unpin } from "./verbs/pin.js";
-import { plan } from "./verbs/plan.js";
-import { ps } from "./verbs/ps.js";
-import { repack } from "./verbs/repack.js";
-import { rm } from "./verbs/rm.js";
-import { rollback } from "./verbs/rollback.js";
-import { roots } from "./verbs/roots.js";
-import { serve } from "./verbs/serve.js";
-import { status } from "./verbs/status.js";
-import { verify } from "./verbs/verify.js";
-import { version } from "./verbs/version.js";
-import { wait } from "./verbs/wait.js";
 
-const verbs: readonly Verb[] = [
-  install,
-  plan,
-  status,
-  ps,
-  wait,
-  cancel,
-  logs,
-  roots,
-  layers,
-  du,
-  rm,
-  rollback,
-  verify,
-  pin,
-  unpin,
-  gc,
-  exportNames,
-  importArchive,
-  repack,
-  serve,
-  endpoint,
-  version,
-];
+/** In the order of the help. Each brings much along, so only those are loaded that a command line may mean. */
+const verbs: Readonly<Record<string, () => Promise<Verb>>> = {
+  install: async () => (await import("./verbs/install.js")).install,
+  plan: async () => (await import("./verbs/plan.js")).plan,
+  status: async () => (await import("./verbs/status.js")).status,
+  ps: async () => (await import("./verbs/ps.js")).ps,
+  wait: async () => (await import("./verbs/wait.js")).wait,
+  cancel: async () => (await import("./verbs/cancel.js")).cancel,
+  logs: async () => (await import("./verbs/logs.js")).logs,
+  roots: async () => (await import("./verbs/roots.js")).roots,
+  layers: async () => (await import("./verbs/layers.js")).layers,
+  du: async () => (await import("./verbs/du.js")).du,
+  rm: async () => (await import("./verbs/rm.js")).rm,
+  rollback: async () => (await import("./verbs/rollback.js")).rollback,
+  verify: async () => (await import("./verbs/verify.js")).verify,
+  pin: async () => (await import("./verbs/pin.js")).pin,
+  unpin: async () => (await import("./verbs/pin.js")).unpin,
+  gc: async () => (await import("./verbs/gc.js")).gc,
+  export: async () => (await import("./verbs/export.js")).exportNames,
+  import: async () => (await import("./verbs/import.js")).importArchive,
+  repack: async () => (await import("./verbs/repack.js")).repack,
+  serve: async () => (await import("./verbs/serve.js")).serve,
+  endpoint: async () => (await import("./verbs/endpoint.js")).endpoint,
+  version: async () => (await import("./verbs/version.js")).version,
+};
 
 /** Runs one command to its end; everything that it says is written when this resolves. */
 export async function run(host: Host): Promise<number> {
-  const chosen = choose(host);
+  const chosen = choose(host, await verbsFor(host.argv));
   if (chosen === "help") return 0;
   if (chosen instanceof StrataError) return createContext(host, guessGlobals(host.argv)).fail(chosen);
   let context = createContext(host, guessGlobals(host.argv));
@@ -78,9 +58,16 @@ interface Choice {
   readonly globals: Options;
 }
 
-function choose(host: Host): Choice | StrataError | "help" {
+/** All of them where no word is one: for the help, and for what was perhaps meant. */
+async function verbsFor(argv: readonly string[]): Promise<Verb[]> {
+  const named = Object.keys(verbs).filter((name) => asVerb(argv).includes(name));
+  const loads = named.length > 0 ? named.map((name) => verbs[name]) : Object.values(verbs);
+  return Promise.all(loads.flatMap((load) => load?.() ?? []));
+}
+
+function choose(host: Host, known: readonly Verb[]): Choice | StrataError | "help" {
   let choice: Choice | undefined;
-  const program = defineProgram(host, (found) => {
+  const program = defineProgram(host, known, (found) => {
     choice = found;
   });
   if (host.argv.length === 0) {
@@ -101,7 +88,7 @@ function asVerb(argv: readonly string[]): readonly string[] {
   return argv[0] === "--version" || argv[0] === "-V" ? ["version", ...argv.slice(1)] : argv;
 }
 
-function defineProgram(host: Host, onChoice: (choice: Choice) => void): Command {
+function defineProgram(host: Host, known: readonly Verb[], onChoice: (choice: Choice) => void): Command {
   const program = new Command("stratad")
     .description("Installs OCI images: each layer is unpacked once, image roots are hardlinks.")
     .usage("VERB [ARGUMENTS] [OPTIONS]")
@@ -109,7 +96,7 @@ function defineProgram(host: Host, onChoice: (choice: Choice) => void): Command 
     .configureOutput({ writeOut: (text) => host.stdout.write(text), writeErr: () => {}, outputError: () => {} })
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(host.stdout.columns || 100, 120) });
   addGlobalOptions(program);
-  for (const verb of verbs) {
+  for (const verb of known) {
     const command = program.command(verb.name).summary(verb.summary).description(`${verb.summary}.`);
     verb.define(command);
     command.action(() => onChoice({ verb, args: command.args, options: command.opts(), globals: program.opts() }));
@@ -128,7 +115,7 @@ function usageError(error: CommanderError, argv: readonly string[]): StrataError
     .trim()
     .split("\n");
   const meant = /\(Did you mean (.+?)\?\)/.exec(more.join(" "))?.[1];
-  const verb = verbs.find(({ name }) => argv.includes(name))?.name;
+  const verb = Object.keys(verbs).find((name) => argv.includes(name));
   const help =
     verb === undefined
       ? "`stratad --help` lists the verbs."

@@ -1,5 +1,5 @@
 /**
- * What the protocol asks of the rest of the daemon, in the words of messages/. daemon.ts hands it over; install/ and
+ * What the protocol asks of the rest of the daemon, in the words of messages/. composition.ts hands it over; install/ and
  * store/ provide it without knowing that there is a protocol.
  */
 import type { Collection } from "../messages/collection.js";

@@ -94,6 +94,11 @@ export class Layers {
     this.#index.watch(watcher);
   }
 
+  /** Of a layer's files; undefined where it is not here. */
+  bytesOf(diffId: DiffId): number | undefined {
+    return this.#index.get(diffId)?.bytes;
+  }
+
   /** Of the files of all layers. */
   get bytes(): number {
     return this.#index.bytes;

@@ -65,13 +65,16 @@ export class Names {
     this.#log = log;
   }
 
-  /** Reads what stands there; known is none of it before `adopt`. */
+  /** Reads what stands there, and removes what was never finished; known is nothing of it before `adopt`. */
   async scan(scan: StoreScan, listed: Parts): Promise<FoundName[]> {
     const found: FoundName[] = [];
     await scan.each(this.#layout.namePlace, listed, {
       found: (_name, { document, target }) => found.push({ document, target }),
       unreadable: (name, error) => this.#say(name, error),
     });
+    for (const entry of await readdir(this.#layout.names)) {
+      if (isTemporary(entry)) await unlink(this.#layout.name(entry));
+    }
     return found;
   }
 
@@ -79,9 +82,6 @@ export class Names {
   async adopt(found: readonly FoundName[], { standing, folds }: Adoption): Promise<void> {
     this.#index = new NameIndex(folds);
     for (const { document, target } of found) await this.#adopt(document, { standing, target });
-    for (const entry of await readdir(this.#layout.names)) {
-      if (isTemporary(entry)) await unlink(this.#layout.name(entry));
-    }
   }
 
   /** One that was read is known all the same: on a full disk it is made good by the next start. */

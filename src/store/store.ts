@@ -49,7 +49,7 @@ export class Store {
   readonly holds: Holds;
   readonly leases = new Leases();
   /** Reckoned as layers and roots come, from the scan on. */
-  readonly usage = new StoreUsage([], []);
+  readonly usage = new StoreUsage((diffId) => this.layers.bytesOf(diffId));
   /** What the file system makes no difference of; undefined where it keeps all names apart. */
   folding: Folding | undefined;
   /** Whether its file system lets two files share blocks. */

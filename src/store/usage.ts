@@ -30,8 +30,9 @@ interface UsedLayer {
 type LayerSize = Pick<LayerDocument, "diffId" | "bytes">;
 
 export class StoreUsage {
-  /** Bytes alone where no root uses a layer, or none has yet: those are many. */
-  readonly #layers = new Map<DiffId, UsedLayer | number>();
+  readonly #bytesOf: (diffId: DiffId) => number | undefined;
+  /** Those that roots use: of a large store most are used by none. */
+  readonly #layers = new Map<DiffId, UsedLayer>();
   /** By layer, the ids of the roots that use it. */
   readonly #roots = new KeyedSets<string>();
   #heldBytes = 0;
@@ -41,26 +42,19 @@ export class StoreUsage {
   #copiedBytes = 0;
   #apparentBytes = 0;
 
-  constructor(roots: Iterable<RootDocument>, layers: Iterable<LayerSize>) {
-    for (const layer of layers) this.addLayer(layer);
-    for (const root of roots) this.addRoot(root);
+  /** `bytesOf` tells of each layer that was added and not removed. */
+  constructor(bytesOf: (diffId: DiffId) => number | undefined) {
+    this.#bytesOf = bytesOf;
   }
 
   addLayer({ diffId, bytes }: LayerSize): void {
-    if (!this.#layers.has(diffId)) {
-      this.#layers.set(diffId, bytes);
-      this.#heldBytes += bytes;
-      return;
-    }
-    this.#change(diffId, (layer) => {
-      layer.bytes = bytes;
-    });
+    this.#heldBytes += bytes;
+    this.#resize(diffId, bytes);
   }
 
-  removeLayer({ diffId }: Pick<LayerSize, "diffId">): void {
-    this.#change(diffId, (layer) => {
-      layer.bytes = undefined;
-    });
+  removeLayer({ diffId, bytes }: LayerSize): void {
+    this.#heldBytes -= bytes;
+    this.#resize(diffId, undefined);
   }
 
   addRoot(root: RootDocument): void {
@@ -86,7 +80,7 @@ export class StoreUsage {
     let sharedBytes = 0;
     for (let index = 0; index < root.layers.length; index += 1) {
       const diffId = root.layers[index] as DiffId;
-      const layer = this.#used(diffId);
+      const layer = this.#layers.get(diffId);
       if (layer?.bytes === undefined) continue;
       const isFirst = root.layers.indexOf(diffId) === index;
       if (this.#roots.count(diffId) > 1) sharedBytes += root.layerBytes?.[index] ?? (isFirst ? layer.bytes : 0);
@@ -109,13 +103,8 @@ export class StoreUsage {
 
   /** What linking a layer's files more than once saves. */
   sharedBytesOf(diffId: DiffId): number {
-    const layer = this.#used(diffId);
+    const layer = this.#layers.get(diffId);
     return layer?.bytes === undefined ? 0 : Math.max(0, linkedFrom(layer) - layer.bytes);
-  }
-
-  #used(diffId: DiffId): UsedLayer | undefined {
-    const known = this.#layers.get(diffId);
-    return typeof known === "number" ? { bytes: known, toldBytes: 0, wholes: 0 } : known;
   }
 
   #count(root: RootDocument, times: 1 | -1): void {
@@ -123,30 +112,37 @@ export class StoreUsage {
     this.#apparentBytes += times * root.bytes;
     this.#copiedBytes += times * copiedBytesOf(root);
     this.#linkedBytes += times * linkedBytes;
+    for (const diffId of root.layers) if (times === 1) this.#roots.add(diffId, root.rootId);
     for (const [index, diffId] of root.layers.entries()) {
       // A manifest may name a layer twice.
       const isFirst = root.layers.indexOf(diffId) === index;
       const told = root.layerBytes?.[index];
       this.#change(diffId, (layer) => {
-        if (times === 1) this.#roots.add(diffId, root.rootId);
-        else this.#roots.delete(diffId, root.rootId);
         if (linkedBytes === 0) return;
         if (told !== undefined) layer.toldBytes += times * told;
         else if (isFirst) layer.wholes += times;
       });
     }
+    if (times === 1) return;
+    for (const diffId of root.layers) {
+      this.#roots.delete(diffId, root.rootId);
+      if (this.#roots.count(diffId) === 0) this.#layers.delete(diffId);
+    }
   }
 
-  /** Forgets a layer that neither stands nor is used. */
+  #resize(diffId: DiffId, bytes: number | undefined): void {
+    if (!this.#layers.has(diffId)) return;
+    this.#change(diffId, (layer) => {
+      layer.bytes = bytes;
+    });
+  }
+
   #change(diffId: DiffId, change: (layer: UsedLayer) => void): void {
-    const layer = this.#used(diffId) ?? { bytes: undefined, toldBytes: 0, wholes: 0 };
-    this.#heldBytes -= layer.bytes ?? 0;
+    const layer = this.#layers.get(diffId) ?? { bytes: this.#bytesOf(diffId), toldBytes: 0, wholes: 0 };
     this.#linkedOnceBytes -= linkedOnce(layer);
     change(layer);
-    this.#heldBytes += layer.bytes ?? 0;
     this.#linkedOnceBytes += linkedOnce(layer);
-    if (layer.bytes === undefined && this.#roots.count(diffId) === 0) this.#layers.delete(diffId);
-    else this.#layers.set(diffId, layer);
+    this.#layers.set(diffId, layer);
   }
 }
 

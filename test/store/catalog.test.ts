@@ -201,7 +201,7 @@ function changing(
     return `/roots/${rootId}/tree`;
   };
   const layout = { rootTree, name: (name: string) => `/names/${name}` };
-  const usage = new Reckoning([], []);
+  const usage = new Reckoning(() => undefined);
   return new Catalog({ names, roots, holds, usage, layout } as unknown as Store);
 }
 
@@ -247,7 +247,7 @@ test("a snapshot beyond what a frame takes says where the list goes on", async (
   for (let n = 0; n < 500; n += 1) roots.set(`r${n}`, linking(`r${n}`, 1, ...layers));
   const layout = { rootTree: (rootId: string) => rootId };
   const holds = { pinned: new Set(), isPinned: () => false };
-  const usage = new Reckoning([], []);
+  const usage = new Reckoning(() => undefined);
   const catalog = new Catalog({ names: new NameIndex(), roots, holds, usage, layout } as unknown as Store);
   const { items, nextCursor } = await catalog.snapshot();
   const length = JSON.stringify(items).length;

@@ -188,14 +188,14 @@ suite("the usage of a store", () => {
   for (const row of rows) {
     test(row.what, () => {
       const roots = rootsOf(row);
-      const usage = new StoreUsage(roots, layersOf(row));
+      const usage = usageOf(roots, layersOf(row));
       assert.deepEqual([...roots.map((root) => triple(usage.of(root))), triple(usage.total())], row.usage);
     });
   }
 
   test("a layer saves what its files would take once more for each root but one", () => {
     const row = { layers: { a: 10, b: 5, c: 3 }, roots: ["aba", "a", "a"].map((of) => ({ of })) };
-    const usage = new StoreUsage(
+    const usage = usageOf(
       rootsOf(row).map((root) => ({ ...root, bytes: 10 })),
       layersOf(row),
     );
@@ -217,7 +217,7 @@ suite("the usage of a store", () => {
         if (gone === undefined) return;
         const needed = new Set(rest.flatMap((root) => root.layers));
         const kept = documents.filter(({ diffId }) => needed.has(diffId) || !gone.layers.includes(diffId));
-        const left = new StoreUsage(rest, kept);
+        const left = usageOf(rest, kept);
         assert.equal(usage.total().uniqueBytes - left.total().uniqueBytes, usage.of(gone).uniqueBytes);
       }),
     );
@@ -257,16 +257,21 @@ suite("the usage of a store", () => {
         });
         const things = [...layers, ...roots];
         const there = new Set(things);
-        const usage = new StoreUsage(roots, layers);
+        const sizes = new Map<string, number>();
+        const usage = usageOf(roots, layers, sizes);
         for (const step of steps) {
           const thing = things[step % things.length] as (typeof things)[number];
           const comes = !there.has(thing);
           if ("rootId" in thing) comes ? usage.addRoot(thing) : usage.removeRoot(thing);
-          else comes ? usage.addLayer(thing) : usage.removeLayer(thing);
+          else if (comes) addLayer(usage, thing, sizes);
+          else {
+            sizes.delete(thing.diffId);
+            usage.removeLayer(thing);
+          }
           comes ? there.add(thing) : there.delete(thing);
         }
         const left = roots.filter((root) => there.has(root));
-        const fresh = new StoreUsage(
+        const fresh = usageOf(
           left,
           layers.filter((layer) => there.has(layer)),
         );
@@ -286,13 +291,29 @@ suite("the usage of a store", () => {
       rootDocument(`root-${n}`, { layers: layers.slice(n % 4000, (n % 4000) + 12).map(({ diffId }) => diffId) }),
     );
     const before = process.cpuUsage();
-    const usage = new StoreUsage(roots, layers);
+    const usage = usageOf(roots, layers);
     for (const root of roots) usage.of(root);
     usage.total();
     const { user, system } = process.cpuUsage(before);
     assert.ok(user + system < 1e6, `${user + system} µs`);
   });
 });
+
+function usageOf(
+  roots: readonly RootDocument[],
+  layers: readonly LayerDocument[],
+  sizes = new Map<string, number>(),
+): StoreUsage {
+  const usage = new StoreUsage((diffId) => sizes.get(diffId));
+  for (const layer of layers) addLayer(usage, layer, sizes);
+  for (const root of roots) usage.addRoot(root);
+  return usage;
+}
+
+function addLayer(usage: StoreUsage, layer: LayerDocument, sizes: Map<string, number>): void {
+  sizes.set(layer.diffId, layer.bytes);
+  usage.addLayer(layer);
+}
 
 /** A root for each set, which links all that its layers have; the first has copies besides. */
 function linkedStore(
@@ -310,5 +331,5 @@ function linkedStore(
       copiedBytes: copies,
     });
   });
-  return { documents, roots, usage: new StoreUsage(roots, documents) };
+  return { documents, roots, usage: usageOf(roots, documents) };
 }
