@@ -1,5 +1,5 @@
 /**
- * One scan of the store, as a start makes it: lists what stands there and has workers tell what the documents say, a part of some hundred
+ * One scan of the store, as a start makes it: lists what stands there and has workers tell what the documents say, a part of up to a thousand
  * things in each task, from memos where they hold. What it is told it hands on part by part, each in a turn of its own.
  *
  * Knows neither layers nor roots nor names: each kind says where its documents stand and takes what they say.

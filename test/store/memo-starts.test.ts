@@ -25,7 +25,7 @@ function temporary(t: TestContext): string {
 
 suite("a start of a store with memos", () => {
   // So few roots and names are read in no time, and have no memos.
-  const size = { layers: 600, roots: 10, names: 10, bare: true };
+  const size = { layers: 1100, roots: 10, names: 10, bare: true };
   const few = size.roots + size.names;
   const settling = { scan: (task: ScanTask) => scanning(settled(task)) };
 
