@@ -85,7 +85,10 @@ function choose(host: Host, known: readonly Verb[]): Choice | StrataError | "hel
 
 /** What everybody tries first. */
 function asVerb(argv: readonly string[]): readonly string[] {
-  return argv[0] === "--version" || argv[0] === "-V" ? ["version", ...argv.slice(1)] : argv;
+  const [first = "", second] = argv;
+  if (first === "--version" || first === "-V") return ["version", ...argv.slice(1)];
+  if (first !== "help" || second === undefined) return argv;
+  return Object.hasOwn(verbs, second) ? [second, "--help"] : [second];
 }
 
 function defineProgram(host: Host, known: readonly Verb[], onChoice: (choice: Choice) => void): Command {

@@ -5,13 +5,13 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { StrataError, systemErrorCode } from "../errors.js";
+import { systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { printable } from "../printable.js";
 import { indexMembers, type Member, memberName, refusal } from "./archive-members.js";
 import { documentTooBig } from "./checked-document.js";
 import { compressionOf, MAGIC_BYTES } from "./compression.js";
-import { type Files, readAt } from "./files.js";
+import { type Files, readAt, unreadable } from "./files.js";
 
 /** `real` is `path` without symlinks. The caller closes what it gets. */
 export async function archiveFiles(path: string, real: string): Promise<Files> {
@@ -70,7 +70,7 @@ async function openArchive(real: string): Promise<FileHandle> {
   } catch (error) {
     const errno = systemErrorCode(error);
     if (errno !== "EACCES") throw refusal(`${printable(real)}: ${errno ?? "it does not open"}`);
-    throw new StrataError("IMPORT_DENIED", `Cannot open ${printable(real)}: the daemon's user may not read it`);
+    throw unreadable(real);
   }
 }
 

@@ -11,7 +11,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { printable } from "../printable.js";
 import { documentTooBig } from "./checked-document.js";
-import { type Files, type Place, readAt } from "./files.js";
+import { type Files, type Place, readAt, unreadable } from "./files.js";
 
 /** `real` is `path` without symlinks. */
 export function directoryFiles(path: string, real: string): Files {
@@ -63,7 +63,7 @@ async function openInside(real: string, name: string): Promise<FileHandle | unde
     if (errno === "ELOOP") throw invalid(name, "it is a symlink");
     if (errno === undefined) throw error;
     if (errno !== "EACCES") throw invalid(name, errno, error);
-    throw new StrataError("IMPORT_DENIED", `Cannot open ${printable(file)}: the daemon's user may not read it`);
+    throw unreadable(file);
   }
 }
 

@@ -5,6 +5,8 @@
  * refuses with its own code. Knows nothing of what the files mean.
  */
 import type { FileHandle } from "node:fs/promises";
+import { StrataError } from "../errors.js";
+import { printable } from "../printable.js";
 
 export interface Files {
   /** For messages: the path the client gave. */
@@ -39,3 +41,9 @@ export async function readAt(handle: FileHandle, length: number, position: numbe
   }
   return buffer.subarray(0, filled);
 }
+
+/** IMPORT_DENIED, wherever it stands. */
+export const unreadable = (path: string): StrataError =>
+  new StrataError("IMPORT_DENIED", `Cannot open ${printable(path)}: the daemon's user may not read it`, {
+    hint: "Make it readable for the daemon's user, or copy it to where it is.",
+  });

@@ -10,6 +10,7 @@ import { printable } from "../printable.js";
 import { archiveFiles } from "./archive.js";
 import { directoryFiles } from "./directory.js";
 import { dockerArchiveSource } from "./docker-archive.js";
+import { unreadable } from "./files.js";
 import { layoutImages, layoutSource } from "./layout.js";
 import { type RegistryOptions, registrySource } from "./registry/registry-source.js";
 import type { ImageSource } from "./source.js";
@@ -98,7 +99,7 @@ async function allowedPath(reference: LocalReference, importDirs: OpenOptions["i
   } catch (error) {
     const errno = systemErrorCode(error);
     if (errno === undefined) throw error;
-    if (inside(normalize(path))) throw unreadable(reference, errno);
+    if (inside(normalize(path))) throw notOpened(reference, errno);
   }
   throw denied(path, "it is below none of the import directories");
 }
@@ -116,8 +117,8 @@ function denied(path: string, fact: string): StrataError {
   return new StrataError("IMPORT_DENIED", `Cannot open ${printable(path)}: ${fact}`);
 }
 
-function unreadable(reference: LocalReference, errno: string): StrataError {
-  if (errno === "EACCES" || errno === "EPERM") return denied(reference.path, "the daemon's user may not read it");
+function notOpened(reference: LocalReference, errno: string): StrataError {
+  if (errno === "EACCES" || errno === "EPERM") return unreadable(reference.path);
   return notThere(reference, errno === "ENOENT" ? "it does not exist" : errno);
 }
 

@@ -183,6 +183,10 @@ export class SweptDaemon {
   /** The inode of each stored layer. */
   #layers(): Map<string, number> {
     const directory = join(this.#sandbox.stateDir, "layers/sha256");
-    return new Map(readdirSync(directory).map((hex) => [hex, lstatSync(join(directory, hex)).ino]));
+    return new Map(
+      readdirSync(directory)
+        .filter((name) => !name.startsWith("."))
+        .map((hex) => [hex, lstatSync(join(directory, hex)).ino]),
+    );
   }
 }

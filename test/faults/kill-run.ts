@@ -196,7 +196,11 @@ class DoomedStore {
   #stored(): Map<string, number> {
     const directory = join(this.#sandbox.stateDir, "layers/sha256");
     try {
-      return new Map(readdirSync(directory).map((hex) => [hex, lstatSync(join(directory, hex)).ino]));
+      return new Map(
+        readdirSync(directory)
+          .filter((name) => !name.startsWith("."))
+          .map((hex) => [hex, lstatSync(join(directory, hex)).ino]),
+      );
     } catch {
       return new Map(); // killed before it was made
     }

@@ -2,11 +2,12 @@
  * `repack IN=OUT... --out oci:DIR`: images in, the same images with shared layers out. Needs no daemon: all that it makes stands in a directory
  * of its own until it is published, and goes with it. Ctrl-C leaves nothing.
  */
-import { writeFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { access, constants, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { loadConfig } from "../../config.js";
-import { StrataError } from "../../errors.js";
+import { StrataError, systemErrorCode } from "../../errors.js";
 import { createLog } from "../../log.js";
+import { printable } from "../../printable.js";
 import { RepackProgress } from "../../repack/repack-progress.js";
 import type { RepackReport } from "../../repack/repack-report.js";
 import type { RepackRequest } from "../../repack/repacker.js";
@@ -31,13 +32,28 @@ export const repack: Verb = {
     const { cwd } = context.host;
     const place = repackPlace(options, cwd);
     const request = repackRequest(args, options, context.host);
+    const picture = typeof options.picture === "string" ? resolve(cwd, options.picture) : undefined;
+    if (picture !== undefined) await drawing(picture, () => access(dirname(picture), constants.W_OK));
     const report = await repacked(context, place, request);
-    if (typeof options.picture === "string") await writeFile(resolve(cwd, options.picture), sharingPicture(report));
     if (context.document) context.print(report);
     else context.result(...repackLines(report, { policy: request.policy, quiet: context.globals.quiet }));
+    if (picture !== undefined) await drawing(picture, () => writeFile(picture, sharingPicture(report)));
     return 0;
   },
 };
+
+/** USAGE: looked at before all the work, and told after it. */
+async function drawing(picture: string, action: () => Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    const fact = systemErrorCode(error) ?? "it cannot be written";
+    throw new StrataError("USAGE", `Cannot draw the picture ${printable(picture, 1024)}: ${fact}`, {
+      hint: "Name a file in a directory that is there and may be written to.",
+      cause: error,
+    });
+  }
+}
 
 async function repacked(
   context: Context,
