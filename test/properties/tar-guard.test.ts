@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { isErrorCode, StrataError } from "../../src/errors.js";
+import { codeTable, isErrorCode, StrataError } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
 import type { TarEntry } from "../../workers/tar-entry.js";
 import { TarGuard } from "../../workers/tar-guard.js";
@@ -159,7 +159,8 @@ suite("any archive", () => {
           const bad = Buffer.from(blob);
           for (const { at, byte } of where) bad[at % bad.length] = byte;
           const outcome = await outcomeOfBytes(bad, { codec: "gzip" });
-          if (typeof outcome === "string") assert.match(outcome, /^(CODEC|MEDIA_TYPE|TAR|LIMIT|BAD)_/);
+          // What a flipped bit inflates to may be any tar at all before its checksum is reached.
+          if (typeof outcome === "string") assert.equal(isErrorCode(outcome) && codeTable[outcome].kind, "content");
         },
       ),
       { numRuns: 600, interruptAfterTimeLimit: 5000 },
