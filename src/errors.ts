@@ -272,8 +272,3 @@ export function systemErrorCode(thrown: unknown): string | undefined {
   if (!(thrown instanceof Error) || !("code" in thrown) || !("errno" in thrown)) return undefined;
   return typeof thrown.code === "string" ? thrown.code : undefined;
 }
-
-/** For the default arm of a switch over a union: a compile error when an arm is missing, and INTERNAL when one gets by. */
-export function assertNever(value: never): never {
-  throw new StrataError("INTERNAL", `Cannot go on: an unexpected value ${JSON.stringify(value)}`);
-}

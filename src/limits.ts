@@ -154,8 +154,6 @@ export const MAX_IMAGES_AT_ONCE = 256;
 export const MAX_REPACKED_ENTRIES = 1_500_000;
 /** A repack waits so long for another that publishes to its layout: renames, and the disk's own time for gigabytes of blobs. */
 export const LAYOUT_LOCK_WAIT_MS = 5 * MINUTE;
-/** Paths that a report of a repack names with what they cost; the rest are in the sum. */
-export const MAX_LOST_PATHS_LISTED = 1000;
 /** Inodes of a file beyond its own, each with all the links that the file system gives it: ext4's would be 650 million names. */
 export const MAX_FURTHER_INODES = 10_000;
 /** Conflicts listed in one LAYER_OVERLAP, and names of each kind in what an update changed. */
@@ -203,7 +201,7 @@ export const MAX_PUSHES = 4;
 /** Repositories that a push asks for blobs to mount: each costs a token, and a request for each blob that is missing. */
 export const MAX_MOUNT_SOURCES = 16;
 /** What one PATCH of an upload in chunks sends, where the registry wants no more at least: proxies before registries refuse bodies over 100 MB. */
-export const PUSH_CHUNK_BYTES = 64 * 1024 * 1024;
+export const PUSH_CHUNK_BYTES = 64 * MiB;
 /** Redirects of one request. */
 export const MAX_REDIRECTS = 5;
 
@@ -280,5 +278,5 @@ export const MAX_COVERING_LAYERS = 256;
 export const MAX_PARTING_STEPS = 500_000;
 /** Images that differ, where a repack searches for the least copies: six can be parted in 203 ways, twelve in four million. */
 export const MAX_PARTED_IMAGES = 6;
-/** Paths that a repack tells of those that its policy stores again. */
+/** Paths that a report of a repack names with what they cost, for a person to read; the rest are in the sum. */
 export const MAX_LOSSES_TOLD = 20;

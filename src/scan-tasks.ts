@@ -121,5 +121,5 @@ export interface StraysTask {
 
 /** Of each directory, names of what is about nothing that stands. */
 export interface StraysResult {
-  readonly orphans: readonly (readonly string[])[];
+  readonly strays: readonly (readonly string[])[];
 }

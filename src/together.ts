@@ -1,6 +1,7 @@
 /**
  * Several pieces of work at once, of which none is wanted when another fails.
  */
+import { setMaxListeners } from "node:events";
 import { StrataError } from "./errors.js";
 
 /**
@@ -13,6 +14,8 @@ export async function together<Value>(
 ): Promise<Value[]> {
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
+  // All of it may listen; Node takes more than ten for a leak.
+  setMaxListeners(0, either);
   const ends = await Promise.allSettled(
     work.map(async (run) => {
       try {

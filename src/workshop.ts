@@ -111,7 +111,6 @@ function openedSource(held: HeldSource, source: ImageSource, layers: LayerInstal
         source: held,
         from,
         signal,
-        unlessQuick: NEVER,
         progress: ({ task }) => {
           if (task !== undefined) unpacking(task);
         },
@@ -119,9 +118,6 @@ function openedSource(held: HeldSource, source: ImageSource, layers: LayerInstal
       }),
   };
 }
-
-/** Nothing is wanted only where it is quick. */
-const NEVER = new AbortController().signal;
 
 function planTask({ image, layers }: StoredImage, { layout, folding }: Store) {
   const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));

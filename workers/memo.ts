@@ -44,7 +44,7 @@ export function readMemo(path: string, reading: string): Memo | undefined {
 /** The second line of a memo; the first is the checksum of all that follows, the third holds the keys, the rest the rows. */
 type Head = Pick<Memo, "ids" | "marks"> & Omit<Rows, "texts">;
 
-/** Large enough for nearly every memo, and used for all of them: fresh memory costs more than reading does. */
+/** Twice as large as the largest memo so far, and used for all of them: fresh memory costs more than reading does. */
 let buffer = Buffer.alloc(0);
 
 /** What the next call overwrites. */

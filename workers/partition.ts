@@ -4,7 +4,6 @@
  */
 import { keepGlobs } from "../src/layering/keep-glob.js";
 import { planRepack, type RepackedLayer } from "../src/layering/plan-repack.js";
-import { MAX_LOST_PATHS_LISTED } from "../src/limits.js";
 import { encodePlan } from "../src/overlap/plan-file.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { PartitionedLayer, PartitionResult, PartitionTask } from "../src/repack-tasks.js";
@@ -28,10 +27,7 @@ function partition(task: PartitionTask): PartitionResult {
     const { images, entries, bytes } = layer;
     return { file: { kind: "plan", path, sha256 }, images, entries: entries.length, bytes };
   });
-  const { images, figures } = plan;
-  const { bytes, paths } = figures.lostToPolicy;
-  const lostToPolicy = { bytes, paths: paths.slice(0, MAX_LOST_PATHS_LISTED) };
-  return { layers, images, figures: { ...figures, lostToPolicy } };
+  return { layers, images: plan.images, figures: plan.figures };
 }
 
 /** What repack adds is from nowhere: it has no content. */

@@ -19,9 +19,10 @@ export function readMarked(path: string): MarkedText {
   try {
     const stats = fstatSync(descriptor);
     const bytes = readSync(descriptor, buffer, 0, buffer.length, null);
-    const start = buffer.toString("utf8", 0, bytes);
-    const text = bytes < buffer.length ? start : start + readFileSync(descriptor, "utf8");
-    return { text, mark: markOf(stats), changedAtMs: stats.ctimeMs };
+    const start = buffer.subarray(0, bytes);
+    // Joined as bytes: a character may stand across the end of the buffer.
+    const all = bytes < buffer.length ? start : Buffer.concat([start, readFileSync(descriptor)]);
+    return { text: all.toString("utf8"), mark: markOf(stats), changedAtMs: stats.ctimeMs };
   } finally {
     closeSync(descriptor);
   }

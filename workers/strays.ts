@@ -7,7 +7,7 @@ import { namesIn } from "./names-in.js";
 
 export default ({ about }: StraysTask): Promise<Outcome<StraysResult>> =>
   outcomeOf("Cannot list the store", () => ({
-    orphans: about.map(({ known, ...listed }) => {
+    strays: about.map(({ known, ...listed }) => {
       const standing = new Set(known.flatMap((part) => part.split("/")));
       const { ids } = namesIn(listed);
       return ids.filter((id) => !standing.has(id)).map((id) => id + listed.suffix);

@@ -13,6 +13,7 @@ import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { withEntries } from "./entries-file.js";
 import { readTree } from "./tree-file.js";
 
+/** One says that there is a bug; a few more say where to look. */
 const MAX_TOLD = 10;
 
 export default (task: VerifyRepackedTask): Promise<Outcome<VerifyRepackedResult>> =>

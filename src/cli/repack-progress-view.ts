@@ -66,7 +66,7 @@ function phaseWords({ phase, isOver, things, bytes }: PhaseState): string {
 }
 
 /** One line for each phase that has begun; at most as many as there are rows, the last. */
-export function phaseLines(states: readonly PhaseState[], { columns, rows, bytesPerSecond }: Screen): Line[] {
+function phaseLines(states: readonly PhaseState[], { columns, rows, bytesPerSecond }: Screen): Line[] {
   const lines = states.map((state): Line => {
     const { isOver, bytes, bytesDone, things, thingsDone, phase } = state;
     if (isOver || bytes === 0) return { text: phaseWords(state), style: isOver ? "dim" : undefined };

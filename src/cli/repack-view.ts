@@ -44,7 +44,7 @@ export function repackLines(report: RepackReport, { policy, quiet }: RepackLineO
 }
 
 /** What an image is called in a report: its name, and its platform too where the name is an index's. */
-export function labelOf({ images }: RepackReport, at: number): string {
+function labelOf({ images }: RepackReport, at: number): string {
   const image = images[at];
   if (image === undefined) return "";
   const isOne = images.filter(({ out }) => out === image.out).length === 1;

@@ -4,7 +4,13 @@
 import { StrataError } from "../errors.js";
 import { LINK, OVERLAP, REF_NAME } from "../oci/annotations.js";
 import { OCI_INDEX, OCI_MANIFEST, type PackCodec } from "../oci/media-types.js";
-import { type KeptImage, keptManifest, type PackedImage, packedImage, sizeOf } from "../oci/packed-image.js";
+import {
+  documentDescriptor,
+  type KeptImage,
+  keptManifest,
+  type PackedImage,
+  packedImage,
+} from "../oci/packed-image.js";
 import { isAnyPlatform, parsePlatform } from "../oci/platform.js";
 import type { PackResult } from "../tasks.js";
 
@@ -31,9 +37,7 @@ export function exportedImage(kept: KeptImage, layers: readonly PackResult[], co
 /** index.json of an archive of these: one descriptor for each name. */
 export function exportedIndex(images: readonly NamedImage[]): string {
   const manifests = images.map(({ name, platform, overlap, link, image: { manifest } }) => ({
-    mediaType: OCI_MANIFEST,
-    digest: manifest.digest,
-    size: sizeOf(manifest),
+    ...documentDescriptor(OCI_MANIFEST, manifest),
     ...platformOf(platform),
     annotations: { [REF_NAME]: name, [OVERLAP]: overlap, [LINK]: link },
   }));

@@ -5,6 +5,7 @@
  * digest, size and diffID (invariant 4); where no diffID is claimed, against the other two, and the store's key is the computed one.
  */
 import assert from "node:assert/strict";
+import { setMaxListeners } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { StrataError } from "../errors.js";
 import { GrowthReader } from "../growth.js";
@@ -39,8 +40,8 @@ export interface LayerRequest {
   /** The canonical text of where it comes from: failures of another place are not shared. */
   readonly from: string;
   readonly signal: AbortSignal;
-  /** Aborted where the layer is only wanted any more if that is quick: it is here, and not large. */
-  readonly unlessQuick: AbortSignal;
+  /** Aborted where the layer is only wanted any more if that is quick: it is here, and not large. Absent: wanted however long it takes. */
+  readonly unlessQuick?: AbortSignal;
   readonly progress: (change: Partial<LayerProgress>) => void;
   /** Learns what the layer holds at the image root while it is unpacked, or at once where that is known. */
   readonly topLevel: (name: TopLevelName) => void;
@@ -112,7 +113,7 @@ export class LayerInstaller {
     source: ImageSource,
     { layer, signal }: { readonly layer: Required<LayerDescriptor>; readonly signal: AbortSignal },
   ): Promise<{ document: LayerDocument; blob: LayerBlob }> {
-    const wanted = { layer, signal, unlessQuick: NEVER, progress: () => undefined };
+    const wanted = { layer, signal, progress: () => undefined };
     return this.#unpackTo(paths, source, wanted, new RunningUnpack(""));
   }
 
@@ -164,7 +165,7 @@ export class LayerInstaller {
     }
     assert(blob.digestIsOfBytes || layer.diffId !== undefined, "nothing to compare the blob with");
     this.counters.blobsRead += 1;
-    giveUpUnlessQuick(blob, request.unlessQuick, both);
+    if (request.unlessQuick !== undefined) giveUpUnlessQuick(blob, request.unlessQuick, both);
     const unpacked = this.#whenReadable(blob, signal, async () => {
       request.progress({ state: "unpacking" });
       const wideWindow = this.#wideWindow.ticket();
@@ -221,9 +222,6 @@ export class LayerInstaller {
   }
 }
 
-/** For who wants the layer however long it takes. */
-const NEVER = new AbortController().signal;
-
 /** What jobs that join an unpack get to see of it, whoever started it. */
 class RunningUnpack {
   readonly from: string;
@@ -241,6 +239,8 @@ function giveUpUnlessQuick({ growth, length }: Blob, wanted: AbortSignal, contro
     const isHere = growth === undefined || new GrowthReader(growth).bytes >= length;
     if (!isHere || length > QUICK_LAYER_BYTES) controller.abort();
   };
+  // All layers of an image may wait on one signal; Node takes more than ten for a leak.
+  setMaxListeners(0, wanted);
   if (wanted.aborted) judge();
   else wanted.addEventListener("abort", judge, { once: true });
 }

@@ -1,7 +1,7 @@
 /** What a repack tells of its plan: what was stored before and is after, who shares what, and what its policy costs. */
 import { MAX_LOSSES_TOLD } from "../limits.js";
 import { topLevelOf } from "../overlap/changeset.js";
-import { NO_SIGNATURE, type Signatures } from "./image-sets.js";
+import { byImages, NO_SIGNATURE, type Signatures } from "./image-sets.js";
 import type { Partition, Portion } from "./partition.js";
 import type { PathUnits } from "./path-units.js";
 import type { RepackFigures } from "./plan-repack.js";
@@ -39,10 +39,6 @@ export function figuresOf(planned: Planned): TreeFigures {
     lostToPolicy: lostToPolicy(planned),
   };
 }
-
-/** Of the same number. */
-const byImages = (a: readonly number[], b: readonly number[]): number =>
-  a.reduce((order, image, i) => order || image - (b[i] as number), 0);
 
 /** Images are equal where all that is stored for the one is stored for the other. */
 function oneLayerEach({ partition }: Planned, bytesOf: readonly number[]): number {

@@ -55,7 +55,8 @@ export function hoistShared(trees: readonly SortedTree[], { units, known, keeps 
 
 /** What one image has in one place, in the order of its tree. */
 type Share = readonly {
-  readonly index: number /** Of a link in its place: whose hoard that leads to. */;
+  readonly index: number;
+  /** Of a link in its place: whose hoard that leads to. */
   readonly leadsTo?: number;
 }[];
 /** By the images (a signature) that it is hoisted for; NO_SIGNATURE: what stays. */

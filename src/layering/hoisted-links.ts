@@ -11,7 +11,7 @@ const HOISTED = /^\.strata-[0-9a-f]{32}$/;
 const LEADS_TO_HOISTED = /^(?:\.\.\/)*(\.strata-[0-9a-f]{32})\//;
 
 export const hoistedName = (digest: string): string => `.strata-${digest.slice(0, 32)}`;
-export const isHoistedName = (name: string): boolean => HOISTED.test(name);
+const isHoistedName = (name: string): boolean => HOISTED.test(name);
 /** How many bytes longer a path is that was hoisted, and how much deeper. */
 export const HOISTED_BYTES = ".strata-/".length + 32;
 export const HOISTED_DEPTH = 1;
@@ -29,8 +29,8 @@ export function resolveHoisted(tree: ImageTree): ImageTree {
 }
 
 /** Also whether names are left in the tree that hoisting would make. */
-export function resolvedTree(images: ImageTree): { readonly tree: SortedTree; readonly isForeign: boolean } {
-  const tree = sortedTree(images);
+export function resolvedTree(image: ImageTree): { readonly tree: SortedTree; readonly isForeign: boolean } {
+  const tree = sortedTree(image);
   const isHoisted = tree.entries.some(({ path }, index) => tree.parents[index] === AT_ROOT && isHoistedName(path));
   if (!isHoisted) return { tree, isForeign: false };
   const resolved = withoutLinks(tree);

@@ -15,6 +15,10 @@ export function imagesOf(set: ImageSet): number[] {
   return images;
 }
 
+/** Orders lists of equally many images, each ascending. */
+export const byImages = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((order, image, i) => order || image - (b[i] as number), 0);
+
 /** Of nothing: the empty set. What a directory has that is not stored by itself. */
 export const NO_SIGNATURE = 0;
 

@@ -4,7 +4,16 @@
  * The first of a layer's images has all of it, so that its tree, gone through once, gives the entries of each of its layers in order.
  */
 import { byteOrder, encodeEntry, type RootEntry } from "../overlap/changeset.js";
-import { type ImageSet, imagesOf, isWithin, NO_SIGNATURE, NOBODY, only, type Signatures } from "./image-sets.js";
+import {
+  byImages,
+  type ImageSet,
+  imagesOf,
+  isWithin,
+  NO_SIGNATURE,
+  NOBODY,
+  only,
+  type Signatures,
+} from "./image-sets.js";
 import type { Partition } from "./partition.js";
 import type { RepackedEntry, RepackedLayer } from "./plan-repack.js";
 import { ADDED, AT_ROOT, byDepthFirst, contentBytes, type SortedTree } from "./sorted-tree.js";
@@ -110,7 +119,3 @@ function byWidth(a: RepackedLayer, b: RepackedLayer): number {
 
 const byEntry = (a: RootEntry, b: RootEntry): number =>
   byDepthFirst(a.path, b.path) || byteOrder(encodeEntry(a), encodeEntry(b));
-
-/** Of the same number. */
-const byImages = (a: readonly number[], b: readonly number[]): number =>
-  a.reduce((order, image, i) => order || image - (b[i] as number), 0);

@@ -17,4 +17,3 @@ export const ProgressParams = z.object({
 export type ProgressParams = z.infer<typeof ProgressParams>;
 
 export const notifications = { event: EventParams, "$/progress": ProgressParams } as const;
-export type NotificationName = keyof typeof notifications;

@@ -41,7 +41,6 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = "sha256
 
 /** A blob that is an uncompressed tar is named by its diffID (docker-archive, media types without a codec). */
 export const diffIdAsDigest = (diffId: DiffId): Digest => diffId as string as Digest;
-export const digestAsDiffId = (digest: Digest): DiffId => digest as string as DiffId;
 
 const FORM = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 

@@ -59,7 +59,7 @@ export function packedImage<Layer extends PackedLayer>(
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     ...(artifactType === undefined ? {} : { artifactType }),
-    config: { mediaType: config.mediaType, digest: config.digest, size: sizeOf(config) },
+    config: documentDescriptor(config.mediaType, config),
     layers: layers.map(({ digest, size, annotations: own }) => ({
       mediaType: layerMediaType(options.codec),
       digest,
@@ -71,6 +71,12 @@ export function packedImage<Layer extends PackedLayer>(
   return { manifest, config, layers };
 }
 
+/** What names the document in others. */
+export const documentDescriptor = (mediaType: string, document: Document) => ({
+  mediaType,
+  digest: document.digest,
+  size: sizeOf(document),
+});
 export const sizeOf = ({ text }: Document): number => Buffer.byteLength(text);
 export const documentOf = (value: unknown): Document => withDigest(JSON.stringify(value));
 

@@ -4,7 +4,7 @@
 import { type Digest, parseDigest } from "./digest.js";
 import { parseJson } from "./json.js";
 import { OCI_INDEX } from "./media-types.js";
-import { type Document, documentOf, sizeOf } from "./packed-image.js";
+import { type Document, documentDescriptor, documentOf } from "./packed-image.js";
 
 export interface Replacement {
   readonly mediaType: string;
@@ -25,7 +25,7 @@ export function packedIndex(bytes: Buffer, replacementOf: (digest: Digest) => Re
     // What is embedded, and where else the bytes are, is of the manifest that was.
     const { data: _data, urls: _urls, ...kept } = descriptor;
     const { mediaType, document } = replacement;
-    return [{ ...kept, mediaType, digest: document.digest, size: sizeOf(document) }];
+    return [{ ...kept, ...documentDescriptor(mediaType, document) }];
   });
   return documentOf({ ...rest, mediaType: OCI_INDEX, manifests: packed });
 }

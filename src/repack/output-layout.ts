@@ -62,7 +62,7 @@ export class OutputLayout {
     return layout;
   }
 
-  /** Into an empty directory of the caller's own: the layout as it will be, before anybody else sees it. */
+  /** Makes the directory, in one of the caller's own: the layout as it will be, before anybody else sees it. */
   static async fill(
     directory: string,
     blobs: readonly OutputBlob[],

@@ -1,7 +1,6 @@
 /**
  * The partition's layers as blobs, side by side over the pool, each straight from the trees of the stored layers.
  */
-
 import type { PackCodec } from "../oci/media-types.js";
 import type { EntriesFile } from "../root-tasks.js";
 import { TaskProgress } from "../task-progress.js";

@@ -2,6 +2,7 @@
  * From the workshop's layout into the one that was asked for.
  */
 import type { OutputLayout } from "./output-layout.js";
+import { documentsIn } from "./repacked-documents.js";
 import type { MadeLayout } from "./repacker.js";
 import type { Workshop } from "./workshop.js";
 
@@ -13,11 +14,7 @@ export async function publishLayout(
   signal: AbortSignal,
 ): Promise<undefined> {
   const { layout: from, layers, outputs } = made;
-  const documents = outputs.flatMap(({ images, indexes }) => [
-    ...images.flatMap(({ config, manifest }) => [config, manifest]),
-    ...indexes,
-  ]);
-  const digests = new Set([...layers, ...documents].map(({ digest }) => digest));
+  const digests = new Set([...layers, ...documentsIn(outputs)].map(({ digest }) => digest));
   const blobs = [...digests].map((digest) => ({ digest, file: from.blob(digest) }));
   await to.publish(blobs, outputs, { work, signal });
 }

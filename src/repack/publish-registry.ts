@@ -1,9 +1,8 @@
 /**
  * From the workshop's layout into a repository: what it has, or another repository of its registry has of the inputs, is not sent.
  */
-import type { Descriptor } from "../oci/documents.js";
 import { OCI_INDEX, OCI_MANIFEST } from "../oci/media-types.js";
-import { type Document, sizeOf } from "../oci/packed-image.js";
+import { documentDescriptor, sizeOf } from "../oci/packed-image.js";
 import type { DockerReference } from "../oci/reference.js";
 import { type PushedManifest, type PushReport, RegistryPush } from "../sources/registry/push.js";
 import type { RegistryOptions } from "../sources/registry/registry-source.js";
@@ -55,14 +54,8 @@ function manifestsOf({ name, images, indexes }: MadeLayout["outputs"][number]): 
     ...indexes.map((document) => ({ mediaType: OCI_INDEX, document })),
   ];
   return documents.map(({ mediaType, document }, at) => ({
-    descriptor: descriptorOf(mediaType, document),
+    descriptor: documentDescriptor(mediaType, document),
     bytes: Buffer.from(document.text),
     tags: at === documents.length - 1 ? [name] : [],
   }));
 }
-
-const descriptorOf = (mediaType: string, document: Document): Descriptor => ({
-  mediaType,
-  digest: document.digest,
-  size: sizeOf(document),
-});

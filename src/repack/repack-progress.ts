@@ -2,8 +2,7 @@
  * How far a repack is: its phases in their order, each with what it has done of what there is. Whoever shows it looks when they like.
  */
 
-export const repackPhases = ["resolve", "unpack", "plan", "pack", "verify", "write"] as const;
-export type RepackPhase = (typeof repackPhases)[number];
+export type RepackPhase = "resolve" | "unpack" | "plan" | "pack" | "verify" | "write";
 
 export interface PhaseState {
   readonly phase: RepackPhase;

@@ -6,7 +6,7 @@
  */
 import type { Digest } from "../oci/digest.js";
 import { OCI_INDEX, OCI_MANIFEST, type PackCodec } from "../oci/media-types.js";
-import { type Document, type PackedImage, packedImage, sizeOf } from "../oci/packed-image.js";
+import { type Document, documentDescriptor, type PackedImage, packedImage } from "../oci/packed-image.js";
 import { packedIndex } from "../oci/packed-index.js";
 import { isAnyPlatform, type Platform } from "../oci/platform.js";
 import { STRIP_COMPONENTS } from "../overlap/placement.js";
@@ -29,6 +29,13 @@ export interface OutputDescriptor {
   readonly platform?: Platform;
 }
 
+/** All documents of the outputs, each behind those that it names. */
+export const documentsIn = (outputs: readonly RepackedInput[]): Document[] =>
+  outputs.flatMap(({ images, indexes }) => [
+    ...images.flatMap(({ config, manifest }) => [config, manifest]),
+    ...indexes,
+  ]);
+
 const CREATED_BY = "stratad repack";
 
 /** `layers` are each image's, the lowest first. */
@@ -42,7 +49,11 @@ export function repackedInput(
   if (index === undefined && only !== undefined) {
     const platform = images[0]?.image.platform;
     const shown = platform === undefined || isAnyPlatform(platform) ? {} : { platform };
-    return { descriptor: { ...descriptorOf(OCI_MANIFEST, only.manifest), ...shown }, images: packed, indexes: [] };
+    return {
+      descriptor: { ...documentDescriptor(OCI_MANIFEST, only.manifest), ...shown },
+      images: packed,
+      indexes: [],
+    };
   }
   const manifests = new Map(images.map(({ image }, at) => [image.manifestDescriptor.digest, packed[at]?.manifest]));
   const indexes: Document[] = [];
@@ -57,7 +68,7 @@ export function repackedInput(
   };
   const root = index === undefined ? undefined : replaced(index.descriptor.digest);
   if (root === undefined) throw new Error("an input without images has no index either");
-  return { descriptor: descriptorOf(OCI_INDEX, root.document), images: packed, indexes };
+  return { descriptor: documentDescriptor(OCI_INDEX, root.document), images: packed, indexes };
 }
 
 function repackedImage(
@@ -83,9 +94,3 @@ function historyOf(was: unknown, layers: number): object[] {
     ...Array.from({ length: layers }, () => ({ created_by: CREATED_BY })),
   ];
 }
-
-const descriptorOf = (mediaType: string, document: Document): OutputDescriptor => ({
-  mediaType,
-  digest: document.digest,
-  size: sizeOf(document),
-});

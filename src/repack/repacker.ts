@@ -22,7 +22,7 @@ import { type OutputBlob, OutputLayout } from "./output-layout.js";
 import { type PackedBlob, packLayers } from "./packed-layers.js";
 import type { Phase, RepackProgress } from "./repack-progress.js";
 import { type RepackReport, repackReport } from "./repack-report.js";
-import { type RepackedInput, repackedInput } from "./repacked-documents.js";
+import { documentsIn, type RepackedInput, repackedInput } from "./repacked-documents.js";
 import { verifyOutputs } from "./verify-outputs.js";
 import type { StoredImage, Workshop } from "./workshop.js";
 
@@ -99,12 +99,14 @@ interface Places {
 }
 
 async function placesIn(directory: string): Promise<Places> {
-  const [trees, layers, blobs, verifying] = ["trees", "plans", "packed", "verified"].map(
-    (name) => `${directory}/${name}`,
-  );
-  const places = { trees, layers, blobs, verified: verifying } as Omit<Places, "layout">;
-  for (const place of Object.values(places)) await mkdir(place);
-  return { ...places, layout: `${directory}/layout` };
+  const filled = {
+    trees: `${directory}/trees`,
+    layers: `${directory}/plans`,
+    blobs: `${directory}/packed`,
+    verified: `${directory}/verified`,
+  };
+  for (const place of Object.values(filled)) await mkdir(place);
+  return { ...filled, layout: `${directory}/layout` };
 }
 
 /** The trees of all layers that are stored for the inputs, by a number that plans have for them. */
@@ -198,11 +200,7 @@ function documentsOf(
 
 async function layoutOf(directory: string, { inputs, outputs, blobs }: Made): Promise<MadeLayout> {
   const named = outputs.map((output, index) => ({ ...output, name: inputs[index]?.out ?? "" }));
-  const documents = named.flatMap(({ images, indexes }) => [
-    ...images.flatMap(({ manifest, config }) => [manifest, config]),
-    ...indexes,
-  ]);
-  const written = new Map<Digest, OutputBlob>([...blobs, ...documents].map((blob) => [blob.digest, blob]));
+  const written = new Map<Digest, OutputBlob>([...blobs, ...documentsIn(named)].map((blob) => [blob.digest, blob]));
   const layout = await OutputLayout.fill(directory, [...written.values()], named);
   return { layout, layers: blobs, outputs: named, references: inputs.map(({ reference }) => reference) };
 }

@@ -16,8 +16,3 @@ export async function eachConcurrently<Item>(
   const failed = ends.find((end) => end.status === "rejected");
   if (failed !== undefined) throw failed.reason;
 }
-
-/** All of them, in order, so many at a time. */
-export function* batchesOf<Item>(items: readonly Item[], size: number): Generator<readonly Item[]> {
-  for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
-}

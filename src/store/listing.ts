@@ -72,8 +72,8 @@ export async function listStrays(
     { listed: thing(spills), known, isClean: about.spills === 0 },
   ];
   const asked = places.filter(({ isClean }) => !isClean).map((place) => ({ ...place.listed, known: place.known }));
-  const { orphans } = asked.length === 0 ? { orphans: [] } : await strays({ about: asked });
-  const found = asked.map(({ directory }, which) => ({ directory, paths: below(directory, orphans[which]) }));
+  const { strays: names } = asked.length === 0 ? { strays: [] } : await strays({ about: asked });
+  const found = asked.map(({ directory }, which) => ({ directory, paths: below(directory, names[which]) }));
   const pathsIn = (...directories: readonly string[]): string[] =>
     found.filter(({ directory }) => directories.includes(directory)).flatMap(({ paths }) => paths);
   return { metas: pathsIn(meta, rootMetas), spills: pathsIn(spills) };

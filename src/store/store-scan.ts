@@ -67,8 +67,8 @@ export class StoreScan {
   readonly #turns = new Mutex();
   readonly #memos = new Set<string>();
   #settledBeforeMs: number | undefined;
-  /** Why a memo was not written, once. */
-  #unkept = false;
+  /** Whether it was said why a memo was not written: once is enough. */
+  #saidUnkept = false;
   /** Things whose documents were read, and those that a memo knew. */
   read = 0;
   recalled = 0;
@@ -171,8 +171,8 @@ export class StoreScan {
   }
 
   #sayUnkept({ unkept }: ScanResult): void {
-    if (unkept === undefined || this.#unkept) return;
-    this.#unkept = true;
+    if (unkept === undefined || this.#saidUnkept) return;
+    this.#saidUnkept = true;
     this.#log.warn("memo.unwritten", { error: unkept });
   }
 }

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, suite, test } from "node:test";
-import { cli, cliJson, serve } from "../support/daemon.js";
+import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { startDebianRegistry } from "../support/debian-registry.js";
 import { smallTmpfs } from "../support/file-systems.js";
@@ -82,6 +82,7 @@ const implied = new Set(["odd", "deep", `deep/${"x".repeat(120)}`]);
 suite("repacked images", () => {
   const scope = fileScope();
   let sandbox: Sandbox;
+  let daemon: Daemon;
   let wire: Wire;
   const trees = new Map<string, TreeFacts>();
   const layout = (name: string): string => sandbox.file("files", name);
@@ -94,8 +95,8 @@ suite("repacked images", () => {
   before(async () => {
     sandbox = await Sandbox.create(scope);
     await writeLayout(layout("in"), images);
-    const { socket } = await serve(sandbox);
-    wire = await Wire.connect(scope, socket);
+    daemon = await serve(sandbox);
+    wire = await Wire.connect(scope, daemon.socket);
     for (const name of names) {
       const { root } = await wire.ready(`oci:${layout("in")}:${name}`, { name: `in-${name}`, overlap: "a" });
       trees.set(name, facts(readTree(root.path)));
@@ -298,6 +299,18 @@ suite("repacked images", () => {
     const picture = readFileSync(layout("picture.svg"), "utf8");
     assert.match(picture, /^<svg [^>]*>\n(<(rect|text)[^\n]*\n)+<\/svg>\n$/);
     assert.doesNotMatch(picture, /NaN|undefined/);
+  });
+
+  test("of twelve layers that are read at once Node warns nobody, in a repack or in the daemon", async () => {
+    const layers = Array.from({ length: 12 }, (_, at) => tar(member(`layer-${at}`, `${at}`)));
+    await writeLayout(layout("wide"), { wide: buildImage(layers) });
+    const told = await cli(sandbox, ["repack", ...places("wide", ["wide"]), "--out", "oci:wide-out"], {
+      cwd: layout(""),
+    });
+    assert.equal(told.exitCode, 0);
+    assert.match(told.stderr, /^(repack: .*\n)+$/);
+    await wire.ready(`oci:${layout("wide")}:wide`, { name: "wide", overlap: "c" });
+    assert.doesNotMatch(daemon.log(), /Warning/);
   });
 
   test("what is wrong is told before anything is read or written", async () => {
