@@ -4,14 +4,15 @@
  * Owns what the daemon does at the turns of its life (ready, draining, idle) and nothing else. What installs, collects and verifies is
  * built by parts.ts.
  */
+
 import { randomUUID } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { LinkMode } from "./choices.js";
 import type { Config } from "./config.js";
 import type { Daemon } from "./daemon.js";
 import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
+import { ensureDirectories } from "./ensure-directory.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
 import { removeEndpointFile } from "./host/endpoint-file.js";
 import { ownIdentity } from "./host/identity.js";
@@ -138,7 +139,7 @@ async function serve(
   options: Omit<StartServerOptions, "listeners" | "access">,
 ): Promise<{ server: ProtocolServer; endpoints: EndpointDocument["endpoints"] }> {
   await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
-  await mkdir(dirname(config.socket), { recursive: true, mode: 0o700 });
+  await ensureDirectories(dirname(config.socket), 0o700);
   const { tokens, files: tokenFiles } = await makeTokens(config);
   const listeners = listenersOf(config, sockets, tokens);
   const access = { allowedOrigins: config.allowedOrigins };

@@ -1,8 +1,9 @@
 /**
  * The daemon's life from its first step: the lock, the threads, everything that stands on them (composition.ts); and its end.
  */
-import { mkdir } from "node:fs/promises";
+
 import type { Config } from "./config.js";
+import { ensureDirectories } from "./ensure-directory.js";
 import { toStrataError } from "./errors.js";
 import { acquireLock, type Lock } from "./host/lock.js";
 import { Life } from "./life.js";
@@ -41,6 +42,6 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
 }
 
 async function lockState(config: Config, log: Log): Promise<Lock> {
-  await mkdir(config.stateDir, { recursive: true, mode: 0o755 });
+  await ensureDirectories(config.stateDir, 0o755);
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
 }

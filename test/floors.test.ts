@@ -50,6 +50,7 @@ const floors: Readonly<Record<string, number>> = {
   "memo-rows.ts": 0,
   "choices.ts": 0,
   "growth.ts": 0,
+  "ensure-directory.ts": 1,
   "byte-size.ts": 0,
   "life.ts": 1,
   "slots.ts": 1,

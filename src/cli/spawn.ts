@@ -4,12 +4,14 @@
  * It is a session of its own (Ctrl-C does not reach it), stands in `/`, ends itself when idle, and writes to `daemon.log` in its
  * state directory, which is bounded. Knows nothing of its protocol.
  */
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { readEndpointDocument } from "../client/endpoint.js";
 import { type Config, loadConfig } from "../config.js";
+import { ensureDirectories } from "../ensure-directory.js";
 import { isErrorCode, StrataError, toStrataError } from "../errors.js";
 import { IDLE_EXIT_MS, MAX_DAEMON_LOG_BYTES } from "../limits.js";
 import { printable } from "../printable.js";
@@ -62,7 +64,7 @@ export async function startInBackground(host: Host, config: Config): Promise<Bac
 
 async function openLog(stateDir: string, logPath: string): Promise<FileHandle> {
   try {
-    await mkdir(stateDir, { recursive: true });
+    await ensureDirectories(stateDir);
     const log = await open(logPath, "a+", 0o600);
     if ((await log.stat()).size > MAX_DAEMON_LOG_BYTES) await log.truncate(0);
     return log;

@@ -4,8 +4,10 @@
  * Pure, but for `prepareRuntimeDir`, which makes sure that the directory of the sockets is ours: the temporary directory is
  * everybody's. The system's paths are chosen by `system` alone, never because of the uid.
  */
+
 import { lstat, mkdir } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
+import { ensureDirectories } from "../ensure-directory.js";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_STATE_DIR_BYTES } from "../limits.js";
 import { printable } from "../printable.js";
@@ -68,7 +70,7 @@ export async function prepareRuntimeDir(directory: string, uid: number): Promise
       hint: "Set XDG_RUNTIME_DIR or STRATAD_RUNTIME_DIR to a directory of your own.",
     });
   try {
-    await mkdir(join(directory, ".."), { recursive: true, mode: 0o700 });
+    await ensureDirectories(join(directory, ".."), 0o700);
     // Not recursive: that would be content with a symlink which somebody else put there first.
     await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
       if (systemErrorCode(error) !== "EEXIST") throw error;

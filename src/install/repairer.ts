@@ -5,7 +5,9 @@
  * Installs go on meanwhile: a path is damaged or whole at any time. Roots that were being linked while a layer was mended are looked at
  * when they stand.
  */
-import { mkdir, rename } from "node:fs/promises";
+
+import { rename } from "node:fs/promises";
+import { ensureDirectories } from "../ensure-directory.js";
 import { toStrataError } from "../errors.js";
 import type { CheckedTree, MendResult } from "../findings.js";
 import type { Log } from "../log.js";
@@ -184,7 +186,7 @@ export class Repairer {
     checked: CheckedTree,
     { fresh, signal }: { readonly fresh?: string | undefined; readonly signal: AbortSignal },
   ): Promise<MendResult> {
-    await mkdir(paths.aside, { recursive: true });
+    await ensureDirectories(paths.aside);
     const progress = new TaskProgress();
     const task = { checked, aside: paths.aside, progress: progress.shared, ...(fresh === undefined ? {} : { fresh }) };
     return this.#options.pool.run("mend", task, { signal, progress, weight: VERIFY_WEIGHT });

@@ -5,6 +5,7 @@
  * nothing leads to any more stay: another program may be about to. Of several repacks one at a time publishes, so that none loses a name
  * of another's, and none takes a blob away that another has come to lead to.
  */
+
 import { constants } from "node:fs";
 import {
   access,
@@ -20,6 +21,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { ensureDirectories } from "../ensure-directory.js";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { REF_NAME } from "../oci/annotations.js";
 import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.js";
@@ -97,7 +99,7 @@ export class OutputLayout {
 
   async #write(blobs: readonly OutputBlob[], names: readonly OutputName[], work: string): Promise<void> {
     const places = join(this.directory, "blobs", "sha256");
-    await mkdir(places, { recursive: true });
+    await ensureDirectories(places);
     const published: string[] = [];
     const put = async (place: string, content: Content): Promise<void> => {
       if ((await lstat(place).catch(() => undefined)) === undefined) published.push(place);

@@ -3,9 +3,9 @@
  * there, and who may link it, is workers/file-objects.ts's.
  */
 import { rename, stat } from "node:fs/promises";
+import { ensureDirectory } from "../ensure-directory.js";
 import { systemErrorCode } from "../errors.js";
 import type { Dedup, SweptFiles } from "../tasks.js";
-import { ensureDirectory } from "./ensure-directory.js";
 import type { StoreLayout } from "./layout.js";
 import type { Staging } from "./staging.js";
 

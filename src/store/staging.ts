@@ -5,9 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { ensureDirectory } from "../ensure-directory.js";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
-import { ensureDirectory } from "./ensure-directory.js";
 import type { StagingPaths, StoreLayout } from "./layout.js";
 
 const STAGING_MODE = 0o700;

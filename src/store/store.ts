@@ -5,12 +5,12 @@
  * stands. Collection, verification, journal and repair find their places beside the files here.
  */
 import { readFile } from "node:fs/promises";
+import { ensureDirectory } from "../ensure-directory.js";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
-import { ensureDirectory } from "./ensure-directory.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
 import { KeptDocuments } from "./kept-documents.js";
