@@ -210,6 +210,8 @@ export const MAX_SCANNED = 1000;
 export const READ_RESULT_BYTES = 4 * MiB;
 /** Documents of one thing that a memo has a place for: few are a tenth of it, and the main thread gets some hundred at once. */
 export const MAX_KEPT_TEXT = 8 * KiB;
+/** A memo that is larger is none of ours: a thousand things, each with two documents of MAX_KEPT_TEXT, are half of it. */
+export const MAX_MEMO_BYTES = 32 * MiB;
 /** A start writes a memo anew where one thing in so many was read: fewer are read in less time than all are written. */
 export const MEMO_SLACK = 16;
 /** What a file system's clock may stand still for; ext3's and NFS's tick once a second. */

@@ -12,9 +12,11 @@
  * the documents.
  */
 import { createHash } from "node:crypto";
-import { closeSync, fstatSync, openSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { threadId } from "node:worker_threads";
+import { MAX_MEMO_BYTES } from "../src/limits.js";
 import type { Rows } from "../src/memo-rows.js";
+import { openToRead } from "./open-to-read.js";
 
 export interface Memo {
   readonly ids: readonly string[];
@@ -47,11 +49,13 @@ type Head = Pick<Memo, "ids" | "marks"> & Omit<Rows, "texts">;
 /** Twice as large as the largest memo so far, and used for all of them: fresh memory costs more than reading does. */
 let buffer = Buffer.alloc(0);
 
-/** What the next call overwrites. */
+/** What the next call overwrites. Throws where no memo can be. */
 function readWhole(path: string): Buffer {
-  const descriptor = openSync(path, "r");
+  const descriptor = openToRead(path);
   try {
-    const { size } = fstatSync(descriptor);
+    const stats = fstatSync(descriptor);
+    if (!stats.isFile() || stats.size > MAX_MEMO_BYTES) throw new Error("not a memo");
+    const { size } = stats;
     if (buffer.length <= size) buffer = Buffer.allocUnsafe(2 * size);
     return buffer.subarray(0, readSync(descriptor, buffer, 0, size, null));
   } finally {

@@ -3,6 +3,7 @@
  * memo that was damaged, is old, or is of another store.
  */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   copyFileSync,
@@ -240,6 +241,32 @@ suite("memos of a store", () => {
       const { told, recalled } = await scanned(other, kind, settled);
       assert.equal(recalled, 0);
       assert.deepEqual(told, (await scanned(other, kind, withoutMemo)).told);
+    });
+  }
+
+  const strangers: Readonly<Record<string, (memo: string) => void>> = {
+    "a file of many gigabytes": (memo) => truncateSync(memo, 64 * 1024 ** 3),
+    "a FIFO": (memo) => {
+      unlinkSync(memo);
+      execFileSync("mkfifo", [memo]);
+    },
+    "a symlink to a memo": (memo) => {
+      renameSync(memo, `${memo}.aside`);
+      symlinkSync(`${memo}.aside`, memo);
+    },
+    "a directory": (memo) => {
+      unlinkSync(memo);
+      mkdirSync(memo);
+    },
+  };
+  for (const [what, put] of Object.entries(strangers)) {
+    test(`are none where ${what} stands, and nobody waits for it`, { timeout: 10_000 }, async (t) => {
+      const layout = smallStore(t);
+      await scanned(layout, "layers", settled);
+      put(memoOf(layout, "layers"));
+      const { told, recalled } = await scanned(layout, "layers", settled);
+      assert.equal(recalled, 0);
+      assert.deepEqual(told, (await scanned(layout, "layers", withoutMemo)).told);
     });
   }
 
