@@ -13,7 +13,6 @@ import {
   MAX_JOURNAL_BACKLOG_BYTES,
   MAX_JOURNAL_BYTES,
   MAX_JOURNAL_LINE_BYTES,
-  TERMINAL_JOB_TTL_MS,
 } from "../limits.js";
 import type { Log } from "../log.js";
 import { syncParent } from "./documents.js";
@@ -40,17 +39,11 @@ interface Waiting {
   readonly awaited?: { readonly untilOnDisk: boolean; resolve(): void; reject(error: unknown): void };
 }
 
-interface SegmentFacts {
-  bytes: number;
-  /** When it was last added to. */
-  newestMs: number;
-}
-
 export class Journal {
   readonly #layout: StoreLayout;
   readonly #options: Required<JournalOptions>;
-  /** By number, the oldest first; the last one is added to. */
-  readonly #segments = new Map<number, SegmentFacts>();
+  /** The bytes of each by its number, the oldest first; the last one is added to. */
+  readonly #segments = new Map<number, number>();
   #open: Segment | undefined;
   #number = 1;
   #waiting: Waiting[] = [];
@@ -76,8 +69,7 @@ export class Journal {
     const numbers = files.flatMap((file) => (file.isFile() ? [this.#layout.journalSegmentNumber(file.name)] : []));
     for (const number of numbers.filter((found) => found !== undefined).sort((a, b) => a - b)) {
       this.#number = number;
-      const { size, mtimeMs } = await stat(this.#layout.journalSegment(number));
-      this.#segments.set(number, { bytes: size, newestMs: mtimeMs });
+      this.#segments.set(number, (await stat(this.#layout.journalSegment(number))).size);
     }
     await this.#cutTornLine();
   }
@@ -88,7 +80,7 @@ export class Journal {
   }
 
   get bytes(): number {
-    return [...this.#segments.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return [...this.#segments.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** In the order of the calls. An entry that the disk does not take for long is dropped, which is logged. */
@@ -158,7 +150,7 @@ export class Journal {
   /** Segments up to this number have to go for the whole to keep within its bound; 0 where it does. */
   get excess(): number {
     let over = this.bytes - this.#options.maxBytes;
-    for (const [number, { bytes }] of this.#segments) {
+    for (const [number, bytes] of this.#segments) {
       if (over <= 0) return number - 1;
       if (number === this.#number) return number - 1;
       over -= bytes;
@@ -166,26 +158,22 @@ export class Journal {
     return 0;
   }
 
-  /** Removes segments of which nothing is needed: before `neededFrom`, and a week old or beyond the bound. */
+  /** Removes the segments before `neededFrom`: how long what stands in them is kept is for those to say who ask for it. */
   async trim(neededFrom: number): Promise<void> {
-    const expired = Date.now() - TERMINAL_JOB_TTL_MS;
-    const { excess } = this;
-    for (const [number, { newestMs }] of this.#segments) {
+    for (const number of this.#segments.keys()) {
       if (number >= Math.min(neededFrom, this.#number)) return;
-      if (number > excess && newestMs >= expired) return;
       this.#segments.delete(number);
       await this.#remove(number);
     }
   }
 
   async #cutTornLine(): Promise<void> {
-    const last = this.#segments.get(this.#number);
-    if (last === undefined) return;
+    if (!this.#segments.has(this.#number)) return;
     const path = this.#layout.journalSegment(this.#number);
     try {
       const { bytes, tornBytes } = await readLines(path, () => undefined);
       if (tornBytes > 0) await truncate(path, bytes);
-      last.bytes = bytes;
+      this.#segments.set(this.#number, bytes);
     } catch (error) {
       this.#options.log.warn("journal.unreadable", { segment: this.#number, error });
       this.#number += 1;
@@ -245,7 +233,7 @@ export class Journal {
     } else {
       const segment = await this.#segmentToAddTo();
       await segment.append(lines, { sync });
-      this.#segments.set(this.#number, { bytes: segment.bytes, newestMs: Date.now() });
+      this.#segments.set(this.#number, segment.bytes);
       this.#backlogBytes -= Buffer.byteLength(lines);
       if (!sync) this.#later();
     }
@@ -254,14 +242,14 @@ export class Journal {
 
   /** The one that is open, unless it is full; at first the last one that was found. */
   async #segmentToAddTo(): Promise<Segment> {
-    const isFull = (this.#segments.get(this.#number)?.bytes ?? 0) >= this.#options.segmentBytes;
+    const isFull = (this.#segments.get(this.#number) ?? 0) >= this.#options.segmentBytes;
     if (this.#open !== undefined && !isFull) return this.#open;
     await this.#open?.sync();
     if (isFull) await this.#leave();
     const path = this.#layout.journalSegment(this.#number);
-    const bytes = this.#segments.get(this.#number)?.bytes;
+    const bytes = this.#segments.get(this.#number);
     this.#open = new Segment(await this.#options.openSegment(path), bytes ?? 0);
-    this.#segments.set(this.#number, { bytes: bytes ?? 0, newestMs: Date.now() });
+    this.#segments.set(this.#number, bytes ?? 0);
     if (bytes === undefined) await syncParent(path);
     return this.#open;
   }
@@ -285,7 +273,7 @@ export class Journal {
     this.#open = undefined;
     this.#number += 1;
     await open?.close().catch(() => undefined);
-    if ((this.#segments.get(left)?.bytes ?? 0) > 0) return;
+    if ((this.#segments.get(left) ?? 0) > 0) return;
     this.#segments.delete(left);
     await this.#remove(left);
   }

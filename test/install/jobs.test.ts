@@ -12,7 +12,7 @@ import type { Installer } from "../../src/install/installer.js";
 import type { Job } from "../../src/install/job.js";
 import { JobJournal } from "../../src/install/job-journal.js";
 import { Jobs } from "../../src/install/jobs.js";
-import { MAX_JOB_STARTS, MAX_TERMINAL_JOBS, TERMINAL_JOB_TTL_MS } from "../../src/limits.js";
+import { JOURNAL_SEGMENT_BYTES, MAX_JOB_STARTS, MAX_TERMINAL_JOBS, TERMINAL_JOB_TTL_MS } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import type { Job as JobView } from "../../src/messages/job.js";
 import type { InstallRequest } from "../../src/messages/methods.js";
@@ -21,7 +21,7 @@ import { type JournalEntry, lineOf } from "../../src/store/journal-entries.js";
 import { type OpenSegment, openSegment } from "../../src/store/journal-segment.js";
 import { StoreLayout } from "../../src/store/layout.js";
 import { until } from "../support/deadline.js";
-import { pastJobs } from "../support/past-jobs.js";
+import { pastJobs, writePastJobs } from "../support/past-jobs.js";
 
 const reference = "oci:/images:app";
 const signal = new AbortController().signal;
@@ -386,4 +386,19 @@ test("ten thousand jobs that are over are read at once, and the oldest beyond th
   assert.equal(newest?.name?.generation, MAX_TERMINAL_JOBS + 4);
   assert.equal((await daemon.jobs.log(newest?.jobId ?? "", { signal })).lines.length, 5);
   await daemon.die();
+});
+
+test("the journal keeps no segment that no remembered job needs", async (t) => {
+  const state = await stateDir(t);
+  const forgotten = 2000;
+  writePastJobs(state, MAX_TERMINAL_JOBS + forgotten);
+  const daemon = await startDaemon(state);
+  const before = daemon.journal.bytes;
+  daemon.jobs.list({ limit: 1 });
+  const most = (before * MAX_TERMINAL_JOBS) / (MAX_TERMINAL_JOBS + forgotten) + JOURNAL_SEGMENT_BYTES;
+  await until("what only forgotten jobs needed is gone", () => daemon.journal.bytes <= most);
+  await daemon.die();
+  const next = await startDaemon(state);
+  assert.equal(next.jobs.count().ready, MAX_TERMINAL_JOBS);
+  await next.die();
 });
