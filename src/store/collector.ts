@@ -1,30 +1,18 @@
 /**
- * Carries collections out, one at a time, beside running installs: roots first, then layers, then manifests and configs. What is
- * chosen is asked about again in the moment in which it is taken, goes out of sight by one rename into staging, and is removed there
- * by a worker. Whatever a crash leaves is swept with staging; no root ever lacks a layer.
+ * Carries collections out, one at a time, beside running installs: roots first, then layers, then manifests and configs; so no root ever
+ * lacks a layer. Says when, and who is served first.
  *
- * What is to go stands in collection.ts. Says when; knows no client.
+ * What is to go stands in collection.ts, how it goes in collection-taking.ts. Knows no client.
  */
-import { toStrataError } from "../errors.js";
-import { MAX_REMOVED_AT_ONCE } from "../limits.js";
 import type { Log } from "../log.js";
 import type { Collection } from "../messages/collection.js";
 import type { DiffId } from "../oci/digest.js";
 import { inSlices } from "../slices.js";
 import { Slots } from "../slots.js";
-import {
-  type Amount,
-  type CollectionPlan,
-  type CollectionPolicy,
-  planCollection,
-  type Reason,
-  type Verdict,
-} from "./collection.js";
-import { collectionView, type DocumentVerdict, documentVerdict, type Judged } from "./collection-view.js";
-import type { RootDocument } from "./documents.js";
+import { type Amount, type CollectionPlan, type CollectionPolicy, planCollection } from "./collection.js";
+import { judgeDocuments, Taking } from "./collection-taking.js";
+import { collectionView, type Judged } from "./collection-view.js";
 import { DueCollection } from "./due-collection.js";
-import { eachConcurrently } from "./each-concurrently.js";
-import type { StoredLayer } from "./layers.js";
 import type { LeasedSince } from "./leases.js";
 import type { Store } from "./store.js";
 
@@ -61,13 +49,6 @@ interface Order {
   /** Documents are looked at although no root goes. */
   readonly thorough: boolean;
   readonly signal: AbortSignal;
-}
-
-/** What is asked about again when something is taken, and how it is removed. */
-interface Taking {
-  readonly leased: LeasedSince;
-  readonly signal: AbortSignal;
-  readonly urgent: boolean;
 }
 
 /** Who asks is served before what nobody waits for. */
@@ -132,7 +113,7 @@ export class Collector {
     const leased = this.#options.store.leases.watch();
     try {
       const { roots, layers } = await this.#judge(policy, leased, signal);
-      const documents = await this.#judgeDocuments(roots);
+      const documents = await judgeDocuments(this.#options.store, roots);
       return await this.#view({ plan: true, keepLast: policy.keepLast, roots, layers, documents }, signal);
     } finally {
       leased.stop();
@@ -155,11 +136,11 @@ export class Collector {
 
   async #carryOutWith(leased: LeasedSince, { policy, cause, thorough, signal }: Order): Promise<Collection> {
     const judged = await this.#judge(policy, leased, signal);
-    const taking: Taking = { leased, signal, urgent: cause === "room" };
-    const roots = await this.#takeRoots(judged.roots, taking);
-    const layers = await this.#takeLayers(judged.layers, roots, taking);
+    const taking = this.#taking(leased, { urgent: cause === "room", signal });
+    const roots = await taking.roots(judged.roots);
+    const layers = await taking.layers(judged.layers, roots);
     const looksAtDocuments = (thorough || roots.some(({ goes }) => goes)) && !signal.aborted;
-    const documents = looksAtDocuments ? await this.#removeDocuments(roots, leased, signal) : [];
+    const documents = looksAtDocuments ? await taking.documents(roots) : [];
     // What was removed is told, also when somebody gave up in between.
     const collection = await this.#view({ plan: false, keepLast: policy.keepLast, roots, layers, documents });
     const { removed } = collection;
@@ -169,6 +150,20 @@ export class Collector {
       this.#options.collected(collection, cause);
     }
     return collection;
+  }
+
+  #taking(leased: LeasedSince, { urgent, signal }: { readonly urgent: boolean; readonly signal: AbortSignal }): Taking {
+    const { store, removeTree, rootRemoved, log } = this.#options;
+    // What is out of sight goes on being removed when somebody gives up; not when the daemon stops.
+    const options = { urgent, signal: this.#stopping.signal };
+    return new Taking({
+      store,
+      leased,
+      signal,
+      removeTree: (path) => removeTree(path, options),
+      rootRemoved,
+      log,
+    });
   }
 
   /** What a layer shared keeps its bytes until nothing names it any more. */
@@ -195,111 +190,9 @@ export class Collector {
     return inSlices(planCollection(snapshot, policy), signal);
   }
 
-  async #takeRoots(
-    verdicts: readonly Verdict<RootDocument>[],
-    taking: Taking,
-  ): Promise<readonly Verdict<RootDocument>[]> {
-    const { store, rootRemoved } = this.#options;
-    const mayGo = (rootId: string) => !taking.leased.hasRoot(rootId);
-    const taken = await this.#takeInBatches(verdicts, taking, {
-      take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
-      // Before any file goes, and before any layer that they need: no power cut may bring back one without the other.
-      settle: () => store.roots.sync(),
-    });
-    for (const { rootId } of taken) rootRemoved(rootId);
-    return carriedOut(verdicts, taken);
-  }
-
-  async #takeLayers(
-    verdicts: readonly Verdict<StoredLayer>[],
-    roots: readonly Verdict<RootDocument>[],
-    taking: Taking,
-  ): Promise<readonly Verdict<StoredLayer>[]> {
-    // A root that was to go and stayed needs its layers.
-    const needed = new Set(roots.flatMap(({ reason, thing }) => (reason === SPARED ? thing.layers : [])));
-    const mayGo = (layer: StoredLayer) => !taking.leased.hasLayer(layer) && !needed.has(layer.document.diffId);
-    const { layers } = this.#options.store;
-    const taken = await this.#takeInBatches(verdicts, taking, {
-      take: ({ document }, to) => layers.take(document.diffId, to, mayGo),
-      settle: () => layers.sync(),
-    });
-    return carriedOut(verdicts, taken);
-  }
-
-  /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. */
-  async #takeInBatches<Thing>(
-    verdicts: readonly Verdict<Thing>[],
-    { signal, urgent }: Taking,
-    { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle: () => Promise<void> },
-  ): Promise<ReadonlySet<Thing>> {
-    const { store, log } = this.#options;
-    const removeTree = (path: string) => this.#options.removeTree(path, { urgent, signal: this.#stopping.signal });
-    const taken = new Set<Thing>();
-    for (const batch of batches(verdicts)) {
-      if (signal.aborted) break;
-      await store.staging.with(async (paths) => {
-        await eachConcurrently(batch.entries(), async ([index, thing]) => {
-          try {
-            if (await take(thing, paths.removed(index))) taken.add(thing);
-          } catch (error) {
-            log.warn("collection.left", { error: toStrataError(error, "Cannot take what nothing needs") });
-          }
-        });
-        await settle();
-      }, removeTree);
-    }
-    return taken;
-  }
-
-  async #judgeDocuments(roots: readonly Verdict<RootDocument>[]): Promise<readonly DocumentVerdict[]> {
-    const kept = this.#options.store.documents;
-    const documents = await kept.all();
-    const needed = await kept.neededBy(roots.flatMap(({ goes, thing }) => (goes ? [] : [thing])));
-    return documents.map((document) => documentVerdict(document, needed));
-  }
-
-  async #removeDocuments(
-    roots: readonly Verdict<RootDocument>[],
-    leased: LeasedSince,
-    signal: AbortSignal,
-  ): Promise<readonly DocumentVerdict[]> {
-    const carriedOut: DocumentVerdict[] = [];
-    await eachConcurrently(await this.#judgeDocuments(roots), async (verdict) => {
-      const { digest } = verdict;
-      const mayGo = () => !leased.hasDocument(digest) && !signal.aborted;
-      if (!verdict.goes || (await this.#options.store.documents.remove(digest, mayGo))) carriedOut.push(verdict);
-      else carriedOut.push({ ...verdict, goes: false, because: "running work needs it" });
-    });
-    return carriedOut;
-  }
-
   #view(judged: Omit<Judged, "unreadable">, signal?: AbortSignal): Promise<Collection> {
     const { roots, layers } = this.#options.store;
     const unreadable = { roots: roots.unreadable(), layers: layers.unreadable() };
     return inSlices(collectionView({ ...judged, unreadable }), signal);
   }
 }
-
-/** What a worker removes in one go. */
-function* batches<Thing>(verdicts: readonly Verdict<Thing>[]): Generator<readonly Thing[]> {
-  let batch: Thing[] = [];
-  let inodes = 0;
-  for (const { thing, goes, amount } of verdicts) {
-    if (!goes) continue;
-    batch.push(thing);
-    inodes += amount.inodes;
-    if (batch.length < MAX_REMOVED_AT_ONCE.things && inodes < MAX_REMOVED_AT_ONCE.inodes) continue;
-    yield batch;
-    batch = [];
-    inodes = 0;
-  }
-  if (batch.length > 0) yield batch;
-}
-
-/** It was to go, and somebody came to need it in between. */
-const SPARED: Reason = { why: "leased" };
-
-const carriedOut = <Thing>(verdicts: readonly Verdict<Thing>[], taken: ReadonlySet<Thing>): readonly Verdict<Thing>[] =>
-  verdicts.map((verdict) =>
-    verdict.goes && !taken.has(verdict.thing) ? { ...verdict, goes: false, reason: SPARED } : verdict,
-  );
