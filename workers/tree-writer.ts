@@ -20,6 +20,7 @@ import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-i
 import { escapes, firstName, hardlinkTarget } from "./link-target.js";
 import { OpenDirectories } from "./open-directories.js";
 import { refuseEntry as refuse } from "./refuse-entry.js";
+import { type ReservedName, reservedName } from "./reserved-name.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-entry.js";
 import { parsePath } from "./tar-path.js";
@@ -27,9 +28,6 @@ import type { WriteBehind } from "./write-behind.js";
 
 const PERMISSIONS = 0o777;
 const SETID = 0o7000;
-const WHITEOUT = ".wh.";
-const AUFS = ".wh..wh.";
-const OPAQUE = ".wh..wh..opq";
 
 type FileEntry = Entry & { readonly type: "file" };
 
@@ -190,7 +188,11 @@ export class TreeWriter implements TarSink {
       if (entry.type !== "dir") refuse("ROOT_TYPE", entry.name, `the image root is a ${entry.type}`);
       return;
     }
-    if (path.includes(WHITEOUT) && this.#reserved(entry, path)) return;
+    const reserved = reservedName(path);
+    if (reserved !== undefined) {
+      this.#reserved(entry, path, reserved);
+      return;
+    }
     const parent = this.index.parentOf(path, this.#makeDirectory);
     switch (entry.type) {
       case "dir":
@@ -285,26 +287,22 @@ export class TreeWriter implements TarSink {
       refuse("HARDLINK_TARGET", path, `${printableName(above)} on the way to its target is no directory`);
   }
 
-  /** Names that start in `.wh.` are never anything in a tree: they hide something, or are what aufs kept for itself. */
-  #reserved(entry: TarEntry, path: string): boolean {
-    const components = path.split("/");
-    const first = components.find((component) => component.startsWith(WHITEOUT));
-    if (first === undefined) return false;
-    const base = components.at(-1) as string;
-    if (first.startsWith(AUFS) && first !== OPAQUE) this.counts.dropped.aufs += 1;
-    else if (components.indexOf(first) < components.length - 1)
-      refuse("ENTRY_TYPE", path, `the whiteout ${printableName(first)} is a directory`);
-    else this.#whiteout(entry.type, path, base);
-    return true;
-  }
-
-  #whiteout(type: TarEntry["type"], path: string, base: string): void {
-    if (base === WHITEOUT || base === ".wh.." || base === ".wh...")
-      refuse("BAD_NAME", path, "a whiteout of nothing, `.` or `..`");
-    if (type !== "file" && type !== "hardlink") refuse("ENTRY_TYPE", path, `a whiteout that is a ${type}`);
-    const above = path.slice(0, -base.length);
-    if (base === OPAQUE) this.index.addMark({ type: "opaque", path: above.slice(0, -1) });
-    else this.index.addMark({ type: "whiteout", path: above + base.slice(WHITEOUT.length) });
-    this.counts.whiteouts += 1;
+  #reserved({ type }: TarEntry, path: string, reserved: ReservedName): void {
+    switch (reserved.kind) {
+      case "aufs":
+        this.counts.dropped.aufs += 1;
+        return;
+      case "directory":
+        refuse("ENTRY_TYPE", path, `the whiteout ${printableName(reserved.name)} is a directory`);
+        return;
+      case "nothing":
+        refuse("BAD_NAME", path, "a whiteout of nothing, `.` or `..`");
+        return;
+      case "whiteout":
+        if (type !== "file" && type !== "hardlink") refuse("ENTRY_TYPE", path, `a whiteout that is a ${type}`);
+        this.index.addMark(reserved.mark);
+        this.counts.whiteouts += 1;
+        return;
+    }
   }
 }
