@@ -1,42 +1,14 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
 import type { Layer } from "../../src/messages/layer.js";
 import type { MethodName } from "../../src/messages/methods.js";
 import { fakeRoot as root } from "../support/fake-services.js";
 import { parse } from "./json.js";
-import {
-  type Answers,
-  FakeDaemon,
-  isolated,
-  JOB_ID,
-  makeJob,
-  makeScratch,
-  readyJob,
-  runHere,
-  type Scratch,
-} from "./support.js";
-
-let scratch: Scratch;
-let daemon: FakeDaemon | undefined;
-beforeEach(() => {
-  scratch = makeScratch();
-});
-afterEach(async () => {
-  await daemon?.stop();
-  daemon = undefined;
-  scratch.remove();
-});
+import { answeredCli, type FakeDaemon, JOB_ID, makeJob, readyJob } from "./support.js";
 
 const TIME = "2026-01-01T00:00:00.000Z";
-const socket = () => join(scratch.path, "fake.sock");
-const options = () => ({ env: { ...isolated(scratch.path), STRATAD_ENDPOINT: socket() }, cwd: scratch.path });
-const serve = async (answers: Answers) => {
-  daemon = await FakeDaemon.start(socket(), answers);
-  return daemon;
-};
-const run = (...args: string[]) => runHere(args, options());
+const { serve, run } = answeredCli();
 
 describe("ids and digests by what they begin with", () => {
   const hex = (digits: string) => digits.padEnd(64, "0");

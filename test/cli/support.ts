@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterEach, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Host } from "../../src/cli/context.js";
@@ -222,3 +223,41 @@ export const initialized = {
   capabilities: { overlaps: ["c"], links: ["hardlink"], codecs: ["gzip"], sources: ["oci"] },
   limits: {},
 };
+
+export interface AnsweredCli {
+  /** A directory of the running test's own. */
+  readonly path: string;
+  readonly socket: () => string;
+  readonly options: () => { readonly env: NodeJS.ProcessEnv; readonly cwd: string };
+  /** Once in each test: a daemon that answers so, which the command finds. */
+  readonly serve: (answers: Answers) => Promise<FakeDaemon>;
+  readonly run: (...args: string[]) => Promise<CliResult>;
+}
+
+/** The command beside a daemon that answers as each test says; to be called in a file, which it gives its hooks. */
+export function answeredCli(): AnsweredCli {
+  let scratch: Scratch;
+  let daemon: FakeDaemon | undefined;
+  beforeEach(() => {
+    scratch = makeScratch();
+  });
+  afterEach(async () => {
+    await daemon?.stop();
+    daemon = undefined;
+    scratch.remove();
+  });
+  const socket = () => join(scratch.path, "fake.sock");
+  const options = () => ({ env: { ...isolated(scratch.path), STRATAD_ENDPOINT: socket() }, cwd: scratch.path });
+  return {
+    get path() {
+      return scratch.path;
+    },
+    socket,
+    options,
+    serve: async (answers) => {
+      daemon = await FakeDaemon.start(socket(), answers);
+      return daemon;
+    },
+    run: (...args) => runHere(args, options()),
+  };
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { StrataError } from "../../src/errors.js";
 import type { Job } from "../../src/messages/job.js";
 import type { Layer } from "../../src/messages/layer.js";
@@ -10,41 +10,10 @@ import type { Plan } from "../../src/messages/plan.js";
 import type { NameGeneration, Root } from "../../src/messages/root.js";
 import type { StoreUsage } from "../../src/messages/usage.js";
 import { parse } from "./json.js";
-import {
-  type Answers,
-  FakeDaemon,
-  isolated,
-  JOB_ID,
-  makeJob,
-  makeScratch,
-  readyJob,
-  resultOf,
-  runHere,
-  type Scratch,
-  startCli,
-} from "./support.js";
+import { answeredCli, JOB_ID, makeJob, readyJob, resultOf, startCli } from "./support.js";
 
-let scratch: Scratch;
-let daemon: FakeDaemon | undefined;
-beforeEach(() => {
-  scratch = makeScratch();
-});
-afterEach(async () => {
-  await daemon?.stop();
-  daemon = undefined;
-  scratch.remove();
-});
-
-const socket = () => join(scratch.path, "fake.sock");
-const options = () => ({
-  env: { ...isolated(scratch.path), STRATAD_ENDPOINT: socket() },
-  cwd: scratch.path,
-});
-const serve = async (answers: Answers) => {
-  daemon = await FakeDaemon.start(socket(), answers);
-  return daemon;
-};
-const run = (...args: string[]) => runHere(args, options());
+const cli = answeredCli();
+const { options, serve, run } = cli;
 
 const TIME = "2026-01-01T00:00:00.000Z";
 const root: Root = {
@@ -104,7 +73,7 @@ describe("install", () => {
       /^(oci:images:gcc-amd64: queued\n)?gcc-amd64: ready, 2 layers \(1 shared\), 12 files linked, 34 ms\n$/,
     );
     const { params } = await fake.called("install/start");
-    assert.equal(params.reference, `oci:${join(scratch.path, "images")}:gcc-amd64`);
+    assert.equal(params.reference, `oci:${join(cli.path, "images")}:gcc-amd64`);
     assert.deepEqual([params.overlap, params.durable, params.platform], ["c", true, undefined]);
   });
 
@@ -223,19 +192,19 @@ describe("install --to", () => {
 
   it("places a symlink to the name, and replaces one that is there", async () => {
     await serve({ "install/start": () => readyJob() });
-    const path = join(scratch.path, "here");
+    const path = join(cli.path, "here");
     assert.equal((await place("here")).code, 0);
     assert.equal(readlinkSync(path), "/state/names/gcc-amd64");
     assert.equal((await place("here")).code, 0);
-    symlinkSync("elsewhere", join(scratch.path, "other"));
+    symlinkSync("elsewhere", join(cli.path, "other"));
     assert.equal((await place("other/")).code, 0);
-    assert.equal(readlinkSync(join(scratch.path, "other")), "/state/names/gcc-amd64");
+    assert.equal(readlinkSync(join(cli.path, "other")), "/state/names/gcc-amd64");
   });
 
   it("replaces nothing else, and then installs nothing", async () => {
     const fake = await serve({ "install/start": () => readyJob() });
-    mkdirSync(join(scratch.path, "directory"));
-    writeFileSync(join(scratch.path, "file"), "");
+    mkdirSync(join(cli.path, "directory"));
+    writeFileSync(join(cli.path, "file"), "");
     for (const [path, fact] of [
       ["directory", "it is a directory"],
       ["file", "it is a file"],
@@ -252,7 +221,7 @@ describe("install --to", () => {
   it("places no link where the install fails", async () => {
     await serve({ "install/start": () => failed() });
     assert.equal((await place("here")).code, 65);
-    assert.throws(() => readlinkSync(join(scratch.path, "here")), { code: "ENOENT" });
+    assert.throws(() => readlinkSync(join(cli.path, "here")), { code: "ENOENT" });
   });
 });
 
@@ -306,7 +275,7 @@ describe("status", () => {
       "image/status": () => ({ reference: "r", installed: true, roots: [root], job: readyJob() }),
     });
     const { stdout } = await run("status", "oci:images:x", "-q");
-    assert.equal((await fake.called("image/status")).params.reference, `oci:${join(scratch.path, "images")}:x`);
+    assert.equal((await fake.called("image/status")).params.reference, `oci:${join(cli.path, "images")}:x`);
     assert.match(stdout, /^gcc .*\n01890a5d-.* ready {2}gcc-amd64 {2}oci:\/images:gcc-amd64\n$/);
   });
 
@@ -408,7 +377,7 @@ describe("plan", () => {
     assert.deepEqual([code, stderr], [0, ""]);
     assert.match(stdout, /^write {4}1\.2 kB, 12 inodes$/m);
     assert.deepEqual((await fake.called("install/plan")).params, {
-      reference: `oci:${join(scratch.path, "images")}:gcc`,
+      reference: `oci:${join(cli.path, "images")}:gcc`,
       name: "gcc",
       platform: "linux/arm64",
       overlap: "b",
