@@ -4,10 +4,10 @@
  * Nothing names a blob before all of them are there, and a tag moves last. What failed may be pushed again: what is there by then
  * is not sent twice.
  */
-import { setMaxListeners } from "node:events";
 import { StrataError } from "../../errors.js";
 import { MAX_MOUNT_SOURCES, MAX_PUSHES } from "../../limits.js";
 import type { Descriptor } from "../../oci/documents.js";
+import { together } from "../../together.js";
 import type { PushedBlob } from "./blob-content.js";
 import { cancelled } from "./failures.js";
 import { FetchGate } from "./fetch-gate.js";
@@ -89,31 +89,26 @@ export class RegistryPush {
   async push(request: PushRequest, { signal: caller, progress = () => {} }: PushWatch): Promise<PushReport> {
     const blobs = new Map(request.blobs.map((blob) => [blob.digest, blob]));
     const client = this.#client(request);
-    const failed = new AbortController();
-    const signal = AbortSignal.any([caller, failed.signal]);
-    // Each request listens, and Node takes more than ten for a leak.
-    setMaxListeners(0, caller, signal);
     const gate = new FetchGate(MAX_PUSHES);
     const { tell, sums } = ledger([...blobs.values()], progress);
     const sources = new Set(
       request.mountFrom.filter((from) => from !== request.repository).slice(0, MAX_MOUNT_SOURCES),
     );
-    const ends = await Promise.allSettled(
-      [...blobs.values()].map(async (blob) => {
-        const leave = await gate.enter(signal);
-        try {
-          const way = new BlobWay(blob, { client, sources, told: (sent) => tell(blob, sent), signal });
-          sums[await this.#tried(() => way.go(), signal)].push(blob);
-          tell(blob, blob.size);
-        } catch (error) {
-          failed.abort();
-          throw error;
-        } finally {
-          leave();
-        }
-      }),
-    );
-    throwFirst(ends, caller);
+    const send = (blob: PushedBlob) => async (signal: AbortSignal) => {
+      const leave = await gate.enter(signal);
+      try {
+        const way = new BlobWay(blob, { client, sources, told: (sent) => tell(blob, sent), signal });
+        sums[await this.#tried(() => way.go(), signal)].push(blob);
+        tell(blob, blob.size);
+      } finally {
+        leave();
+      }
+    };
+    try {
+      await together(caller, [...blobs.values()].map(send));
+    } catch (error) {
+      throw caller.aborted ? cancelled() : error;
+    }
     for (const { descriptor, bytes, tags } of request.manifests)
       for (const name of tags.length === 0 ? [descriptor.digest] : tags)
         await this.#tried(() => client.putManifest(descriptor, bytes, name, caller), caller);
@@ -202,11 +197,3 @@ const sumOf = (blobs: readonly PushedBlob[]): BlobSum => ({
   blobs: blobs.length,
   bytes: blobs.reduce((sum, { size }) => sum + size, 0),
 });
-
-/** Those that ended only because another did say nothing of why. */
-function throwFirst(ends: readonly PromiseSettledResult<void>[], caller: AbortSignal): void {
-  if (caller.aborted) throw cancelled();
-  const reasons = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
-  if (reasons.length === 0) return;
-  throw reasons.find((reason) => !(reason instanceof StrataError && reason.code === "CANCELLED")) ?? reasons[0];
-}
