@@ -81,9 +81,10 @@ for (const { title, options } of byOptions) {
       );
     });
 
-    test("the order of siblings changes nothing, and that of the images only which is which", {
-      skip: isCapped,
-    }, () => {
+    const what = isCapped
+      ? "another order of siblings and images costs the same where the least is searched for"
+      : "the order of siblings changes nothing, and that of the images only which is which";
+    test(what, () => {
       fc.assert(
         fc.property(families, fc.infiniteStream(fc.nat(1000)), (images, numbers) => {
           const plan = planRepack(images, options);
@@ -97,6 +98,11 @@ for (const { title, options } of byOptions) {
             order.map((image) => depthFirst(images[image] as ImageTree, rank)),
             options,
           );
+          if (isCapped) {
+            const isExact = [plan, other].every(({ figures }) => figures.caps.method !== "greedy");
+            if (isExact) assert.equal(other.figures.afterBytes, plan.figures.afterBytes);
+            return;
+          }
           const named = other.layers.map((layer) => ({
             images: layer.images.map((image) => order[image] as number).sort((a, b) => a - b),
             entries: layer.entries.map(({ entry }) => entry),
