@@ -10,9 +10,9 @@ import type { TaskProgress } from "../src/task-progress.js";
 import type { UnpackTask } from "../src/tasks.js";
 import { openToRead } from "./open-to-read.js";
 
-/** A download shows early what it is; what zlib makes of 64 KiB fills a chunk of its own. */
+/** A download shows early what it is; later each piece is a trip to zlib, which is worth it from some size on. */
 const FIRST_PIECE_BYTES = 4 * 1024;
-const PIECE_BYTES = 64 * 1024;
+const PIECE_BYTES = 256 * 1024;
 
 /** Pieces double until they have their size: where one ends depends on nothing but where it starts. */
 const pieceBytes = (at: number): number => Math.min(PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, at));

@@ -11,8 +11,12 @@ const { port1: nowhere, port2 } = new MessageChannel();
 port2.close();
 nowhere.unref();
 
+/** Smaller ones are not worth it, and may lie in the pool that Buffers share. */
+const LEAST_BYTES = 16 * 1024;
+
 /** A chunk that does not reach to the end of its memory leaves it: its maker may go on to fill that. */
 export function free({ buffer, byteOffset, byteLength }: Uint8Array): void {
-  if (!(buffer instanceof ArrayBuffer) || byteLength === 0 || byteOffset + byteLength < buffer.byteLength) return;
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < LEAST_BYTES) return;
+  if (byteLength === 0 || byteOffset + byteLength < buffer.byteLength) return;
   nowhere.postMessage(undefined, [buffer]);
 }

@@ -14,3 +14,9 @@ test("memory that its maker may go on to fill stays", () => {
   free(memory.subarray(memory.length));
   assert.deepEqual(memory, Buffer.alloc(256 * 1024, 1));
 });
+
+test("memory that small Buffers share stays, also where one reaches to its end", () => {
+  const memory = Buffer.alloc(Buffer.poolSize, 1);
+  free(memory);
+  assert.deepEqual(memory, Buffer.alloc(Buffer.poolSize, 1));
+});
