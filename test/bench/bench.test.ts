@@ -5,8 +5,9 @@ import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Sandbox } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
-import { median, percentile } from "./measuring.js";
+import { type Figures, median, percentile } from "./measuring.js";
 import { exponent, plot } from "./plot.js";
+import { type Bench, type Contestant, Missing, race } from "./race.js";
 import type { Report } from "./report.js";
 import { scenarios } from "./scenarios.js";
 import { judge, targets } from "./targets.js";
@@ -49,6 +50,31 @@ suite("bench", () => {
     const markdown = await readFile(`${out}/bench.md`, "utf8");
     assert.equal(printed.trim(), markdown.trim());
     for (const { what } of targets) assert.ok(markdown.includes(`| ${what.replaceAll("|", "\\|")} |`), what);
+  });
+
+  test("a contestant that cannot go on is a row that says why; the others run their rounds", async () => {
+    const contestant = (name: string, run: (round: number) => Promise<Figures>): Contestant => ({
+      name,
+      open:
+        async () =>
+        ({ round }) =>
+          run(round),
+    });
+    const bench = { inputs: { get: async () => undefined } } as unknown as Bench;
+    const rows = await race(bench, {
+      name: "two",
+      input: "tiny",
+      places: ["disk"],
+      runs: 2,
+      contestants: [
+        contestant("sound", async (round) => ({ round })),
+        contestant("lame", () => Promise.reject(new Missing("it limps"))),
+      ],
+    });
+    assert.deepEqual(rows, [
+      { place: "disk", contestant: "sound", samples: [{ round: 0 }, { round: 1 }] },
+      { place: "disk", contestant: "lame", samples: [], missing: "it limps" },
+    ]);
   });
 
   test("a scenario that is not there is refused by name", async (t) => {

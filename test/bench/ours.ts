@@ -6,7 +6,7 @@
 import { type Daemon, serve } from "../support/daemon.js";
 import { inScope, mainScript, Sandbox, type Scope } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
-import type { Tag } from "./inputs.js";
+import type { InputName, Tag } from "./inputs.js";
 import { type Figures, forgetPeak, measured, peakMegabytes, processorSeconds } from "./measuring.js";
 import { type Contestant, Missing, type Setting } from "./race.js";
 import { registryOf } from "./slow-registry.js";
@@ -19,6 +19,8 @@ export interface Ours {
   readonly tag?: Tag;
   /** Installed before, on a store of its own for each run: what is measured is an update. */
   readonly after?: Tag;
+  /** The daemon has installed another image before, of other layers: it has its threads, and their code is compiled. */
+  readonly practised?: InputName;
   /** All layers are stored; each run is another image of them. */
   readonly stored?: boolean;
   /** Bytes a second; Infinity: as fast as it goes. Absent: from the layout. */
@@ -35,11 +37,13 @@ export function ours(options: Ours = {}): Contestant {
     name: options.name ?? "stratad",
     open: async (setting) => {
       const references = await referencesOf(options, setting);
+      const practice = options.practised && (await setting.bench.inputs.get(options.practised));
       if (options.stored !== true)
         return ({ directory }) =>
           inScope(async (scope) => {
             const place = await Place.open(scope, { below: directory, options });
             if (options.after !== undefined) await place.wire.ready(references(options.after), askOf(options));
+            if (practice !== undefined) await place.wire.ready(`oci:${practice.layout}:gzip`, { name: "practice" });
             return place.install(references(options.tag ?? "gzip"), "cold");
           });
       const place = await Place.open(setting.scope, { below: setting.directory, options });

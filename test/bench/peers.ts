@@ -55,7 +55,11 @@ export function peer(name: PeerName, codec: Codec = "gzip"): Contestant {
         const into = join(directory, "tree");
         await mkdir(into);
         const command = ["sh", "-ec", line, "sh", ...layers];
-        return (await measured(command, { cwd: directory, env: { ...env, INTO: into } })).taken;
+        try {
+          return (await measured(command, { cwd: directory, env: { ...env, INTO: into } })).taken;
+        } catch (error) {
+          throw new Missing(`it cannot unpack this: ${lastWords((error as Error).message)}`);
+        }
       };
     },
   };
@@ -81,6 +85,12 @@ export function requireTools(names: readonly string[]): void {
     const tool = toolOrSkip(name, { PATH: process.env.PATH });
     if (tool.skip !== false) throw new Missing(tool.skip);
   }
+}
+
+/** The line of a failed command's output that says why. */
+function lastWords(said: string): string {
+  const lines = said.split("\n").filter((line) => line.trim() !== "");
+  return (lines.find((line) => /^\w*Error: /.test(line)) ?? lines.at(-1) ?? "").slice(0, 200);
 }
 
 /** Where `require` finds them. */

@@ -40,7 +40,7 @@ export interface Contestant {
   readonly name: string;
   /** Told in the table and in no target: one round is enough. */
   readonly once?: boolean;
-  /** Throws `Missing` where it cannot be had. The directory that a run gets is its own, empty, and taken away behind it. */
+  /** It and its runs throw `Missing` where they cannot be had. The directory that a run gets is its own, empty, and taken away behind it. */
   open(setting: Setting): Promise<(run: { readonly round: number; readonly directory: string }) => Promise<Figures>>;
 }
 
@@ -79,20 +79,19 @@ async function raceIn(
   for (const [index, contestant] of contestants.entries()) {
     const directory = join(setting.directory, String(index));
     await mkdir(directory);
-    entered.push({
-      contestant,
-      directory,
-      samples: [] as Figures[],
-      ...(await opened(contestant, { ...setting, directory })),
-    });
+    const opened = await orMissing(() => contestant.open({ ...setting, directory }));
+    entered.push({ contestant, directory, samples: [] as Figures[], run: opened.value, missing: opened.missing });
   }
   for (let round = 0; round < runs; round += 1) {
     const first = round % Math.max(1, entered.length);
-    for (const { contestant, directory, samples, run } of [...entered.slice(first), ...entered.slice(0, first)]) {
-      if (run === undefined || (contestant.once === true && round > 0)) continue;
+    for (const entry of [...entered.slice(first), ...entered.slice(0, first)]) {
+      const { contestant, directory, samples, run } = entry;
+      if (run === undefined || entry.missing !== undefined || (contestant.once === true && round > 0)) continue;
       const own = join(directory, `round-${round}`);
       await mkdir(own);
-      samples.push(await run({ round, directory: own }));
+      const { value, missing } = await orMissing(() => run({ round, directory: own }));
+      if (value !== undefined) samples.push(value);
+      entry.missing = missing;
       // On a disk what was removed is paid for by what is made next.
       if (place === "tmpfs") await removeTree(own);
     }
@@ -105,9 +104,11 @@ async function raceIn(
   }));
 }
 
-async function opened(contestant: Contestant, setting: Setting) {
+async function orMissing<Value>(
+  action: () => Promise<Value>,
+): Promise<{ readonly value?: Value; readonly missing?: string | undefined }> {
   try {
-    return { run: await contestant.open(setting) };
+    return { value: await action() };
   } catch (error) {
     if (error instanceof Missing) return { missing: error.message };
     throw error;
