@@ -4,8 +4,9 @@
  * Every request settles: with its result, with the daemon's error, with REQUEST_CANCELLED, or with DAEMON_UNREACHABLE when
  * the connection is lost. Does not connect again.
  */
+import { createRequire } from "node:module";
 import { connect } from "node:net";
-import { type ClientOptions, WebSocket } from "ws";
+import type * as ws from "ws";
 import { StrataError } from "../errors.js";
 import { CLOSE_GRACE_MS, MAX_ANSWER_BYTES } from "../limits.js";
 import { EventParams } from "../messages/events.js";
@@ -15,6 +16,9 @@ import { ProgressParams } from "../messages/notifications.js";
 import { PROTOCOL_PATH, SUBPROTOCOL } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 import type { Endpoint } from "./endpoint.js";
+
+/** By its entry for `require`: where it is imported, Node looks through each of its files for names first (40 ms of a command). */
+const { WebSocket } = createRequire(import.meta.url)("ws") as typeof ws;
 
 export interface RequestOptions<M extends MethodName> {
   /** Cancels the request, never a job. */
@@ -30,7 +34,7 @@ interface Pending {
 }
 
 export class Connection {
-  readonly #socket: WebSocket;
+  readonly #socket: ws.WebSocket;
   readonly #pending = new Map<number, Pending>();
   readonly #events = new Map<string, (event: EventParams) => void>();
   readonly #progress = new Map<string, (value: ProgressParams["value"]) => void>();
@@ -60,7 +64,7 @@ export class Connection {
     });
   }
 
-  private constructor(socket: WebSocket) {
+  private constructor(socket: ws.WebSocket) {
     this.#socket = socket;
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (!isBinary) this.#receive(data.toString("utf8"));
@@ -171,14 +175,14 @@ export class Connection {
 }
 
 /** A Unix socket is dialled here and not by a ws+unix URL, which a `:` in the path breaks (facts.md). */
-function dial(endpoint: Endpoint): WebSocket {
-  const options: ClientOptions & { readonly closeTimeout: number } = {
+function dial(endpoint: Endpoint): ws.WebSocket {
+  const options: ws.ClientOptions & { readonly closeTimeout: number } = {
     perMessageDeflate: false,
     maxPayload: MAX_ANSWER_BYTES,
     closeTimeout: CLOSE_GRACE_MS,
   };
   if (endpoint.kind === "unix") {
-    options.createConnection = (() => connect(endpoint.path)) as NonNullable<ClientOptions["createConnection"]>;
+    options.createConnection = (() => connect(endpoint.path)) as NonNullable<ws.ClientOptions["createConnection"]>;
     return new WebSocket(`ws://localhost${PROTOCOL_PATH}`, SUBPROTOCOL, options);
   }
   if (endpoint.token !== undefined) options.headers = { authorization: `Bearer ${endpoint.token}` };
