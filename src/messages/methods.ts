@@ -6,7 +6,6 @@
  * know. Knows no WebSocket and no daemon: protocol/ and client/ both stand on it.
  */
 import { z } from "zod";
-import { LinkMode, Overlap, Priority } from "../choices.js";
 import {
   DEFAULT_PAGE,
   MAX_GENERATIONS,
@@ -17,7 +16,7 @@ import {
 } from "../limits.js";
 import { Collection } from "./collection.js";
 import { EventFilter, EventPosition } from "./events.js";
-import { count, digest, jobId, name, text, time } from "./fields.js";
+import { count, digest, jobId, linkMode, name, overlap, priority, text, time } from "./fields.js";
 import { Job, JobLogLine, JobState } from "./job.js";
 import { Layer } from "./layer.js";
 import { Plan } from "./plan.js";
@@ -33,8 +32,8 @@ const installParams = {
   reference: text(8192),
   name: name.optional(),
   platform: text(128).optional(),
-  overlap: Overlap.optional(),
-  link: LinkMode.optional(),
+  overlap: overlap.optional(),
+  link: linkMode.optional(),
 };
 
 const nameOrRoot = { name: name.optional(), rootId: text(128).optional() };
@@ -64,8 +63,8 @@ export const methods = {
       epoch: z.string(),
       scope: Scope,
       capabilities: z.object({
-        overlaps: z.array(Overlap),
-        links: z.array(LinkMode),
+        overlaps: z.array(overlap),
+        links: z.array(linkMode),
         codecs: z.array(z.string()),
         sources: z.array(z.string()),
       }),
@@ -76,7 +75,7 @@ export const methods = {
     scope: "full",
     params: z.strictObject({
       ...installParams,
-      priority: Priority.optional(),
+      priority: priority.optional(),
       durable: z.boolean().optional(),
       detach: z.boolean().optional(),
       requestKey: text(256).optional(),

@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
-import { Priority } from "../../choices.js";
+import { type Priority, priorities } from "../../choices.js";
 import type { Install, StratadClient } from "../../client/client.js";
 import { StrataError, toStrataError, type WireError } from "../../errors.js";
 import type { Job } from "../../messages/job.js";
@@ -34,7 +34,7 @@ export const install: Verb = {
     command.argument("<references...>", REFERENCE_FORMS);
     addRootOptions(command);
     command
-      .addOption(new Option("--priority <class>", "which jobs go first").choices(Priority.options))
+      .addOption(new Option("--priority <class>", "which jobs go first").choices(priorities))
       .option("--durable", "be done only when everything is on the disk")
       .option("--detach", "print the job and leave it to the daemon")
       .option("--to <path>", "place a symlink to the named root there");
