@@ -16,11 +16,11 @@ import {
 } from "../limits.js";
 import { Collection } from "./collection.js";
 import { EventFilter, EventPosition } from "./events.js";
-import { count, digest, jobId, linkMode, name, overlap, priority, text, time } from "./fields.js";
+import { count, digest, jobId, linkMode, name, overlap, priority, scope, text, time } from "./fields.js";
 import { Job, JobLogLine, JobState } from "./job.js";
 import { Layer } from "./layer.js";
 import { Plan } from "./plan.js";
-import { Scope } from "./protocol.js";
+import type { Scope } from "./protocol.js";
 import { Hold, Root } from "./root.js";
 import { StoreUsage, usage } from "./usage.js";
 import { Verification } from "./verification.js";
@@ -61,7 +61,7 @@ export const methods = {
       serverInfo: z.object({ name: z.string(), version: z.string() }),
       instanceId: z.string(),
       epoch: z.string(),
-      scope: Scope,
+      scope,
       capabilities: z.object({
         overlaps: z.array(overlap),
         links: z.array(linkMode),
