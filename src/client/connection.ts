@@ -81,10 +81,6 @@ export class Connection {
     // The close that follows is what tells of an error.
     socket.on("error", () => undefined);
     socket.once("close", (code: number) => this.#lose(code));
-    import("./checks.js").then(
-      (checks) => this.#check(checks),
-      () => socket.terminate(),
-    );
   }
 
   get isOpen(): boolean {
@@ -167,6 +163,15 @@ export class Connection {
     this.#unchecked.push(frame);
     this.#socket.pause();
     if (typeof frame.id === "number") this.#pending.get(frame.id)?.hear(frame.result);
+    // Loading takes every turn until it is done: whoever heard asks first.
+    if (this.#unchecked.length === 1) setImmediate(() => this.#loadChecks());
+  }
+
+  #loadChecks(): void {
+    import("./checks.js").then(
+      (checks) => this.#check(checks),
+      () => this.#socket.terminate(),
+    );
   }
 
   #check(checks: Checks): void {
