@@ -1,9 +1,7 @@
-/** What an install may choose between. The daemon's configuration and the store's documents use the same words. */
-import { z } from "zod";
-
-export const Overlap = z.enum(["c", "b", "a"]);
-export type Overlap = z.infer<typeof Overlap>;
-export const LinkMode = z.enum(["hardlink", "reflink", "copy", "symlink"]);
-export type LinkMode = z.infer<typeof LinkMode>;
-export const Priority = z.enum(["interactive", "normal", "background"]);
-export type Priority = z.infer<typeof Priority>;
+/** What an install may choose between. Messages, the daemon's configuration and the store's documents use the same words. */
+export const overlaps = ["c", "b", "a"] as const;
+export type Overlap = (typeof overlaps)[number];
+export const linkModes = ["hardlink", "reflink", "copy", "symlink"] as const;
+export type LinkMode = (typeof linkModes)[number];
+export const priorities = ["interactive", "normal", "background"] as const;
+export type Priority = (typeof priorities)[number];

@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { LinkMode } from "./choices.js";
+import { linkModes } from "./choices.js";
 import type { Config } from "./config.js";
 import type { Daemon } from "./daemon.js";
 import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
@@ -82,7 +82,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
     version,
     capabilities: {
       overlaps: [...config.allowedOverlaps],
-      links: LinkMode.options.filter((link) => link !== "reflink" || store.canReflink),
+      links: linkModes.filter((link) => link !== "reflink" || store.canReflink),
       codecs: ["none", "gzip", "zstd", "xz"],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],
     },

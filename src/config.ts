@@ -6,7 +6,6 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { parse, TomlError } from "smol-toml";
 import type { Overlap } from "./choices.js";
 import { StrataError, systemErrorCode } from "./errors.js";
 import { checkStateDir, type PathsInput, type StratadPaths, stratadPaths } from "./host/paths.js";
@@ -14,7 +13,7 @@ import { type ImageLimits, type LimitName, MAX_SOCKET_PATH_BYTES } from "./limit
 import type { LogLevel } from "./log.js";
 import { printable } from "./printable.js";
 import {
-  absolute,
+  absolutePath,
   type ListenAddress,
   limitKey,
   limitNames,
@@ -22,6 +21,7 @@ import {
   type Setting,
   type SettingName,
   settings,
+  UnfitValue,
 } from "./settings.js";
 import type { Decoders, Dedup } from "./tasks.js";
 
@@ -159,7 +159,7 @@ function givenValue(setting: Setting, { flags, env }: ConfigInput, file: Readonl
   const name = setting.name as SettingName;
   const flag = flags?.[name];
   if (flag !== undefined) {
-    const text = setting.schema === absolute && flag !== "" ? resolve(flag) : flag;
+    const text = setting.read === absolutePath && flag !== "" ? resolve(flag) : flag;
     return { value: setting.fromText(text), origin: `flag:${setting.flag ?? `--${name.replace(/[._]/g, "-")}`}` };
   }
   const variable = `STRATAD_${name.replace(".", "_").toUpperCase()}`;
@@ -169,11 +169,13 @@ function givenValue(setting: Setting, { flags, env }: ConfigInput, file: Readonl
 }
 
 function checked(setting: Setting, { value, origin }: SettingOrigin): unknown {
-  const outcome = setting.schema.safeParse(value);
-  if (outcome.success) return outcome.data;
-  const fact = outcome.error.issues[0]?.message ?? "it is not valid";
-  const shown = printable(JSON.stringify(value) ?? "nothing");
-  throw invalid(`Cannot use ${setting.name} = ${shown} from ${printable(origin)}: ${fact}`);
+  try {
+    return setting.read(value);
+  } catch (error) {
+    if (!(error instanceof UnfitValue)) throw error;
+    const shown = printable(JSON.stringify(value) ?? "nothing");
+    throw invalid(`Cannot use ${setting.name} = ${shown} from ${printable(origin)}: ${error.message}`);
+  }
 }
 
 function defaultOrigin({ name }: Setting, { chosenBy }: StratadPaths): string {
@@ -187,7 +189,7 @@ async function readConfigFile(file: string): Promise<ReadonlyMap<string, Setting
   try {
     // A FIFO would block open(2) for ever.
     if (!(await stat(file)).isFile()) throw invalid(`${cannot}: it is not a regular file`);
-    const entries = flatten(parse(await readFile(file, "utf8")));
+    const entries = flatten(await parseToml(await readFile(file, "utf8"), cannot));
     for (const [name] of entries) {
       if ((settingNames as string[]).includes(name)) continue;
       const known = nearest(name, settingNames);
@@ -198,6 +200,16 @@ async function readConfigFile(file: string): Promise<ReadonlyMap<string, Setting
     const errno = systemErrorCode(error);
     if (errno === "ENOENT" || errno === "ENOTDIR") return new Map();
     if (errno !== undefined) throw invalid(`${cannot}: ${errno}`);
+    throw error;
+  }
+}
+
+async function parseToml(text: string, cannot: string): Promise<object> {
+  // Only here: most commands find no file, and do not pay for loading it.
+  const { parse, TomlError } = await import("smol-toml");
+  try {
+    return parse(text);
+  } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [fact = ""] = error.message.split("\n");
     throw invalid(`${cannot}: line ${error.line}, column ${error.column}: ${printable(fact)}`);

@@ -4,7 +4,8 @@
  * Owns the format only; where lines go is the caller's choice. Values must be plain data.
  */
 
-export type LogLevel = "debug" | "info" | "warn" | "error";
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Log {

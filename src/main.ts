@@ -2,7 +2,7 @@
 /**
  * The executable: hands the process to the command line, and takes its exit code.
  *
- * The only file that ends the process. It normally ends by itself, when nothing is left to do.
+ * The only file that ends the process: when the command is over and its output is with the reader.
  */
 import { homedir, tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
-process.exitCode = await run({
+const exitCode = await run({
   argv: process.argv.slice(2),
   env: process.env,
   cwd: process.cwd(),
@@ -35,3 +35,8 @@ process.exitCode = await run({
     return () => process.off("exit", handler);
   },
 });
+
+// Left to itself, Node waits for connections that are being closed and takes its heap apart: 15 ms of each command.
+const written = (stream: NodeJS.WriteStream) => new Promise<void>((resolve) => stream.write("", () => resolve()));
+await Promise.all([written(process.stdout), written(process.stderr)]);
+process.exit(exitCode);

@@ -5,9 +5,8 @@
  */
 import { availableParallelism } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { z } from "zod";
 import { parseSize } from "./byte-size.js";
-import { Overlap } from "./choices.js";
+import { overlaps } from "./choices.js";
 import type { StratadPaths } from "./host/paths.js";
 import {
   CACHE_BYTES,
@@ -20,13 +19,15 @@ import {
   SCRUB_BYTES_PER_SECOND,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
+import { logLevels } from "./log.js";
 import { decoderChoices, dedupChoices } from "./tasks.js";
 
 export interface Setting {
   /** As in the file; a dot leads into a table. */
   readonly name: string;
   readonly doc: string;
-  readonly schema: z.ZodType;
+  /** The value as Config has it, of one that the file or `fromText` gives. Throws UnfitValue. */
+  readonly read: (given: unknown) => unknown;
   /** A value of the environment or a flag, as the file would have it. */
   readonly fromText: (text: string) => unknown;
   /** Absent: the setting has no value unless one is given. */
@@ -40,6 +41,59 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** What a setting may not be; the message says it of "it". */
+export class UnfitValue extends Error {}
+
+export function absolutePath(given: unknown): string {
+  if (typeof given === "string" && isAbsolute(given) && !given.includes("\0")) return given;
+  throw new UnfitValue("it is not an absolute path");
+}
+
+function word(given: unknown): string {
+  if (typeof given === "string" && given !== "") return given;
+  throw new UnfitValue("it is no text, or an empty one");
+}
+
+/** https://host:port, or the like of a browser's extension. */
+function origin(given: unknown): string {
+  if (typeof given === "string" && /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/.test(given)) return given;
+  throw new UnfitValue("an origin looks like https://host:port");
+}
+
+function loopbackAddress(given: unknown): ListenAddress {
+  const text = typeof given === "string" ? given : "";
+  const [, v4, v6, port = "0"] = /^(?:(127\.0\.0\.1)|\[(::1)\])(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = v4 ?? v6;
+  if ((host === "127.0.0.1" || host === "::1") && Number(port) <= 65535) return { host, port: Number(port) };
+  throw new UnfitValue("it is neither 127.0.0.1:PORT nor [::1]:PORT");
+}
+
+const wholeNumber =
+  (min: number, max: number, unfit: string) =>
+  (given: unknown): number => {
+    if (!Number.isSafeInteger(given)) throw new UnfitValue(unfit);
+    const number = given as number;
+    if (number < min) throw new UnfitValue(`it is less than ${min}`);
+    if (number > max) throw new UnfitValue(`it is more than ${max}`);
+    return number;
+  };
+
+const listOf =
+  <Item>(item: (given: unknown) => Item, min = 0) =>
+  (given: unknown): readonly Item[] => {
+    if (!Array.isArray(given)) throw new UnfitValue("it is no list");
+    if (given.length < min) throw new UnfitValue("it is an empty list");
+    return given.map(item);
+  };
+
+const oneOf =
+  <Choice extends string>(choices: readonly Choice[]) =>
+  (given: unknown): Choice => {
+    const found = choices.find((choice) => choice === given);
+    if (found === undefined) throw new UnfitValue(`it is none of ${choices.join(", ")}`);
+    return found;
+  };
+
 const asIs = (text: string): unknown => text;
 const splitBy = (separator: string) => (text: string) =>
   text
@@ -47,44 +101,30 @@ const splitBy = (separator: string) => (text: string) =>
     .map((item) => item.trim())
     .filter((item) => item !== "");
 
-export const absolute = z
-  .string()
-  .refine((text) => isAbsolute(text) && !text.includes("\0"), { error: "it is not an absolute path" });
-const path = { schema: absolute, fromText: asIs };
-const paths = { schema: z.array(absolute), fromText: splitBy(":") };
-const words = { schema: z.array(z.string().min(1)), fromText: splitBy(",") };
+const path = { read: absolutePath, fromText: asIs };
+const paths = { read: listOf(absolutePath), fromText: splitBy(":") };
+const words = { read: listOf(word), fromText: splitBy(",") };
 const count = (max: number, min = 1) => ({
-  schema: z.int().min(min).max(max),
+  read: wholeNumber(min, max, "it is no whole number"),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
 });
 /** Bytes, also as a text with a unit. */
-const size = (min = 1, max = Number.MAX_SAFE_INTEGER) => ({
-  schema: z
-    .union([z.number(), z.string().transform((text) => parseSize(text) ?? text)])
-    .pipe(z.int("it is no number of bytes, like 500MB, 2GiB or 1000000").min(min).max(max)),
-  fromText: asIs,
-});
+const size = (min = 1, max = Number.MAX_SAFE_INTEGER) => {
+  const bytes = wholeNumber(min, max, "it is no number of bytes, like 500MB, 2GiB or 1000000");
+  return { read: (given: unknown) => bytes(typeof given === "string" ? parseSize(given) : given), fromText: asIs };
+};
 /** 0 is none at all. */
 const most = count(Number.MAX_SAFE_INTEGER, 0);
 /** What a timer of Node takes. */
 const milliseconds = count(2 ** 31 - 1);
 
-const loopback = { schema: z.string().transform(parseLoopback), fromText: asIs };
-const level = { schema: z.enum(["debug", "info", "warn", "error"]), fromText: asIs };
-const policy = { schema: Overlap, fromText: asIs };
-const policies = { schema: z.array(Overlap).min(1), fromText: words.fromText };
-const engines = { schema: z.enum(decoderChoices), fromText: asIs };
-const dedup = { schema: z.enum(dedupChoices), fromText: asIs };
-const anOrigin = z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/, "an origin looks like https://host:port");
-const origins = { schema: z.array(anOrigin), fromText: words.fromText };
-
-function parseLoopback(text: string, context: z.RefinementCtx): ListenAddress {
-  const [, v4, v6, port = "0"] = /^(?:(127\.0\.0\.1)|\[(::1)\])(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const host = v4 ?? v6;
-  if ((host === "127.0.0.1" || host === "::1") && Number(port) <= 65535) return { host, port: Number(port) };
-  context.addIssue("it is neither 127.0.0.1:PORT nor [::1]:PORT");
-  return z.NEVER;
-}
+const loopback = { read: loopbackAddress, fromText: asIs };
+const level = { read: oneOf(logLevels), fromText: asIs };
+const policy = { read: oneOf(overlaps), fromText: asIs };
+const policies = { read: listOf(policy.read, 1), fromText: words.fromText };
+const engines = { read: oneOf(decoderChoices), fromText: asIs };
+const dedup = { read: oneOf(dedupChoices), fromText: asIs };
+const origins = { read: listOf(origin), fromText: words.fromText };
 
 // biome-ignore format: a table is read one row a line
 const plain = [
@@ -150,5 +190,5 @@ export const settings: readonly (Setting & { readonly name: SettingName })[] = [
 ];
 
 type PlainSetting = (typeof plain)[number];
-/** The values of all settings but the limits, as their schemas give them. */
-export type PlainValues = { readonly [Row in PlainSetting as Row["name"]]: z.output<Row["schema"]> };
+/** The values of all settings but the limits, as they are read. */
+export type PlainValues = { readonly [Row in PlainSetting as Row["name"]]: ReturnType<Row["read"]> };

@@ -2,7 +2,7 @@
  * What the documents of layers, roots and names look like: the workers check them where they scan a store.
  */
 import { z } from "zod";
-import { LinkMode, Overlap } from "./choices.js";
+import { linkModes, overlaps } from "./choices.js";
 import { StrataError } from "./errors.js";
 import { parseDiffId, parseDigest } from "./oci/digest.js";
 import { codecs } from "./oci/media-types.js";
@@ -66,8 +66,8 @@ export const rootSchema = z.object({
   rootId: z.string(),
   manifestDigest: digest,
   platform: z.string(),
-  overlap: Overlap,
-  link: LinkMode,
+  overlap: z.enum(overlaps),
+  link: z.enum(linkModes),
   layers: z.array(diffId),
   /** Bytes of the root's files, linked or copied. */
   bytes: count,

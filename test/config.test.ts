@@ -190,6 +190,12 @@ const wrong: { title: string; toml?: string; more?: Partial<ConfigInput>; messag
   { title: "a port beyond the last", more: { flags: { listen: "127.0.0.1:65536" } }, message: /neither/ },
   { title: "the origin null", toml: 'allowed_origins = ["null"]', message: /an origin looks like/ },
   { title: "an unknown level", toml: 'log_level = "loud\\u001b"', message: /log_level = "loud\\\\u001b"/ },
+  { title: "an address in a list", toml: 'listen = ["127.0.0.1:80"]', message: /neither 127.0.0.1:PORT nor/ },
+  { title: "no policy at all", toml: "allowed_overlaps = []", message: /: it is an empty list$/ },
+  { title: "an unknown policy among others", toml: 'allowed_overlaps = ["c", "d"]', message: /none of c, b, a$/ },
+  { title: "a directory that is no list", toml: 'import_dirs = "/a"', message: /: it is no list$/ },
+  { title: "an empty word", toml: 'insecure_registries = [""]', message: /: it is no text, or an empty one$/ },
+  { title: "a number beyond the largest", toml: "idle_exit_ms = 2147483648", message: /more than 2147483647$/ },
   { title: "no TOML", toml: "workers = \n", message: /config.toml: line 1, column \d+: / },
 ];
 for (const { title, toml, more, message } of wrong) {

@@ -224,6 +224,8 @@ function importsOf(from: string, text: string): Import[] {
     const allTypes = inner?.split(",").every((name) => /^\s*(type\s|$)/.test(name)) ?? false;
     found.push({ from, to: resolved(from, specifier), typeOnly: type !== undefined || allTypes });
   }
+  for (const [, to = ""] of text.matchAll(/\bcreateRequire\(import\.meta\.url\)\("([^"]+)"\)/g))
+    found.push({ from, to, typeOnly: false });
   return found;
 }
 

@@ -2,7 +2,7 @@
  * What `install` and `plan` ask the daemon for alike: an image, and the options that decide which root it becomes.
  */
 import { type Command, Option } from "commander";
-import { LinkMode, Overlap } from "../choices.js";
+import { linkModes, overlaps } from "../choices.js";
 import type { Params } from "../messages/methods.js";
 import { formatReference, parseName, parseReference, withAbsolutePath } from "../oci/reference.js";
 import { given, type Options } from "./verb.js";
@@ -18,9 +18,9 @@ export function addRootOptions(command: Command): void {
       new Option(
         "--overlap <policy>",
         "c: layers share no top-level name; b: no file; a: any, as ordinary images (default: the daemon's, c)",
-      ).choices(Overlap.options),
+      ).choices(overlaps),
     )
-    .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(LinkMode.options));
+    .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(linkModes));
 }
 
 /** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */

@@ -3,7 +3,7 @@
  * anything is read.
  */
 import { type Command, Option } from "commander";
-import { Overlap } from "../choices.js";
+import { type Overlap, overlaps } from "../choices.js";
 import { StrataError } from "../errors.js";
 import { imageLimits, MAX_IMAGES_AT_ONCE } from "../limits.js";
 import { type PackCodec, packCodecs } from "../oci/media-types.js";
@@ -33,7 +33,7 @@ export function addRepackOptions(command: Command): void {
     .option("--platform <platform>", "one platform of each index, OS/ARCH[/VARIANT] (default: all of them)")
     .addOption(
       new Option("--overlap <policy>", "how the inputs' layers meet (default: a, which reads any image)").choices(
-        Overlap.options,
+        overlaps,
       ),
     )
     .option("--plan", "say what would come of it, and pack nothing")
@@ -65,7 +65,7 @@ export function repackRequest(
     ...bytesOption(options, "minLayerBytes", "--min-layer-bytes"),
     ...hoistOf(options, policy),
     ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
-    ...(overlap === undefined ? {} : { overlap: Overlap.parse(overlap) }),
+    ...(overlap === undefined ? {} : { overlap: overlap as Overlap }),
     ...latestMtimeOf(env),
     planOnly: options.plan === true,
     verify: options.verify !== false,

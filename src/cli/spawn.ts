@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { readEndpointDocument } from "../client/endpoint.js";
+import { namesStateDir, readEndpointDocument } from "../client/endpoint.js";
 import { type Config, loadConfig } from "../config.js";
 import { ensureDirectories } from "../ensure-directory.js";
 import { isErrorCode, StrataError, toStrataError } from "../errors.js";
@@ -38,7 +38,9 @@ export async function userConfig({ env, uid, home, tmpdir }: Host): Promise<Conf
  * where somebody started a daemon there by hand: that one is meant to be used.
  */
 async function placeBeside({ runtimeDir, stateDir }: Config): Promise<string | undefined> {
-  const occupant = await readEndpointDocument(join(runtimeDir, "daemon.json")).catch(() => undefined);
+  const file = join(runtimeDir, "daemon.json");
+  if (await namesStateDir(file, stateDir)) return undefined;
+  const occupant = await readEndpointDocument(file).catch(() => undefined);
   if (occupant?.background !== true || occupant.stateDir === stateDir) return undefined;
   return join(runtimeDir, `d.${createHash("sha256").update(stateDir).digest("hex").slice(0, 16)}`);
 }

@@ -10,7 +10,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Job } from "../messages/job.js";
-import { type ImageStatus, type MethodName, methods, type Params, type Result } from "../messages/methods.js";
+import type { ImageStatus, MethodName, Params, Result } from "../messages/methods.js";
 import type { ProgressParams } from "../messages/notifications.js";
 import type { RequestOptions } from "./connection.js";
 import { Install, type InstallParams } from "./install.js";
@@ -52,7 +52,12 @@ export class StratadClient {
     this.#connections = connections;
   }
 
-  /** What the daemon said of itself when it was last connected. */
+  /** Whether the daemon's first answer is checked; false for a moment where it may be asked early. */
+  get isAgreed(): boolean {
+    return this.#connections.isAgreed;
+  }
+
+  /** What the daemon said of itself when it was last connected; throws while that is not checked. */
   get server(): ServerInfo {
     return this.#connections.server;
   }
@@ -66,8 +71,8 @@ export class StratadClient {
     params: Params<M>,
     options: Pick<RequestOptions<M>, "signal"> = {},
   ): Promise<Result<M>> {
-    if (!isRepeatable(method, params)) return this.#connections.request(method, params, options);
-    return this.#connections.repeat(method, params, { ...options, times: MAX_REPEATS });
+    const mayRepeat = async (times: number) => times < MAX_REPEATS && (await isRepeatable(method, params));
+    return this.#connections.repeat(method, params, { ...options, mayRepeat });
   }
 
   /** One request that tells how far it is until it is answered. */
@@ -122,8 +127,9 @@ const MAX_REPEATS = 3;
 const OF_A_CONNECTION: ReadonlySet<MethodName> = new Set(["initialize", "events/subscribe", "events/unsubscribe"]);
 
 /** A start finds its job again by its key; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
-function isRepeatable(method: MethodName, params: object): boolean {
-  if (methods[method].scope === "read") return !OF_A_CONNECTION.has(method);
+async function isRepeatable(method: MethodName, params: object): Promise<boolean> {
+  const { onlyReads } = await import("./checks.js");
+  if (onlyReads(method)) return !OF_A_CONNECTION.has(method);
   if (method === "install/start") return "requestKey" in params && params.requestKey !== undefined;
   return method === "install/cancel" || method === "root/pin";
 }

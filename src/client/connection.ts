@@ -2,39 +2,52 @@
  * One WebSocket to a daemon: requests and their answers by id, notifications to those who listen, both checked by schema.
  *
  * Every request settles: with its result, with the daemon's error, with REQUEST_CANCELLED, or with DAEMON_UNREACHABLE when
- * the connection is lost. Does not connect again.
+ * the connection is lost. What comes before the schemas are loaded waits for them. Does not connect again.
  */
+import { createRequire } from "node:module";
 import { connect } from "node:net";
-import { type ClientOptions, WebSocket } from "ws";
+import type * as ws from "ws";
 import { StrataError } from "../errors.js";
-import { CLOSE_GRACE_MS, MAX_ANSWER_BYTES } from "../limits.js";
-import { EventParams } from "../messages/events.js";
-import { ResponseFrame } from "../messages/frames.js";
-import { type MethodName, methods, type Params, type Result } from "../messages/methods.js";
-import { ProgressParams } from "../messages/notifications.js";
+import { CLOSE_GRACE_MS, MAX_ANSWER_BYTES, MAX_FRAME_BYTES } from "../limits.js";
+import type { EventParams } from "../messages/events.js";
+import type { MethodName, Params, Result } from "../messages/methods.js";
+import type { ProgressParams } from "../messages/notifications.js";
 import { PROTOCOL_PATH, SUBPROTOCOL } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 import type { Endpoint } from "./endpoint.js";
+
+/** By its entry for `require`: where it is imported, Node looks through each of its files for names first (40 ms of a command). */
+const { WebSocket } = createRequire(import.meta.url)("ws") as typeof ws;
 
 export interface RequestOptions<M extends MethodName> {
   /** Cancels the request, never a job. */
   readonly signal?: AbortSignal | undefined;
   /** Gets the result in the same turn as its frame, before any frame that follows it. */
   readonly accept?: (result: Result<M>) => void;
+  /** Gets what came as the result where it has to wait for its check. */
+  readonly hear?: ((unchecked: unknown) => void) | undefined;
 }
+
+type Checks = typeof import("./checks.js");
+type Frame = Readonly<Record<string, unknown>>;
 
 interface Pending {
   readonly method: MethodName;
+  /** An answer is there, and is checked soon. */
+  hear(unchecked: unknown): void;
   resolve(result: unknown): void;
   reject(error: StrataError): void;
 }
 
 export class Connection {
-  readonly #socket: WebSocket;
+  readonly #socket: ws.WebSocket;
   readonly #pending = new Map<number, Pending>();
   readonly #events = new Map<string, (event: EventParams) => void>();
   readonly #progress = new Map<string, (value: ProgressParams["value"]) => void>();
   readonly #closed = new Set<() => void>();
+  /** What was read at once before the checks were there; no more is read then. */
+  readonly #unchecked: Frame[] = [];
+  #checks: Checks | undefined;
   #lastId = 0;
 
   /** Throws DAEMON_UNREACHABLE, NOT_ALLOWED, BUSY, UNSUPPORTED_VERSION, REQUEST_CANCELLED. */
@@ -60,7 +73,7 @@ export class Connection {
     });
   }
 
-  private constructor(socket: WebSocket) {
+  private constructor(socket: ws.WebSocket) {
     this.#socket = socket;
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (!isBinary) this.#receive(data.toString("utf8"));
@@ -74,24 +87,27 @@ export class Connection {
     return this.#socket.readyState === WebSocket.OPEN;
   }
 
-  /** Params that do not fit their schema are INVALID_PARAMS without a frame; an answer that does not is UNSUPPORTED_VERSION. */
+  /** Params are for the daemon to check; what no frame takes is INVALID_PARAMS. An answer that does not fit is UNSUPPORTED_VERSION. */
   request<M extends MethodName>(method: M, params: Params<M>, options: RequestOptions<M> = {}): Promise<Result<M>> {
-    const { signal, accept } = options;
+    const { signal, accept, hear } = options;
     return new Promise((resolve, reject) => {
-      const checked = methods[method].params.safeParse(params);
-      if (!checked.success) return reject(invalidParams(method, checked.error.issues[0]));
+      const id = ++this.#lastId;
+      const frame = requestFrame(id, method, params);
       if (signal?.aborted) return reject(cancelled(`call ${method}`));
       if (!this.isOpen) return reject(lost());
-      const id = ++this.#lastId;
       const cancel = () => {
         if (!this.#pending.delete(id)) return;
-        this.#send({ method: "$/cancelRequest", params: { id } });
+        this.#send(JSON.stringify({ jsonrpc: "2.0", method: "$/cancelRequest", params: { id } }));
         reject(cancelled(`call ${method}`));
       };
       const settle = () => signal?.removeEventListener("abort", cancel);
       signal?.addEventListener("abort", cancel, { once: true });
       this.#pending.set(id, {
         method,
+        hear: (unchecked) => {
+          settle();
+          hear?.(unchecked);
+        },
         resolve: (result) => {
           settle();
           accept?.(result as Result<M>);
@@ -102,7 +118,7 @@ export class Connection {
           reject(error);
         },
       });
-      this.#send({ id, method, params });
+      this.#send(frame);
     });
   }
 
@@ -133,62 +149,108 @@ export class Connection {
     });
   }
 
-  #send(frame: { id?: number; method: string; params: unknown }): void {
-    if (this.isOpen) this.#socket.send(JSON.stringify({ jsonrpc: "2.0", ...frame }));
+  #send(frame: string): void {
+    if (this.isOpen) this.#socket.send(frame);
+  }
+
+  #receive(text: string): void {
+    const frame = parseJson(text);
+    if (frame !== undefined && this.#checks !== undefined) this.#take(frame, this.#checks);
+    else if (frame !== undefined) this.#keep(frame);
+  }
+
+  #keep(frame: Frame): void {
+    this.#unchecked.push(frame);
+    this.#socket.pause();
+    if (typeof frame.id === "number") this.#pending.get(frame.id)?.hear(frame.result);
+    // Loading takes every turn until it is done: whoever heard asks first.
+    if (this.#unchecked.length === 1) setImmediate(() => this.#loadChecks());
+  }
+
+  #loadChecks(): void {
+    import("./checks.js").then(
+      (checks) => this.#check(checks),
+      () => this.#socket.terminate(),
+    );
+  }
+
+  #check(checks: Checks): void {
+    this.#checks = checks;
+    for (const frame of this.#unchecked.splice(0)) this.#take(frame, checks);
+    this.#socket.resume();
   }
 
   /** Notifications that this client does not know are a newer daemon's and passed over. */
-  #receive(text: string): void {
-    const frame = parseJson(text);
-    if (frame?.method === "event") {
-      const event = EventParams.safeParse(frame.params);
-      if (event.success) this.#events.get(event.data.subscriptionId)?.(event.data);
-    } else if (frame?.method === "$/progress") {
-      const progress = ProgressParams.safeParse(frame.params);
-      if (progress.success) this.#progress.get(String(progress.data.token))?.(progress.data.value);
-    } else if (typeof frame?.id === "number") {
-      this.#answer(frame.id, frame);
+  #take(frame: Frame, checks: Checks): void {
+    if (frame.method === "event") {
+      const event = checks.eventOf(frame.params);
+      if (event !== undefined) this.#events.get(event.subscriptionId)?.(event);
+    } else if (frame.method === "$/progress") {
+      const progress = checks.progressOf(frame.params);
+      if (progress !== undefined) this.#progress.get(String(progress.token))?.(progress.value);
+    } else if (typeof frame.id === "number") {
+      this.#answer(frame.id, frame, checks);
     }
   }
 
-  #answer(id: number, frame: object): void {
+  #answer(id: number, frame: Frame, checks: Checks): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     this.#pending.delete(id);
-    const response = ResponseFrame.safeParse(frame);
-    const error = response.data?.error?.data;
-    const result = methods[pending.method].result.safeParse(response.data?.result);
-    if (error !== undefined) pending.reject(StrataError.fromWire(error));
-    else if (result.success) pending.resolve(result.data);
-    else pending.reject(unreadable(pending.method));
+    const answer = checks.answerOf(pending.method, frame);
+    if ("result" in answer) {
+      pending.resolve(answer.result);
+      return;
+    }
+    pending.reject(answer.error);
+    // What was asked meanwhile was asked of a daemon that is not understood.
+    if (pending.method === "initialize") this.#rejectAll(answer.error);
   }
 
   #lose(code: number): void {
-    for (const { reject } of this.#pending.values()) reject(lost(code));
-    this.#pending.clear();
+    this.#rejectAll(lost(code));
     for (const run of this.#closed) run();
+  }
+
+  #rejectAll(error: StrataError): void {
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { reject } of pending) reject(error);
   }
 }
 
 /** A Unix socket is dialled here and not by a ws+unix URL, which a `:` in the path breaks (facts.md). */
-function dial(endpoint: Endpoint): WebSocket {
-  const options: ClientOptions & { readonly closeTimeout: number } = {
+function dial(endpoint: Endpoint): ws.WebSocket {
+  const options: ws.ClientOptions & { readonly closeTimeout: number } = {
     perMessageDeflate: false,
     maxPayload: MAX_ANSWER_BYTES,
     closeTimeout: CLOSE_GRACE_MS,
   };
   if (endpoint.kind === "unix") {
-    options.createConnection = (() => connect(endpoint.path)) as NonNullable<ClientOptions["createConnection"]>;
+    options.createConnection = (() => connect(endpoint.path)) as NonNullable<ws.ClientOptions["createConnection"]>;
     return new WebSocket(`ws://localhost${PROTOCOL_PATH}`, SUBPROTOCOL, options);
   }
   if (endpoint.token !== undefined) options.headers = { authorization: `Bearer ${endpoint.token}` };
   return new WebSocket(`${endpoint.url}${PROTOCOL_PATH}`, SUBPROTOCOL, options);
 }
 
-function parseJson(text: string): Record<string, unknown> | undefined {
+/** A longer one would end the connection, and a request that is repeated then each of the next ones. */
+function requestFrame(id: number, method: MethodName, params: unknown): string {
+  let frame: string;
+  try {
+    frame = JSON.stringify({ jsonrpc: "2.0", id, method, params });
+  } catch {
+    throw invalidParams(method, "they are no JSON");
+  }
+  const bytes = Buffer.byteLength(frame);
+  if (bytes <= MAX_FRAME_BYTES) return frame;
+  throw invalidParams(method, `a frame of ${bytes} bytes is more than ${MAX_FRAME_BYTES}`);
+}
+
+function parseJson(text: string): Frame | undefined {
   try {
     const json: unknown = JSON.parse(text);
-    return typeof json === "object" && json !== null ? (json as Record<string, unknown>) : undefined;
+    return typeof json === "object" && json !== null ? (json as Frame) : undefined;
   } catch {
     return undefined;
   }
@@ -219,15 +281,6 @@ function refusedBy(endpoint: Endpoint, status: number): StrataError {
   return new StrataError(code, `Cannot connect to ${nameOf(endpoint)}: refused with status ${status}`, { hint });
 }
 
-function invalidParams(method: string, issue: { path: PropertyKey[]; message: string } | undefined): StrataError {
-  const where = issue?.path.map(String).join(".") ?? "";
-  const fact = printable(`${where}${where === "" ? "" : ": "}${issue?.message ?? "they do not fit"}`);
+function invalidParams(method: string, fact: string): StrataError {
   return new StrataError("INVALID_PARAMS", `Cannot call ${method}: ${fact}`);
-}
-
-function unreadable(method: string): StrataError {
-  return new StrataError(
-    "UNSUPPORTED_VERSION",
-    `Cannot read the daemon's answer to ${method}: it does not fit the schema`,
-  );
 }

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { StrataError, systemErrorCode, toStrataError } from "../errors.js";
 import { MAX_SOCKET_PATH_BYTES } from "../limits.js";
-import { EndpointDocument } from "../messages/endpoint.js";
+import type { EndpointDocument } from "../messages/endpoint.js";
 import { PROTOCOL_PATH, type Scope } from "../messages/protocol.js";
 import { printable } from "../printable.js";
 
@@ -98,13 +98,30 @@ async function checkOwnDirectory(path: string): Promise<void> {
 }
 
 export async function readEndpointDocument(file: string): Promise<EndpointDocument> {
-  const text = await readFile(file, "utf8");
-  if (text.length > MAX_ENDPOINT_DOCUMENT_BYTES) throw notAnEndpoint(file, "it is too big for a daemon.json");
+  const text = await readDocument(file);
+  // Only here: a client that is told where the daemon is connects before it loads a schema.
+  const { EndpointDocument } = await import("../messages/endpoint.js");
   try {
     return EndpointDocument.parse(JSON.parse(text));
   } catch (cause) {
     throw new StrataError("CONFIG_INVALID", `Cannot read ${printable(file)}: it is not a daemon.json`, { cause });
   }
+}
+
+/** Whether a daemon.json names this state directory, whatever else it says; false where there is none. Loads no schema. */
+export async function namesStateDir(file: string, stateDir: string): Promise<boolean> {
+  try {
+    const json: unknown = JSON.parse(await readDocument(file));
+    return (json as { stateDir?: unknown } | null)?.stateDir === stateDir;
+  } catch {
+    return false;
+  }
+}
+
+async function readDocument(file: string): Promise<string> {
+  const text = await readFile(file, "utf8");
+  if (text.length > MAX_ENDPOINT_DOCUMENT_BYTES) throw notAnEndpoint(file, "it is too big for a daemon.json");
+  return text;
 }
 
 async function chooseEndpoint(

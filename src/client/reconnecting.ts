@@ -28,6 +28,11 @@ export interface ConnectOptions extends FindOptions {
   readonly firstReconnectTimeoutMs?: number | undefined;
   /** Ends the first connect only. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether a daemon of this release may be asked while the check of its answer to `initialize` is still being loaded; none where it is
+   * not given. What it answers is checked all the same, and nothing of it is given where that first answer does not fit.
+   */
+  readonly askEarly?: ((release: string) => boolean) | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 5000;
@@ -60,10 +65,14 @@ export class ReconnectingConnection {
     }
   }
 
-  /** What the daemon said of itself when it was last connected. */
+  /** What the daemon said of itself when it was last connected; throws while that is not checked. */
   get server(): ServerInfo {
     if (this.#server === undefined) throw closed();
     return this.#server;
+  }
+
+  get isAgreed(): boolean {
+    return this.#server !== undefined;
   }
 
   get isClosed(): boolean {
@@ -91,11 +100,11 @@ export class ReconnectingConnection {
     return connection.request(method, params, options);
   }
 
-  /** For what may be asked twice: a request that is lost under way is sent again over the next connection, so often at most. */
+  /** A request that is lost under way is sent again over the next connection, where it may be after so many times. */
   async repeat<M extends MethodName>(
     method: M,
     params: Params<M>,
-    { times = Number.POSITIVE_INFINITY, ...options }: RequestOptions<M> & { readonly times?: number } = {},
+    { mayRepeat, ...options }: RequestOptions<M> & { readonly mayRepeat?: (times: number) => Promise<boolean> } = {},
   ): Promise<Result<M>> {
     for (let repeated = 0; ; repeated += 1) {
       const connection = await unlessAborted(this.connection(), { method, signal: options.signal });
@@ -103,7 +112,7 @@ export class ReconnectingConnection {
         return await connection.request(method, params, options);
       } catch (thrown) {
         const isLost = thrown instanceof StrataError && thrown.code === "DAEMON_UNREACHABLE" && !connection.isOpen;
-        if (!isLost || repeated >= times) throw thrown;
+        if (!isLost || (await mayRepeat?.(repeated)) === false) throw thrown;
       }
     }
   }
@@ -152,9 +161,7 @@ export class ReconnectingConnection {
     this.#wasLost = false;
     try {
       connection = await Connection.open(endpoint, signal);
-      const clientInfo = this.#options.clientInfo ?? { name: "stratad-client", version: "0" };
-      const protocolVersions = [PROTOCOL_VERSION];
-      this.#server = await connection.request("initialize", { clientInfo, protocolVersions }, { signal });
+      await this.#agree(connection, signal);
       if (this.isClosed) throw closed();
       this.#current = connection;
       return connection;
@@ -167,6 +174,36 @@ export class ReconnectingConnection {
       throw new StrataError("DAEMON_UNREACHABLE", `Cannot connect to ${nameOf(endpoint)}: ${fact}`, { cause: thrown });
     }
   }
+
+  /** On the version. Resolves sooner where the daemon may be asked early; what it said then ends the connection if it does not fit. */
+  async #agree(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { askEarly, clientInfo = { name: "stratad-client", version: "0" } } = this.#options;
+    await new Promise<void>((resolve, reject) => {
+      let early = false;
+      const hear = (unchecked: unknown) => {
+        const release = releaseIn(unchecked);
+        early = release !== undefined && askEarly?.(release) === true;
+        if (early) resolve();
+      };
+      const params = { clientInfo, protocolVersions: [PROTOCOL_VERSION] };
+      connection.request("initialize", params, { signal, hear }).then(
+        (server) => {
+          this.#server = server;
+          resolve();
+        },
+        (thrown: unknown) => {
+          reject(thrown);
+          if (early) void connection.close();
+        },
+      );
+    });
+  }
+}
+
+/** The release that an answer to `initialize` names, whatever else it says. */
+function releaseIn(unchecked: unknown): string | undefined {
+  const release = (unchecked as { serverInfo?: { version?: unknown } | null } | null | undefined)?.serverInfo?.version;
+  return typeof release === "string" ? release : undefined;
 }
 
 /** The caller's signal ends its wait, not the dialling that others wait for. */

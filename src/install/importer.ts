@@ -3,7 +3,7 @@
  * it. The ordinary installs, with all their checks; one that fails stops no other.
  */
 
-import { LinkMode, Overlap } from "../choices.js";
+import { linkModes, overlaps } from "../choices.js";
 import { StrataError } from "../errors.js";
 import { MAX_IMAGES_AT_ONCE } from "../limits.js";
 import type { Job } from "../messages/job.js";
@@ -57,14 +57,14 @@ function requestsOf(path: string, images: readonly Descriptor[]): Request[] {
 
 function requestOf(path: string, { annotations = {} }: Descriptor, tag: string | undefined): Request {
   const reference: ArchiveReference = { transport: "oci-archive", path, ...(tag === undefined ? {} : { tag }) };
-  const choice = <Value>(key: string, schema: { safeParse(text: unknown): { data?: Value } }): Value | undefined => {
+  const choice = <Value extends string>(key: string, among: readonly Value[]): Value | undefined => {
     const text = annotations[key];
     if (text === undefined) return undefined;
-    const { data } = schema.safeParse(text);
-    if (data === undefined) throw refused(path, `its ${key} is '${printable(text, 64)}'`);
-    return data;
+    const found = among.find((value) => value === text);
+    if (found === undefined) throw refused(path, `its ${key} is '${printable(text, 64)}'`);
+    return found;
   };
-  const [overlap, link] = [choice(OVERLAP, Overlap), choice(LINK, LinkMode)];
+  const [overlap, link] = [choice(OVERLAP, overlaps), choice(LINK, linkModes)];
   return {
     reference: formatReference(reference),
     ...(overlap === undefined ? {} : { overlap }),

@@ -1,7 +1,6 @@
 /** daemon.json: where a daemon listens; what `stratad endpoint` prints. */
 import { z } from "zod";
-import { count, time } from "./fields.js";
-import { Scope } from "./protocol.js";
+import { count, scope, time } from "./fields.js";
 
 export const EndpointDocument = z.object({
   schema: z.literal(1),
@@ -16,7 +15,7 @@ export const EndpointDocument = z.object({
       kind: z.enum(["unix", "tcp"]),
       path: z.string().optional(),
       url: z.string().optional(),
-      scope: Scope,
+      scope,
       tokenFile: z.string().optional(),
     }),
   ),

@@ -1,7 +1,6 @@
 /** An install that somebody is interested in: how far it is, what came of it, and what happened to it. */
 import { z } from "zod";
-import { LinkMode, Overlap, Priority } from "../choices.js";
-import { count, digest, time } from "./fields.js";
+import { count, digest, linkMode, overlap, priority, time } from "./fields.js";
 import { WireErrorSchema } from "./wire-error.js";
 
 export const JobState = z.enum(["queued", "running", "ready", "failed", "cancelled"]);
@@ -47,9 +46,9 @@ export const Job = z.object({
   jobId: z.uuid(),
   reference: z.string(),
   platform: z.string(),
-  overlap: Overlap,
-  link: LinkMode,
-  priority: Priority,
+  overlap,
+  link: linkMode,
+  priority,
   state: JobState,
   phase: Phase.optional(),
   manifestDigest: digest.optional(),

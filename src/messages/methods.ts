@@ -6,7 +6,6 @@
  * know. Knows no WebSocket and no daemon: protocol/ and client/ both stand on it.
  */
 import { z } from "zod";
-import { LinkMode, Overlap, Priority } from "../choices.js";
 import {
   DEFAULT_PAGE,
   MAX_GENERATIONS,
@@ -17,11 +16,11 @@ import {
 } from "../limits.js";
 import { Collection } from "./collection.js";
 import { EventFilter, EventPosition } from "./events.js";
-import { count, digest, jobId, name, text, time } from "./fields.js";
+import { count, digest, jobId, linkMode, name, overlap, priority, scope, text, time } from "./fields.js";
 import { Job, JobLogLine, JobState } from "./job.js";
 import { Layer } from "./layer.js";
 import { Plan } from "./plan.js";
-import { Scope } from "./protocol.js";
+import type { Scope } from "./protocol.js";
 import { Hold, Root } from "./root.js";
 import { StoreUsage, usage } from "./usage.js";
 import { Verification } from "./verification.js";
@@ -33,8 +32,8 @@ const installParams = {
   reference: text(8192),
   name: name.optional(),
   platform: text(128).optional(),
-  overlap: Overlap.optional(),
-  link: LinkMode.optional(),
+  overlap: overlap.optional(),
+  link: linkMode.optional(),
 };
 
 const nameOrRoot = { name: name.optional(), rootId: text(128).optional() };
@@ -62,10 +61,10 @@ export const methods = {
       serverInfo: z.object({ name: z.string(), version: z.string() }),
       instanceId: z.string(),
       epoch: z.string(),
-      scope: Scope,
+      scope,
       capabilities: z.object({
-        overlaps: z.array(Overlap),
-        links: z.array(LinkMode),
+        overlaps: z.array(overlap),
+        links: z.array(linkMode),
         codecs: z.array(z.string()),
         sources: z.array(z.string()),
       }),
@@ -76,7 +75,7 @@ export const methods = {
     scope: "full",
     params: z.strictObject({
       ...installParams,
-      priority: Priority.optional(),
+      priority: priority.optional(),
       durable: z.boolean().optional(),
       detach: z.boolean().optional(),
       requestKey: text(256).optional(),

@@ -1,7 +1,6 @@
 /** What an install would do and cost, and the conflicts in its way. */
 import { z } from "zod";
-import { LinkMode, Overlap } from "../choices.js";
-import { count, digest } from "./fields.js";
+import { count, digest, linkMode, overlap } from "./fields.js";
 
 /** A path that the policy lets only one of its sides have, escaped; a side has a path of its own where that is another. */
 export const Conflict = z.object({
@@ -15,8 +14,8 @@ export const Plan = z.object({
   reference: z.string(),
   platform: z.string(),
   name: z.string(),
-  overlap: Overlap,
-  link: LinkMode,
+  overlap,
+  link: linkMode,
   manifestDigest: digest,
   /** The root stands already: an install would only point the name at it. */
   installed: z.boolean(),

@@ -1,7 +1,6 @@
 /** An image root, the generations of its names, and a client's hold of it. */
 import { z } from "zod";
-import { LinkMode, Overlap } from "../choices.js";
-import { count, digest, time } from "./fields.js";
+import { count, digest, linkMode, overlap, time } from "./fields.js";
 
 /** One version of a name: an install made it, and a rollback may lead to it. */
 export const NameGeneration = z.object({
@@ -22,8 +21,8 @@ export const Root = z.object({
   rootId: z.string(),
   path: z.string(),
   manifestDigest: digest,
-  overlap: Overlap,
-  link: LinkMode,
+  overlap,
+  link: linkMode,
   /** The names whose current generation it is. */
   names: z.array(
     z.object({

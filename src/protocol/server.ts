@@ -5,9 +5,10 @@
  * upgrade or refused. Does not know what is asked in a session.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { type WebSocket, WebSocketServer, type ServerOptions as WebSocketServerOptions } from "ws";
+import type * as ws from "ws";
 import {
   CLOSE_GRACE_MS,
   FIRST_MESSAGE_TIMEOUT_MS,
@@ -24,6 +25,9 @@ import { Dispatcher } from "./dispatcher.js";
 import { type Listener, listen } from "./listen.js";
 import { createHandlers, type MethodsOptions } from "./methods.js";
 import { closeCodes, Session, type SessionTiming, sessionTiming } from "./session.js";
+
+/** As in client/connection.ts: this way it is loaded once for both, and sooner. */
+const { WebSocketServer } = createRequire(import.meta.url)("ws") as typeof ws;
 
 export interface StartServerOptions extends Omit<MethodsOptions, "sessions"> {
   readonly listeners: readonly Listener[];
@@ -85,8 +89,8 @@ class Sessions {
   readonly #count = { full: 0, read: 0 };
   readonly #max: Readonly<Record<Scope, number>>;
   readonly #options: StartServerOptions;
-  readonly #webSockets: WebSocketServer;
-  readonly #connect: (socket: WebSocket, scope: Scope) => void;
+  readonly #webSockets: ws.WebSocketServer;
+  readonly #connect: (socket: ws.WebSocket, scope: Scope) => void;
   #lastGoneAt = performance.now();
   #shut = false;
 
@@ -153,7 +157,7 @@ class Sessions {
 }
 
 /** facts.md, ws: every default is too wide. `closeTimeout` is not in the types yet. */
-const webSocketOptions: WebSocketServerOptions & { readonly closeTimeout: number } = {
+const webSocketOptions: ws.ServerOptions & { readonly closeTimeout: number } = {
   noServer: true,
   clientTracking: false,
   perMessageDeflate: false,

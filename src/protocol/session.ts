@@ -5,7 +5,7 @@
  * its newer self while it waits. Does not know what a frame says.
  */
 import { randomUUID } from "node:crypto";
-import { WebSocket } from "ws";
+import type { WebSocket } from "ws";
 import {
   FIRST_MESSAGE_TIMEOUT_MS,
   PING_INTERVAL_MS,
@@ -85,7 +85,7 @@ export class Session {
   }
 
   get isOpen(): boolean {
-    return this.#socket.readyState === WebSocket.OPEN;
+    return this.#socket.readyState === this.#socket.OPEN;
   }
 
   /** Whether so little is unsent that more may follow at once. */

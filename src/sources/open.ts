@@ -1,5 +1,7 @@
 /**
  * A reference becomes a source: the one place that knows every transport, and where local paths are allowed.
+ *
+ * A transport is loaded when a reference first has it: together they are a sixth of what a daemon would start with.
  */
 import { realpath, stat } from "node:fs/promises";
 import { isAbsolute, normalize, sep } from "node:path";
@@ -7,12 +9,10 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { Descriptor } from "../oci/documents.js";
 import type { Reference } from "../oci/reference.js";
 import { printable } from "../printable.js";
-import { archiveFiles } from "./archive.js";
 import { directoryFiles } from "./directory.js";
-import { dockerArchiveSource } from "./docker-archive.js";
-import { unreadable } from "./files.js";
+import { type Files, unreadable } from "./files.js";
 import { layoutImages, layoutSource } from "./layout.js";
-import { type RegistryOptions, registrySource } from "./registry/registry-source.js";
+import type { RegistryOptions } from "./registry/registry-source.js";
 import type { ImageSource } from "./source.js";
 
 export interface OpenOptions {
@@ -28,7 +28,7 @@ export interface OpenOptions {
 export async function openSource(reference: Reference, options: OpenOptions): Promise<ImageSource> {
   switch (reference.transport) {
     case "docker":
-      return registrySource(reference, options.registry);
+      return (await import("./registry/registry-source.js")).registrySource(reference, options.registry);
     case "oci": {
       const real = await allowedPath(reference, options.importDirs);
       if (!(await stat(real)).isDirectory()) throw notThere(reference, "it is not a directory");
@@ -40,9 +40,14 @@ export async function openSource(reference: Reference, options: OpenOptions): Pr
     }
     case "docker-archive": {
       const real = await allowedPath(reference, options.importDirs);
+      const { dockerArchiveSource } = await import("./docker-archive.js");
       return dockerArchiveSource(reference, await archiveFiles(reference.path, real));
     }
   }
+}
+
+async function archiveFiles(path: string, real: string): Promise<Files> {
+  return (await import("./archive.js")).archiveFiles(path, real);
 }
 
 /** What the index.json of an oci-archive lists. The codes of opening it, and LAYOUT_INVALID. */

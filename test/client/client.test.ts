@@ -99,11 +99,18 @@ test("a refused install that nobody looks at is no unhandled rejection", async (
   await client.close();
 });
 
-test("params that do not fit are refused without a frame", async (t) => {
+test("params that do not fit are refused by the daemon, and by the client what no frame takes", async (t) => {
   const { services, full } = await startHarness(t);
   const client = await StratadClient.connect({ endpoint: full });
-  await assert.rejects(client.request("install/start", { reference: "" }), { code: "INVALID_PARAMS" });
+  const start = (params: object) => client.request("install/start", { reference, requestKey: "once", ...params });
+  await assert.rejects(start({ reference: "" }), { code: "INVALID_PARAMS", message: /install\/start: reference: / });
+  await assert.rejects(start({ reference: "x".repeat(300_000) }), {
+    code: "INVALID_PARAMS",
+    message: /a frame of 300/,
+  });
+  await assert.rejects(start({ name: 1n }), { code: "INVALID_PARAMS", message: /they are no JSON$/ });
   assert.equal(services.requests.length, 0);
+  assert.equal((await client.status(reference)).installed, true);
   await client.close();
 });
 

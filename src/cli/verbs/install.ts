@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Option } from "commander";
-import { Priority } from "../../choices.js";
+import { type Priority, priorities } from "../../choices.js";
 import type { Install, StratadClient } from "../../client/client.js";
 import { StrataError, toStrataError, type WireError } from "../../errors.js";
 import type { Job } from "../../messages/job.js";
@@ -25,6 +25,8 @@ import type { Options, Verb } from "../verb.js";
 
 /** How long the answer to a cancellation is waited for; the daemon goes on with it anyway. */
 const CANCEL_GRACE_MS = 3000;
+/** The daemon installs while this loads what its answers are checked and shown with. */
+const EARLY = { early: true };
 const LEFT_HINT = "The next daemon goes on with the job; `stratad ps` lists it, and starts one.";
 
 export const install: Verb = {
@@ -34,7 +36,7 @@ export const install: Verb = {
     command.argument("<references...>", REFERENCE_FORMS);
     addRootOptions(command);
     command
-      .addOption(new Option("--priority <class>", "which jobs go first").choices(Priority.options))
+      .addOption(new Option("--priority <class>", "which jobs go first").choices(priorities))
       .option("--durable", "be done only when everything is on the disk")
       .option("--detach", "print the job and leave it to the daemon")
       .option("--to <path>", "place a symlink to the named root there");
@@ -44,7 +46,11 @@ export const install: Verb = {
     const requests = references.map((text) => requestFor(text, options, context.host.cwd));
     const outcomes =
       options.detach === true
-        ? await withDaemon(context, (client) => Promise.all(requests.map((request) => startDetached(client, request))))
+        ? await withDaemon(
+            context,
+            (client) => Promise.all(requests.map((request) => startDetached(client, request))),
+            EARLY,
+          )
         : await follow(context, references, requests);
     if (linkPath !== undefined) await place(linkPath, outcomes[0]);
     return report(context, references, { outcomes, detached: options.detach === true });
@@ -115,7 +121,7 @@ async function follow(context: Context, labels: readonly string[], requests: rea
     () => {},
   );
   try {
-    return await withDaemon(context, async (client) => {
+    const ask = async (client: StratadClient) => {
       connected = true;
       const installs = requests.map((request) => client.install(request));
       const all = Promise.all(installs.map((install, index) => followOne(install, show(index))));
@@ -123,7 +129,8 @@ async function follow(context: Context, labels: readonly string[], requests: rea
       if (first !== "interrupted") return first;
       await cancelAll(installs, all);
       throw interrupted();
-    });
+    };
+    return await withDaemon(context, ask, EARLY);
   } catch (error) {
     if (!(error instanceof StrataError) || error.code !== "TIMED_OUT" || latest.size === 0) throw error;
     const hint = "The job goes on; `stratad wait JOB` waits for it.";
