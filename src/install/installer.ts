@@ -70,11 +70,6 @@ export class Installer {
     const lease = this.#options.store.leases.open();
     try {
       job.started();
-      job.update({
-        phase: "resolve",
-        layers: [],
-        progress: { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 },
-      });
       await this.#install(job, lease);
     } catch (error) {
       await job.failed(error);

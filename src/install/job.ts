@@ -186,9 +186,10 @@ export class Job {
     this.#recordEnd = record;
   }
 
+  /** It begins by finding out what its reference names. */
   started(): void {
     this.#state = "running";
-    this.#changed();
+    this.update({ phase: "resolve", layers: [], progress: noProgress });
   }
 
   resolved(platform: string, note: string | undefined): void {
