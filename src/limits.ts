@@ -71,6 +71,9 @@ export const MAX_JSON_DEPTH = 64;
 /** MANIFEST_INVALID: keys of one object, objects and lists of one document; beyond them 4 MiB would hold the main thread for a second. */
 export const MAX_JSON_KEYS = 10_000;
 export const MAX_JSON_CONTAINERS = 250_000;
+/** Manifests of local images that are remembered, each of a document of at most so many bytes: 40 layers are half of that. */
+export const MAX_KNOWN_MANIFESTS = 256;
+export const MAX_KNOWN_MANIFEST_BYTES = 16 * KiB;
 /** ARCHIVE_LAYOUT: members of an outer archive; 512 layers and their documents are far below. */
 export const MAX_ARCHIVE_MEMBERS = 10_000;
 
@@ -214,7 +217,7 @@ export const MAX_KEPT_TEXT = 8 * KiB;
 export const MAX_MEMO_BYTES = 32 * MiB;
 /** A start writes a memo anew where one thing in so many was read: fewer are read in less time than all are written. */
 export const MEMO_SLACK = 16;
-/** What a file system's clock may stand still for; ext3's and NFS's tick once a second. */
+/** What a file system's clock may stand still for; ext3's and NFS's tick once a second. What changed later may change again unseen. */
 export const SETTLED_MS = 2 * SECOND;
 /** A daemon looks so often whether memos are to be renewed: the next start may come after a kill. */
 export const MEMO_INTERVAL_MS = 10 * MINUTE;

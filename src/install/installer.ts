@@ -7,9 +7,16 @@ import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages/events.js";
 import { formatPlatform, type Platform, parsePlatform, platformMatches } from "../oci/platform.js";
+import { KnownManifests } from "../sources/known-manifests.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { placementsOf } from "../sources/placements.js";
-import { packagePlatform, type ResolvedManifest, resolveLayers, resolveManifest } from "../sources/resolve.js";
+import {
+  type KnownManifest,
+  packagePlatform,
+  type ResolvedManifest,
+  resolveLayers,
+  resolveManifest,
+} from "../sources/resolve.js";
 import type { ImageSource } from "../sources/source.js";
 import type { RootDocument } from "../store/documents.js";
 import type { Lease } from "../store/leases.js";
@@ -52,6 +59,7 @@ export class Installer {
   readonly #options: InstallerOptions;
   readonly #flights = new SingleFlight<string, RootDocument>();
   readonly #works = new Map<string, SharedWork>();
+  readonly #manifests = new KnownManifests();
 
   constructor(options: InstallerOptions) {
     this.#options = options;
@@ -62,15 +70,7 @@ export class Installer {
     const lease = this.#options.store.leases.open();
     try {
       job.started();
-      job.update({
-        phase: "resolve",
-        layers: [],
-        progress: { bytesDone: 0, bytesTotal: 0, layersDone: 0, layersTotal: 0, entriesDone: 0 },
-      });
-      const source = new HeldSource(
-        await untilAborted(openSource(job.spec.reference, this.#options.sources), job.signal),
-      );
-      await source.use((open) => this.#install({ job, source, open }, lease));
+      await this.#install(job, lease);
     } catch (error) {
       await job.failed(error);
       if (job.view().error?.code === "INTERNAL") this.#options.log.error("job.failed", { jobId: job.jobId, error });
@@ -80,63 +80,76 @@ export class Installer {
     }
   }
 
-  async #install({ job, source, open }: Making, lease: Lease): Promise<void> {
-    const { request, overlap, link, name, referenceText } = job.spec;
-    await refuseWithoutReflink(link, this.#options.store);
-    this.#options.store.refuseFoldedName(name);
+  async #install(job: Job, lease: Lease): Promise<void> {
+    const { store, sources, maxLayers } = this.#options;
+    const { request, reference, link, name } = job.spec;
+    await refuseWithoutReflink(link, store);
+    store.refuseFoldedName(name);
+    const { signal } = job;
     const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
-    const resolving = resolveManifest(open, { platform, maxLayers: this.#options.maxLayers, signal: job.signal });
-    const manifest = await untilAborted(resolving, job.signal);
-    const { digest } = manifest.manifestDescriptor;
-    const placements = placementsOf(manifest.manifest.layers);
-    const rootId = rootIdOf({ manifestDigest: digest, overlap, link, placements, name });
-    lease.root(rootId);
-    for (;;) {
-      const root =
-        (await this.#find(rootId, manifest, platform, job)) ??
-        (await this.#make(rootId, manifest, { job, source, open }));
-      // What the name had is compared with what it has.
-      const had = this.#options.store.names.current(name);
-      if (had !== undefined) lease.root(had.rootId);
-      const named = await this.#options.store.name(name, {
-        rootId,
-        reference: referenceText,
-        platform: root.platform,
-        manifestDigest: digest,
-      });
-      // The root may be removed between the moment it stood and the flip: then it is made again.
-      if (named === undefined) continue;
-      const { layout } = this.#options.store;
-      const { generation } = named.generation;
-      const changes = await this.#options.comparer.changes(named.had?.rootId, root, job.signal);
-      const update = changes === undefined ? {} : { changes };
-      if (named.flipped) {
-        const data = { rootId, path: layout.name(name), generation, ...update };
-        this.#options.emit({ type: "name.changed", name, data });
-      }
-      const outcome = {
-        root: { rootId, path: layout.rootTree(rootId) },
-        name: { name, path: layout.name(name), generation },
-        ...update,
-      };
-      job.named(outcome);
-      const { store } = this.#options;
-      const waits = job.spec.request.durable === true;
-      if (waits && !isDurable(root, store)) await store.makeDurable();
-      const durable = isDurable(root, store);
-      await job.ready(durable);
-      if (!durable && !waits) this.#makeDurableBehind(job, root);
-      return;
+    const look = await untilAborted(this.#manifests.look(reference, platform), signal);
+    if (look.known !== undefined) {
+      const root = await this.#find(look.known, platform, { job, lease });
+      if (root !== undefined && (await this.#finish(root, { job, lease }))) return;
     }
+    const source = new HeldSource(await untilAborted(openSource(reference, sources), signal));
+    await source.use(async (open) => {
+      const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
+      await look.remember(manifest);
+      for (;;) {
+        const root =
+          (await this.#find(manifest, platform, { job, lease })) ??
+          (await this.#make(this.#rootIdOf(manifest, job), manifest, { job, source, open }));
+        if (await this.#finish(root, { job, lease })) return;
+      }
+    });
+  }
+
+  #rootIdOf(manifest: KnownManifest, job: Job): string {
+    const { overlap, link, name } = job.spec;
+    const placements = placementsOf(manifest.manifest.layers);
+    return rootIdOf({ manifestDigest: manifest.manifestDescriptor.digest, overlap, link, placements, name });
+  }
+
+  /** The name leads to the root, and the job is over. False where the root was removed since it stood: then it is made again. */
+  async #finish(root: RootDocument, { job, lease }: { readonly job: Job; readonly lease: Lease }): Promise<boolean> {
+    const { store, comparer, emit } = this.#options;
+    const { name, referenceText: reference, request } = job.spec;
+    const { rootId, platform, manifestDigest } = root;
+    // What the name had is compared with what it has.
+    const had = store.names.current(name);
+    if (had !== undefined) lease.root(had.rootId);
+    const named = await store.name(name, { rootId, reference, platform, manifestDigest });
+    if (named === undefined) return false;
+    const { layout } = store;
+    const { generation } = named.generation;
+    const changes = await comparer.changes(named.had?.rootId, root, job.signal);
+    const update = changes === undefined ? {} : { changes };
+    if (named.flipped) {
+      const data = { rootId, path: layout.name(name), generation, ...update };
+      emit({ type: "name.changed", name, data });
+    }
+    job.named({
+      root: { rootId, path: layout.rootTree(rootId) },
+      name: { name, path: layout.name(name), generation },
+      ...update,
+    });
+    const waits = request.durable === true;
+    if (waits && !isDurable(root, store)) await store.makeDurable();
+    const durable = isDurable(root, store);
+    await job.ready(durable);
+    if (!durable && !waits) this.#makeDurableBehind(job, root);
+    return true;
   }
 
   /** A root that stands already: one stat, and no config is read. */
   async #find(
-    rootId: string,
-    manifest: ResolvedManifest,
+    manifest: KnownManifest,
     platform: Platform | undefined,
-    job: Job,
+    { job, lease }: { readonly job: Job; readonly lease: Lease },
   ): Promise<RootDocument | undefined> {
+    const rootId = this.#rootIdOf(manifest, job);
+    lease.root(rootId);
     const root = this.#options.store.roots.get(rootId);
     if (root === undefined || !(await this.#options.store.roots.stands(rootId))) return undefined;
     const packaged = packagePlatform(manifest);

@@ -45,10 +45,14 @@ function layerEnds(last: readonly JobLayer[], layers: readonly JobLayer[]): Laye
   });
 }
 
+/** A view of so few layers that did not fail is some 100 KiB at the most, whatever else it tells. */
+const FEW_LAYERS = 64;
+
 /** A view that may fit no line is journalled without what makes it large; a character takes at most three bytes. */
 function ended(view: JobView): JobEntry {
   const { jobId, updatedAt: at, state } = view;
-  const isLarge = JSON.stringify(view).length > MAX_JOURNAL_LINE_BYTES / 4;
+  const mayBeLarge = view.layers.length > FEW_LAYERS || view.error !== undefined;
+  const isLarge = mayBeLarge && JSON.stringify(view).length > MAX_JOURNAL_LINE_BYTES / 4;
   return { kind: "job.ended", jobId, at, state, job: isLarge ? slimView(view) : view };
 }
 

@@ -4,7 +4,7 @@
  * A job is separate from the request and the session that asked for it. It mirrors what its work tells, and says when
  * anything changes; it does no work itself.
  */
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { LinkMode, Priority } from "../choices.js";
 import { type StrataError, toStrataError } from "../errors.js";
 import type { JobState, Job as JobView, Phase, Progress } from "../messages/job.js";
@@ -186,9 +186,10 @@ export class Job {
     this.#recordEnd = record;
   }
 
+  /** It begins by finding out what its reference names. */
   started(): void {
     this.#state = "running";
-    this.#changed();
+    this.update({ phase: "resolve", layers: [], progress: noProgress });
   }
 
   resolved(platform: string, note: string | undefined): void {
@@ -255,9 +256,6 @@ export class Job {
 
 /** RFC 9562, 5.7: the time in milliseconds, then randomness: ids sort by creation. */
 function uuidv7(): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(Date.now(), 0, 6);
-  bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  const time = Date.now().toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice("xxxxxxxx-xxxx-4".length)}`;
 }

@@ -99,14 +99,16 @@ export class Jobs {
     const { job } = this.#known.get(jobId);
     if (!(job instanceof Job)) return job.view();
     job.takeInterest(options.sessionId);
-    const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs ?? MAX_WAIT_MS)]);
+    const { signal, timeoutMs = MAX_WAIT_MS } = options;
     await new Promise<void>((resolve) => {
-      const stop = job.observe(() => job.isOver && end());
       const end = (): void => {
         stop();
+        clearTimeout(timer);
         signal.removeEventListener("abort", end);
         resolve();
       };
+      const stop = job.observe(() => job.isOver && end());
+      const timer = setTimeout(end, timeoutMs).unref();
       if (signal.aborted) end();
       else signal.addEventListener("abort", end, { once: true });
     });

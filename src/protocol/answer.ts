@@ -16,9 +16,26 @@ export type Answer = { readonly ok: true; readonly frame: Frame } | { readonly o
 export function* writeAnswer(id: RequestId, schema: z.ZodType, result: unknown): Steps<Answer> {
   const text = new LongText();
   text.add(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`);
-  const issues = yield* write({ schema, value: result, path: [] }, text);
+  const whole: Part = { schema, value: result, path: [] };
+  const issues = isSmall(result) ? writeWhole(whole, text) : yield* write(whole, text);
   text.add("}");
   return issues === undefined ? { ok: true, frame: text.end() } : { ok: false, issues };
+}
+
+/** Checked and written in some 100 µs; step by step they would take three times as long. */
+const MAX_VALUES_AT_ONCE = 512;
+
+const isSmall = (value: unknown): boolean => valuesLeft(value, MAX_VALUES_AT_ONCE) >= 0;
+
+/** Of so many, when those of `value` are counted; looks no further than below zero. */
+function valuesLeft(value: unknown, left: number): number {
+  if (typeof value !== "object" || value === null) return left - 1;
+  let rest = left - 1;
+  for (const member of Object.values(value)) {
+    if (rest < 0) break;
+    rest = valuesLeft(member, rest);
+  }
+  return rest;
 }
 
 interface Part {

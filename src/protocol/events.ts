@@ -34,6 +34,9 @@ interface RingEvent {
   readonly bytes: number;
 }
 
+/** What is the same for all subscriptions. */
+const ParamsOfAll = EventParams.omit({ subscriptionId: true });
+
 export class EventHub {
   readonly epoch: string;
   readonly #options: Required<EventHubOptions>;
@@ -119,14 +122,8 @@ export class EventHub {
   #write(event: DaemonEvent, seq: number): string | undefined {
     try {
       const ts = this.#options.now().toISOString();
-      const { subscriptionId: _, ...rest } = EventParams.parse({
-        subscriptionId: "",
-        epoch: this.epoch,
-        seq,
-        ts,
-        ...event,
-      });
-      return JSON.stringify(rest).slice(1);
+      const params = ParamsOfAll.parse({ epoch: this.epoch, seq, ts, ...event });
+      return JSON.stringify(params).slice(1);
     } catch (error) {
       this.#options.log.error("event.invalid", { type: event.type, error });
       return undefined;

@@ -186,7 +186,7 @@ class HoldingsBySession {
     const { installs } = this.#options.services;
     const held: Holdings = {
       subscriptions: new Map(),
-      work: new WorkBudget((jobId) => jobIfKnown(jobId, installs)),
+      work: new WorkBudget((jobId, listener) => installs.observe(jobId, listener)),
       progress: new Map(),
     };
     this.#bySession.set(session, held);
@@ -196,6 +196,7 @@ class HoldingsBySession {
     session.onClosed(() => {
       for (const subscription of held.subscriptions.values()) subscription.stop();
       for (const stop of held.progress.values()) stop();
+      held.work.close();
     });
     return held;
   };
@@ -258,15 +259,6 @@ function followJob(
     progress.stop();
   });
   progress.update(installs.get(jobId));
-}
-
-function jobIfKnown(jobId: string, installs: Services["installs"]): Job | undefined {
-  try {
-    return installs.get(jobId);
-  } catch (thrown) {
-    if (thrown instanceof StrataError && thrown.code === "UNKNOWN_JOB") return undefined;
-    throw thrown;
-  }
 }
 
 function unsupportedVersion(asked: readonly number[]): StrataError {

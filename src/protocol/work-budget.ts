@@ -2,7 +2,7 @@
  * How much work one session may ask for: a bucket of installs that refills with time, and a number of unfinished jobs.
  *
  * An install that is answered from what is installed gives its place in the bucket back once that is known. Queries are
- * not counted here, so they are never starved. Knows jobs by their id only.
+ * not counted here, so they are never starved. Hears of the ends of its jobs, and looks for none.
  */
 import { StrataError } from "../errors.js";
 import {
@@ -19,16 +19,20 @@ const PLACE_MS = 1000 / WORK_RATE_PER_SECOND;
 /** When a job will be over is not known; this is soon enough to ask again. */
 const BUSY_RETRY_MS = 1000;
 
+/** Calls with every change of a job that is not over, until told to stop. */
+type Observe = (jobId: string, listener: (job: Job) => void) => () => void;
+
 export class WorkBudget {
-  readonly #jobs = new Set<string>();
-  readonly #jobNow: (jobId: string) => Job | undefined;
+  /** Each with what ends the observing of it. */
+  readonly #unfinished = new Map<string, () => void>();
+  readonly #observe: Observe;
   readonly #now: () => number;
   #creditMs = WORK_BURST * PLACE_MS;
   #filledAt: number;
 
-  /** `jobNow` reads a job, undefined once it is forgotten; `now` is a monotonic clock in milliseconds. */
-  constructor(jobNow: (jobId: string) => Job | undefined, now: () => number = () => performance.now()) {
-    this.#jobNow = jobNow;
+  /** `now` is a monotonic clock in milliseconds. */
+  constructor(observe: Observe, now: () => number = () => performance.now()) {
+    this.#observe = observe;
     this.#now = now;
     this.#filledAt = now();
   }
@@ -36,8 +40,7 @@ export class WorkBudget {
   /** Runs `start` if the session may have one more job. Throws BUSY, RATE_LIMITED, and what `start` throws. */
   spend(start: () => Job): Job {
     this.#refill();
-    this.#forgetFinished();
-    if (this.#jobs.size >= MAX_UNFINISHED) {
+    if (this.#unfinished.size >= MAX_UNFINISHED) {
       const fact = `${MAX_UNFINISHED} jobs of the session are not finished`;
       throw new StrataError("BUSY", `Cannot start the install: ${fact}`, { retryAfterMs: BUSY_RETRY_MS });
     }
@@ -47,10 +50,16 @@ export class WorkBudget {
       throw new StrataError("RATE_LIMITED", `Cannot start the install: ${fact}`, { retryAfterMs });
     }
     const job = start();
-    const known = this.#jobs.has(job.jobId);
-    if (!known && !wasInstalled(job)) this.#creditMs -= PLACE_MS;
-    if (!isOver(job)) this.#jobs.add(job.jobId);
+    if (this.#unfinished.has(job.jobId)) return job;
+    if (!wasInstalled(job)) this.#creditMs -= PLACE_MS;
+    if (!isOver(job)) this.#follow(job.jobId);
     return job;
+  }
+
+  /** The session is gone: nothing is spent any more. */
+  close(): void {
+    for (const stop of this.#unfinished.values()) stop();
+    this.#unfinished.clear();
   }
 
   #refill(): void {
@@ -63,13 +72,15 @@ export class WorkBudget {
     this.#creditMs = Math.min(WORK_BURST * PLACE_MS, this.#creditMs + ms);
   }
 
-  #forgetFinished(): void {
-    for (const jobId of this.#jobs) {
-      const job = this.#jobNow(jobId);
-      if (job !== undefined && !isOver(job)) continue;
-      this.#jobs.delete(jobId);
-      if (job !== undefined && wasInstalled(job)) this.#give(PLACE_MS);
-    }
+  #follow(jobId: string): void {
+    const stop = this.#observe(jobId, (job) => {
+      if (!isOver(job)) return;
+      stop();
+      this.#unfinished.delete(jobId);
+      this.#refill();
+      if (wasInstalled(job)) this.#give(PLACE_MS);
+    });
+    this.#unfinished.set(jobId, stop);
   }
 }
 

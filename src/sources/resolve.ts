@@ -40,10 +40,10 @@ export interface ResolveOptions {
   readonly signal: AbortSignal;
 }
 
-export interface ResolvedManifest {
+/** What a manifest says, and how it was come to. */
+export interface KnownManifest {
   readonly manifestDescriptor: Descriptor;
   readonly manifest: ImageManifest;
-  readonly manifestBytes: Buffer;
   /** What the index calls it; absent where only the config knows. */
   readonly indexPlatform?: Platform;
   /** The platform looked for, and whether the client named it. */
@@ -51,6 +51,10 @@ export interface ResolvedManifest {
   readonly explicit: boolean;
   /** The reference led to the manifest without an index. */
   readonly direct: boolean;
+}
+
+export interface ResolvedManifest extends KnownManifest {
+  readonly manifestBytes: Buffer;
 }
 
 export interface ResolvedImage extends ResolvedManifest {
@@ -162,7 +166,7 @@ export interface PackagePlatform {
  * Which platform a package is installed for; undefined for an image, whose config tells. Only who lists a package knows it, be that an
  * index or a layout's table of names, and two may say different things of one manifest. MANIFEST_INVALID, NO_PLATFORM.
  */
-export function packagePlatform(resolved: ResolvedManifest): PackagePlatform | undefined {
+export function packagePlatform(resolved: KnownManifest): PackagePlatform | undefined {
   if (isImageConfig(resolved.manifest.config.mediaType)) return undefined;
   const { platform } = resolved.manifestDescriptor;
   if (platform === undefined) return { platform: ANY_PLATFORM, note: "Nothing says for which platform the package is" };
@@ -176,7 +180,7 @@ export function packagePlatform(resolved: ResolvedManifest): PackagePlatform | u
 /** Only a manifest that was named itself, or that the index vouches for, may differ from what was looked for; never in silence. */
 function judgePlatform(
   platform: Platform,
-  { wanted, explicit, direct, indexPlatform }: ResolvedManifest,
+  { wanted, explicit, direct, indexPlatform }: KnownManifest,
   teller: string,
 ): string | undefined {
   if (platformMatches(platform, wanted)) return undefined;

@@ -80,7 +80,9 @@ export class Journal {
   }
 
   get bytes(): number {
-    return [...this.#segments.values()].reduce((sum, bytes) => sum + bytes, 0);
+    let sum = 0;
+    for (const bytes of this.#segments.values()) sum += bytes;
+    return sum;
   }
 
   /** In the order of the calls. An entry that the disk does not take for long is dropped, which is logged. */
@@ -151,8 +153,7 @@ export class Journal {
   get excess(): number {
     let over = this.bytes - this.#options.maxBytes;
     for (const [number, bytes] of this.#segments) {
-      if (over <= 0) return number - 1;
-      if (number === this.#number) return number - 1;
+      if (over <= 0 || number === this.#number) return number - 1;
       over -= bytes;
     }
     return 0;

@@ -140,11 +140,16 @@ export class Names {
     return this.#index.current(name);
   }
 
-  /** Points the name at the root. No new generation where it points there already under the same reference. */
+  /** Whether the name points at the root already, under the same reference. */
+  leadsTo(name: string, { rootId, reference }: NewGeneration): boolean {
+    const current = this.current(name);
+    return current?.rootId === rootId && current.reference === reference;
+  }
+
+  /** Points the name at the root. No new generation where it leads there already. */
   async set(name: string, next: NewGeneration): Promise<Named> {
     const current = this.current(name);
-    if (current?.rootId === next.rootId && current.reference === next.reference)
-      return { generation: current, flipped: false };
+    if (current !== undefined && this.leadsTo(name, next)) return { generation: current, flipped: false };
     const { document, generation } = withInstalled(name, this.#index.get(name), next);
     await this.#change(document);
     return { generation, flipped: true, ...(current === undefined ? {} : { had: current }) };

@@ -117,7 +117,8 @@ export class Store {
   name(name: string, next: NewGeneration): Promise<Named | undefined> {
     return this.#changes.run(async () => {
       this.refuseFoldedName(name);
-      return (await this.roots.stands(next.rootId)) ? this.names.set(name, next) : undefined;
+      const looks = !this.names.leadsTo(name, next); // else nothing is written
+      return (await this.roots.stands(next.rootId, { looks })) ? this.names.set(name, next) : undefined;
     });
   }
 

@@ -35,7 +35,8 @@ test("an install outlives its connection: one job, followed to its end", async (
   const install = client.install({ reference });
   const { jobId } = await install.started;
   for (let round = 0; round < 3; round += 1) {
-    const again = services.until("observe");
+    // The session's budget, and the token of the install.
+    const again = services.until("observe", 2);
     await server.closeSessions(1001, "test");
     await again;
   }

@@ -3,8 +3,8 @@
  */
 import assert from "node:assert/strict";
 import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, readdir, readFile, rename, symlink, unlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { before, test } from "node:test";
 import { checkout, cli, cliJson, fixtureImages, readEndpoint, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
@@ -95,6 +95,34 @@ test("the second image unpacked only its own layer, and a repeated install does 
   assert.equal(again.linked, undefined);
   assert.deepEqual(await wire.counters(), counted);
   assert.deepEqual(differences(readTree(first.root.path), before), []);
+});
+
+test("a path that leads to a layout of other images gives those, though its image was known", async () => {
+  const { directory } = sandbox;
+  const [link, other] = [join(directory, "images"), join(directory, "other-images")];
+  await cp(fixtureImages, other, { recursive: true });
+  const index = JSON.parse(readFileSync(join(other, "index.json"), "utf8"));
+  const tagOf = ({ annotations }: Json) => annotations["org.opencontainers.image.ref.name"];
+  const [amd64, arm64] = ["gcc-amd64", "gcc-arm64"].map((tag) => index.manifests.find((of: Json) => tagOf(of) === tag));
+  const manifests = [{ ...arm64, annotations: amd64.annotations }];
+  await writeFile(join(other, "index.json"), JSON.stringify({ ...index, manifests }));
+  await symlink(fixtureImages, link);
+  const install = () => wire.ready(`oci:${link}:gcc-amd64`, { name: "led" });
+  for (let n = 0; n < 2; n += 1) assert.equal((await install()).root.rootId, first.root.rootId);
+  await unlink(link);
+  await symlink(other, link);
+  for (let n = 0; n < 2; n += 1) assert.equal((await install()).root.rootId, second.root.rootId);
+});
+
+test("a root that somebody removed is linked again, though its image was known", async () => {
+  const install = () => wire.ready(`oci:${fixtureImages}:gcc-amd64`, { name: "gcc-amd64" });
+  await install();
+  const { rootsLinked } = await wire.counters();
+  const root = dirname(first.root.path);
+  await rename(root, `${root}.gone`);
+  assert.equal((await install()).root.path, first.root.path);
+  assert.equal((await wire.counters()).rootsLinked, rootsLinked + 1);
+  assert.deepEqual(differences(readTree(first.root.path), readTree(join(`${root}.gone`, "tree"))), []);
 });
 
 test("staging holds nothing when all installs are over", () => {

@@ -30,9 +30,13 @@ const anyResult = fc.record(
   { requiredKeys: ["items"] },
 );
 
-test("an answer in steps is what its schema makes of the result in one go, or is refused as that would be", () => {
+/** With these it is too large for one step. */
+const many = Array.from({ length: 600 }, () => ({ id: "many" }));
+
+test("an answer, in one step or many, is what its schema makes of the result, or is refused as that would be", () => {
   fc.assert(
-    fc.property(anyResult, fc.oneof(fc.integer(), fc.string()), (result, id) => {
+    fc.property(anyResult, fc.oneof(fc.integer(), fc.string()), fc.boolean(), (some, id, isLarge) => {
+      const result = isLarge ? { ...some, items: [...many, ...some.items] } : some;
       const answer = inOneGo(writeAnswer(id, schema, result));
       const whole = schema.safeParse(result);
       assert.equal(answer.ok, whole.success);
@@ -46,8 +50,11 @@ test("an answer in steps is what its schema makes of the result in one go, or is
 });
 
 test("what does not fit is named with its whole path", () => {
-  const answer = inOneGo(writeAnswer(1, schema, { items: [{ id: "a" }, { id: 2 }] }));
-  assert.deepEqual(answer.ok ? [] : answer.issues, ["items.1.id: Invalid input: expected string, received number"]);
+  for (const before of [[{ id: "a" }], many]) {
+    const answer = inOneGo(writeAnswer(1, schema, { items: [...before, { id: 2 }] }));
+    const issue = `items.${before.length}.id: Invalid input: expected string, received number`;
+    assert.deepEqual(answer.ok ? [] : answer.issues, [issue]);
+  }
 });
 
 test("an answer of megabytes is one frame of text", async (t) => {
