@@ -6,7 +6,7 @@
  * know what the events mean.
  */
 import { randomUUID } from "node:crypto";
-import { BOOKMARK_INTERVAL_MS, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
+import { BOOKMARK_INTERVAL_MS, DELIVERIES_A_TURN, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
 import type { Log } from "../log.js";
 import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages/events.js";
 
@@ -27,6 +27,12 @@ export interface Receiver {
   closeSlow(): void;
 }
 
+/** Over all that follow, with the events up to one. */
+interface Pass {
+  readonly upTo: number;
+  readonly left: Iterator<Subscription>;
+}
+
 interface RingEvent {
   readonly event: DaemonEvent;
   /** The params of the frame without their first member, `subscriptionId`: written once for all subscriptions. */
@@ -45,6 +51,8 @@ export class EventHub {
   #oldest = 1;
   #seq = 0;
   readonly #following = new Set<Subscription>();
+  /** Of a pass that goes on. */
+  #delivery: NodeJS.Immediate | undefined;
   readonly #bookmarks: NodeJS.Timeout;
 
   constructor(options: EventHubOptions) {
@@ -74,7 +82,10 @@ export class EventHub {
     return this.#ring.get(seq);
   }
 
-  /** Gives the event its number and sends it to whom it concerns. An event that fits no schema is our bug: logged, not sent. */
+  /**
+   * Gives the event its number and sends it to whom it concerns; where those are thousands, to the last of them some turns later:
+   * neither what the event is about nor anybody's answer waits for that. An event that fits no schema is our bug: logged, not sent.
+   */
   publish(event: DaemonEvent): void {
     const rest = this.#write(event, this.#seq + 1);
     if (rest === undefined) return;
@@ -83,7 +94,7 @@ export class EventHub {
     this.#ring.set(this.#seq, { event, rest, bytes });
     this.#ringBytes += bytes;
     this.#evict();
-    for (const subscription of this.#following) subscription.published();
+    if (this.#delivery === undefined) this.#deliver();
   }
 
   /** Tells each subscription that is up to date where it stands; takes no number of its own. */
@@ -107,7 +118,22 @@ export class EventHub {
 
   close(): void {
     clearInterval(this.#bookmarks);
+    clearImmediate(this.#delivery);
     this.#following.clear();
+  }
+
+  /** One turn of a pass over all that follow; passes go on until everybody has what was published meanwhile too. */
+  #deliver(pass: Pass = { upTo: this.#seq, left: this.#following.values() }): void {
+    this.#delivery = undefined;
+    for (let delivered = 0; delivered < DELIVERIES_A_TURN; delivered += 1) {
+      const next = pass.left.next();
+      if (next.done === true) {
+        if (pass.upTo !== this.#seq) this.#deliver();
+        return;
+      }
+      next.value.published();
+    }
+    this.#delivery = setImmediate(() => this.#deliver(pass));
   }
 
   #evict(): void {
@@ -139,6 +165,8 @@ export class Subscription {
   readonly #matches: (event: DaemonEvent) => boolean;
   readonly #head = `{"jsonrpc":"2.0","method":"event","params":{"subscriptionId":"${this.id}",`;
   #cursor: number;
+  /** Past what it replays: it has every event when that is published, whatever is unsent. */
+  #isLive = false;
 
   constructor(
     hub: EventHub,
@@ -169,12 +197,17 @@ export class Subscription {
 
   /** Replays while the receiver flows; to be called again whenever it has drained. */
   pump(): void {
-    while (this.#following.has(this) && this.#cursor < this.#hub.seq && this.#receiver.flowing) this.#next();
+    while (this.#follows && this.#receiver.flowing) this.#next();
+    if (this.#cursor === this.#hub.seq) this.#isLive = true;
   }
 
-  /** Who is up to date gets the event at once, whatever is unsent; who is still replaying comes to it by `pump`. */
+  /** To be called when there are new events. Who is still replaying comes to them by `pump`, or is too late for that. */
   published(): void {
-    if (this.#cursor === this.#hub.seq - 1 || this.#cursor + 1 < this.#hub.oldest) this.#next();
+    while (this.#follows && (this.#isLive || this.#cursor + 1 < this.#hub.oldest)) this.#next();
+  }
+
+  get #follows(): boolean {
+    return this.#cursor < this.#hub.seq && this.#following.has(this);
   }
 
   bookmark(rest: string): void {

@@ -1,6 +1,6 @@
 /**
  * Clients in a process of their own: `node crowd.js SOCKET`, told what to do over IPC. Sessions of which each asked once and sits there, subscribed
- * or not; and one that asks for the status over and over, and tells how long each answer took.
+ * or not, and reads what it is told without a thought for it, since thousands of readers have not these two processors alone; and one that asks for the status over and over, and tells how long each answer took.
  *
  * `Crowd` is the other end of it.
  */
@@ -96,6 +96,7 @@ class Sitting {
     const wire = await Wire.connect(this.#scope, this.#socket);
     // A session that never says anything is dropped.
     await wire.request(subscribed ? "events/subscribe" : "server/status");
+    wire.ignore();
     this.#all.push(wire);
   }
 

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
-import { MAX_SUBSCRIPTIONS } from "../../src/limits.js";
+import { DELIVERIES_A_TURN, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import type { EventFilter } from "../../src/messages/events.js";
 import { EventHub, type EventHubOptions } from "../../src/protocol/events.js";
@@ -140,6 +141,22 @@ test("what is published during a replay waits its turn until the receiver flows"
   sink.flowing = true;
   subscription.pump();
   assert.deepEqual(sink.seqs, [1, 2, 3, 4]);
+  hub.close();
+});
+
+test("thousands get each event in its order, and whoever publishes waits for the first of them only", async () => {
+  const hub = createHub();
+  const sinks = Array.from({ length: 3 * DELIVERIES_A_TURN + 1 }, () => new Sink());
+  for (const sink of sinks) hub.open(sink, {}).subscription.start();
+  const reached = () => sinks.filter(({ frames }) => frames.length > 0).length;
+  hub.publish(event);
+  assert.equal(reached(), DELIVERIES_A_TURN);
+  hub.publish(event);
+  await nextTurn();
+  assert.equal(reached(), 2 * DELIVERIES_A_TURN);
+  hub.publish(event);
+  while (sinks.some(({ frames }) => frames.length < 3)) await nextTurn();
+  for (const { seqs } of sinks) assert.deepEqual(seqs, [1, 2, 3]);
   hub.close();
 });
 

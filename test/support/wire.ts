@@ -69,6 +69,11 @@ export class Wire {
     return within(`the answer to ${method}`, answer, 60_000);
   }
 
+  /** From here on what comes is read from the socket, and that is all. */
+  ignore(): void {
+    this.#socket.removeAllListeners("message");
+  }
+
   /** The id of the last request. */
   get lastId(): number {
     return this.#id;
