@@ -110,23 +110,37 @@ export function encodeEntry(entry: Entry): string {
 
 /** The inverse. Throws a plain Error. */
 export function decodeEntry(line: string): Entry {
+  return line.startsWith("f\t") ? decodeFile(line) : decodeOther(line);
+}
+
+/** Most lines are one, and every root reads them all: without an array of its fields it takes two thirds of the time. */
+function decodeFile(line: string): FileEntry {
+  const mode = 2;
+  const mtime = line.indexOf("\t", mode) + 1;
+  const size = line.indexOf("\t", mtime) + 1;
+  const sha256 = line.indexOf("\t", size) + 1;
+  const path = line.indexOf("\t", sha256) + 1;
+  const areAllThere = mtime > 0 && size > mtime && sha256 > size && path > sha256;
+  if (!areAllThere || line.includes("\t", path)) throw new Error("not a line of a changeset");
+  return {
+    type: "file",
+    path: unescapeField(line.slice(path)),
+    mode: Number.parseInt(line.slice(mode, mtime - 1), 8),
+    mtime: Number(line.slice(mtime, size - 1)),
+    size: Number(line.slice(size, sha256 - 1)),
+    sha256: line.slice(sha256, path - 1),
+  };
+}
+
+function decodeOther(line: string): Entry {
   const fields = line.split("\t");
-  const [kind, a = "", b = "", c = "", d = "", e = ""] = fields;
+  const [kind, a = "", b = "", c = ""] = fields;
   if (fields.length !== fieldCounts[kind as keyof typeof fieldCounts]) throw new Error("not a line of a changeset");
   switch (kind) {
     case "d":
       return { type: "dir", mode: Number.parseInt(a, 8), mtime: Number(b), path: unescapeField(c) };
     case "i":
       return { type: "implied", path: unescapeField(a) };
-    case "f":
-      return {
-        type: "file",
-        mode: Number.parseInt(a, 8),
-        mtime: Number(b),
-        size: Number(c),
-        sha256: d,
-        path: unescapeField(e),
-      };
     case "h":
       return { type: "hardlink", target: unescapeField(a), path: unescapeField(b) };
     case "l":
@@ -142,7 +156,7 @@ export function decodeEntry(line: string): Entry {
   }
 }
 
-const fieldCounts = { d: 4, i: 2, f: 6, h: 3, l: 4, u: 3, w: 2, o: 2 } as const;
+const fieldCounts = { d: 4, i: 2, h: 3, l: 4, u: 3, w: 2, o: 2 } as const;
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it escapes
 const TO_ESCAPE = /[\x00-\x1f\x7f\\]/;

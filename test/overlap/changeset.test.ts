@@ -64,6 +64,9 @@ suite("changeset", () => {
     ["a kind that is none", "stratad-changeset 1\nz\ta\n"],
     ["a field too few", "stratad-changeset 1\nd\t755\ta\n"],
     ["a field too many", "stratad-changeset 1\ni\ta\tb\n"],
+    ["a file with a field too few", "stratad-changeset 1\nf\t644\t0\t1\ta\n"],
+    ["a file with a field too many", "stratad-changeset 1\nf\t644\t0\t1\tabc\ta\tb\n"],
+    ["a file that is a kind alone", "stratad-changeset 1\nf\t\n"],
     ["an empty line", "stratad-changeset 1\n\n"],
     ["a kind of Object.prototype", "stratad-changeset 1\nconstructor\ta\n"],
   ];
