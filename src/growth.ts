@@ -1,24 +1,25 @@
 /**
  * A file that one thread writes while another reads it: how far it is written, and whether more will come, in shared memory.
  *
- * The writer stores the length after the bytes are in the file, so a reader that sees a length may read that far. Owns the
- * layout of the shared memory and nothing else.
+ * The writer stores the length after the bytes are in the file, so a reader that sees a length may read that far. One reader at a time
+ * says how far it waits for, and sleeps until then. Owns the layout of the shared memory and nothing else.
  */
 
 const LENGTH = 0;
 const STATE = 1;
+const WANTED = 2;
 const GROWING = 0n;
 const COMPLETE = 1n;
 const FAILED = 2n;
 
 export class GrowthWriter {
-  readonly shared = new SharedArrayBuffer(2 * BigInt64Array.BYTES_PER_ELEMENT);
+  readonly shared = new SharedArrayBuffer(3 * BigInt64Array.BYTES_PER_ELEMENT);
   readonly #cells = new BigInt64Array(this.shared);
 
   /** `bytes` of the file may be read now; only ever rises. */
   advance(bytes: number): void {
     Atomics.store(this.#cells, LENGTH, BigInt(bytes));
-    Atomics.notify(this.#cells, LENGTH);
+    if (bytes >= Atomics.load(this.#cells, WANTED)) Atomics.notify(this.#cells, LENGTH);
   }
 
   complete(): void {
@@ -55,6 +56,7 @@ export class GrowthReader {
 
   /** Resolves when more than `seen` bytes may be read, no more will come, or soon after nobody waits any longer. */
   async beyond(seen: number, isWanted = (): boolean => true): Promise<void> {
+    Atomics.store(this.#cells, WANTED, BigInt(seen + 1));
     for (let now = this.bytes; now <= seen && this.state === "growing" && isWanted(); now = this.bytes) {
       const wait = Atomics.waitAsync(this.#cells, LENGTH, BigInt(now), WAKE_MS);
       if (wait.async) await wait.value;

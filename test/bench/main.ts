@@ -1,19 +1,20 @@
 /**
- * `npm run bench -- [--only SCENARIO,...] [--runs N] [--quick] [--profile] [--out DIR] [--cache DIR] [--list]`: stratad beside its
+ * `npm run bench -- [--only SCENARIO,...] [--runs N] [--quick] [--profile] [--readme] [--out DIR] [--cache DIR] [--list]`: stratad beside its
  * peers, and every target of design/performance.md as a line, met or not.
  *
  * Inputs are made of real packages once and stay in the cache. It ends with 0 whatever the figures say, since a bench is
  * no test, and with 1 where a scenario could not be measured at all.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { withPart } from "../support/readme-tables.js";
 import { Inputs } from "./inputs.js";
 import { machineFacts, timeTool } from "./measuring.js";
 import { Profiles } from "./profiles.js";
 import type { Bench } from "./race.js";
-import { type Finished, markdown, reportOf, sectionOf, writeReport } from "./report.js";
+import { type Finished, markdown, type Report, readmePart, reportOf, sectionOf, writeReport } from "./report.js";
 import { type Scenario, scenarios } from "./scenarios.js";
 
 const { values } = parseArgs({
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
+    readme: { type: "boolean", default: false },
     out: { type: "string", default: join(tmpdir(), "stratad-bench-results") },
     cache: { type: "string", default: join(tmpdir(), "stratad-bench-cache") },
   },
@@ -53,8 +55,19 @@ async function main(wanted: readonly Scenario[]): Promise<void> {
     // What a long run found so far is there, whatever becomes of the rest.
     await writeReport(out, reportOf(run, await bench.inputs.used(), finished));
   }
-  console.log(markdown(reportOf(run, await bench.inputs.used(), finished)));
+  const report = reportOf(run, await bench.inputs.used(), finished);
+  console.log(markdown(report));
+  if (values.readme) await showInReadme(report);
   say(`written to ${out}`);
+}
+
+/** In the README of the directory that the bench is run in. */
+async function showInReadme(report: Report): Promise<void> {
+  const readme = await readFile("README.md", "utf8");
+  await writeFile(
+    "README.md",
+    withPart(readme, { name: "bench", by: "test/bench/main.ts --readme" }, readmePart(report)),
+  );
 }
 
 /** A scenario that fails is told in its place; the others are measured all the same. */

@@ -1,6 +1,7 @@
 /** What a run found, as Markdown for people and as JSON with every sample. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { table } from "../support/readme-tables.js";
 import type { Input } from "./inputs.js";
 import { type MachineFacts, median } from "./measuring.js";
 import type { Row } from "./race.js";
@@ -43,22 +44,14 @@ export async function writeReport(out: string, report: Report): Promise<void> {
   await writeFile(join(out, "bench.md"), markdown(report));
 }
 
-export function markdown({ at, machine, quick, runs, inputs, scenarios, targets }: Report): string {
-  const { processors, model, memoryGB, kernel, node, load } = machine;
+export function markdown(report: Report): string {
+  const { quick, inputs, scenarios } = report;
   const small = quick ? " Small inputs (--quick): these figures mean nothing." : "";
   return [
     "# stratad beside its peers\n",
-    `${at.slice(0, 10)}, ${processors} processors (${model}), ${memoryGB} GB, Linux ${kernel}, Node ${node}, load ${load} at the start; medians of ${runs}, interleaved.${small}\n`,
+    `${circumstances(report)}${small}\n`,
     "## Targets\n",
-    table(
-      ["target", "limit", "figure", ""],
-      targets.map(({ target, limit, figure, verdict }) => [
-        target,
-        limit,
-        figure === undefined ? "" : shown(figure),
-        verdict,
-      ]),
-    ),
+    targetTable(report),
     "## Inputs\n",
     table(
       ["input", "entries", "MB as tar", "as gzip", "as zstd"],
@@ -71,6 +64,43 @@ export function markdown({ at, machine, quick, runs, inputs, scenarios, targets 
     ...scenarios.map(sectionOf),
   ].join("\n");
 }
+
+/** What the README shows: the races against others, each contestant's seconds side by side, and every target. */
+export function readmePart(report: Report): string {
+  const races = report.scenarios.filter(({ scenario }) => IN_README.includes(scenario));
+  const contestants = [...new Set(races.flatMap(({ rows }) => rows.map(({ contestant }) => contestant)))];
+  const seconds = (contestant: string, { rows }: Finished): string => {
+    const row = rows.find((each) => each.contestant === contestant);
+    return row === undefined || row.missing !== undefined ? "" : shown(medianOf(row, "wall s"));
+  };
+  return [
+    `${circumstances(report)}\n`,
+    table(
+      ["seconds", ...races.map(({ title }) => title.toLowerCase())],
+      contestants.map((contestant) => [contestant, ...races.map((one) => seconds(contestant, one))]),
+    ),
+    targetTable(report),
+  ].join("\n");
+}
+
+const IN_README: readonly string[] = ["many", "tiny", "few", "six", "warm"];
+
+function circumstances({ at, machine, runs }: Report): string {
+  const { processors, model, memoryGB, kernel, node, load } = machine;
+  const on = `${processors} processors (${model}), ${memoryGB} GB, Linux ${kernel}, Node ${node}`;
+  return `${at.slice(0, 10)}, ${on}, load ${load} at the start; medians of ${runs}, interleaved.`;
+}
+
+const targetTable = ({ targets }: Report): string =>
+  table(
+    ["target", "limit", "figure", ""],
+    targets.map(({ target, limit, figure, verdict }) => [
+      target,
+      limit,
+      figure === undefined ? "" : shown(figure),
+      verdict,
+    ]),
+  );
 
 export function sectionOf({ scenario, title, rows, failed, profile }: Finished): string {
   if (failed !== undefined) return `## ${title} (\`${scenario}\`)\n\nFailed: ${failed}\n`;
@@ -100,10 +130,4 @@ const medianOf = ({ samples }: Row, figure: string): number =>
 export function shown(value: number): string {
   if (!Number.isFinite(value)) return "";
   return Math.abs(value) >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) =>
-    `| ${head.map((_, index) => (cells[index] ?? "").replaceAll("|", "\\|")).join(" | ")} |`;
-  return `${[line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n")}\n`;
 }

@@ -9,6 +9,8 @@ import { codecs, type Input } from "./inputs.js";
 const CHUNK = 64 * 1024;
 /** What a timer cannot be trusted with. */
 const SHORTEST_WAIT_MS = 2;
+/** A link goes on while either end waits for a processor, as long as the receiver's window holds what comes. */
+const WINDOW_BYTES = 2 * 1024 * 1024;
 
 /** Each image of the input by its codec: `HOST/INPUT:gzip`. */
 export async function registryOf(scope: Scope, input: Input, bytesPerSecond: number): Promise<TestRegistry> {
@@ -47,16 +49,18 @@ function drained(response: ServerResponse): Promise<void> {
 
 class Link {
   readonly #bytesPerMs: number;
+  readonly #windowMs: number;
   #freeAt = 0;
 
   constructor(bytesPerSecond: number) {
     this.#bytesPerMs = bytesPerSecond / 1000;
+    this.#windowMs = WINDOW_BYTES / this.#bytesPerMs;
   }
 
   /** When so many bytes have gone over it. */
   async pass(bytes: number): Promise<void> {
     const now = performance.now();
-    this.#freeAt = Math.max(this.#freeAt, now) + bytes / this.#bytesPerMs;
+    this.#freeAt = Math.max(this.#freeAt, now - this.#windowMs) + bytes / this.#bytesPerMs;
     const wait = this.#freeAt - now;
     if (wait >= SHORTEST_WAIT_MS) await delay(wait);
   }

@@ -14,13 +14,22 @@ type Row = readonly string[];
 
 /** The README with every table as the code has it. Throws where a marker is missing. */
 export function withTables(readme: string): string {
-  return Object.entries(tables()).reduce((text, [name, table]) => {
-    const [begin, end] = [`<!-- ${name}: made by test/support/readme-tables.ts -->\n`, `<!-- ${name}: end -->`];
-    const from = text.indexOf(begin);
-    const to = text.indexOf(end);
-    if (from === -1 || to < from) throw new Error(`the README has no place for the table '${name}'`);
-    return `${text.slice(0, from + begin.length)}\n${table}\n${text.slice(to)}`;
-  }, readme);
+  const place = (text: string, [name, table]: [string, string]) =>
+    withPart(text, { name, by: "test/support/readme-tables.ts" }, table);
+  return Object.entries(tables()).reduce(place, readme);
+}
+
+/** The README with `part` between its markers. Throws where these are missing. */
+export function withPart(
+  readme: string,
+  { name, by }: { readonly name: string; readonly by: string },
+  part: string,
+): string {
+  const [begin, end] = [`<!-- ${name}: made by ${by} -->\n`, `<!-- ${name}: end -->`];
+  const from = readme.indexOf(begin);
+  const to = readme.indexOf(end);
+  if (from === -1 || to < from) throw new Error(`the README has no place for the part '${name}'`);
+  return `${readme.slice(0, from + begin.length)}\n${part}\n${readme.slice(to)}`;
 }
 
 const tables = (): Record<string, string> => ({
@@ -64,8 +73,9 @@ const shapeOf = (schema: object): object => ("shape" in schema ? (schema.shape a
 const code = (text: string): string => `\`${text}\``;
 const variable = (name: string): string => `STRATAD_${name.replace(".", "_").toUpperCase()}`;
 
-function table(head: Row, rows: readonly Row[]): string {
-  const line = (row: Row): string => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
+export function table(head: Row, rows: readonly Row[]): string {
+  const line = (row: Row): string =>
+    `| ${head.map((_, index) => (row[index] ?? "").replaceAll("|", "\\|")).join(" | ")} |\n`;
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("");
 }
 
