@@ -28,6 +28,7 @@ import type { Pool } from "./pool.js";
 import { EventHub } from "./protocol/events.js";
 import { type ProtocolServer, type StartServerOptions, startServer } from "./protocol/server.js";
 import { servicesOf } from "./services.js";
+import { loadTransports } from "./sources/open.js";
 import { Journal } from "./store/journal.js";
 import { MemoUpkeep } from "./store/memo-upkeep.js";
 import type { Store } from "./store/store.js";
@@ -112,8 +113,15 @@ export async function compose(ground: Ground): Promise<Daemon> {
   scrubber?.start();
   life.onEnd("scrub", () => scrubber?.stop());
   await tellReady(readiness, log, { version, endpoints });
+  const loading = setTimeout(() => {
+    loadTransports().catch((error: unknown) => log.warn("transports.missing", { error }));
+  }, LOAD_TRANSPORTS_AFTER_MS);
+  life.onEnd("loading", () => clearTimeout(loading));
   return { stopped: life.stopped, drain };
 }
+
+/** The first requests come before it. */
+const LOAD_TRANSPORTS_AFTER_MS = 2000;
 
 /** What stands in the state directory. */
 async function openState(

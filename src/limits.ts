@@ -113,7 +113,7 @@ export const PROGRESS_INTERVAL_MS = 200;
 /** The ring of events a subscription may replay: whichever is reached first. */
 export const MAX_RING_EVENTS = 10_000;
 export const MAX_RING_BYTES = 8 * MiB;
-/** Subscriptions that get an event in the turn in which it is published: 2 ms. The others get it in the turns that follow. */
+/** Events that are sent to subscriptions in one turn of the loop: some 2 ms. The others follow in the next turns. */
 export const DELIVERIES_A_TURN = 256;
 /** An idle subscription learns that it is alive, and where it stands. */
 export const BOOKMARK_INTERVAL_MS = 15 * SECOND;

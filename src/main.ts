@@ -2,7 +2,7 @@
 /**
  * The executable: hands the process to the command line, and takes its exit code.
  *
- * The only file that ends the process: when the command is over and its output is with the reader.
+ * The only file that ends the process: when the command is over and its output is with the reader, or where a verb cannot wait.
  */
 import { homedir, tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";

@@ -37,7 +37,7 @@ const portsOf = (task: object): MessagePort[] => Object.values(task).filter((val
 
 /** A bound for runaway JavaScript, far above what a task needs: its names are bounded, its Buffers by the workers' queues. */
 const HEAP_MB = 2048;
-/** What dies young in a thread is dead at once. V8's default is 48 for each of five threads, and no quicker. */
+/** What dies young in a thread is dead at once. V8's default is 48 for each thread, and no quicker. */
 const YOUNG_MB = 6;
 const STALL_CHECKS = 4;
 

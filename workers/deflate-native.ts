@@ -99,7 +99,7 @@ async function* inflateAhead(input: ByteInput): AsyncGenerator<Buffer> {
   }
 }
 
-/** Keeps zlib's write queue full until the stream is over or the input is. Returns what may lie behind the stream's end. */
+/** Keeps what zlib takes next beside what it has until the stream is over or the input is. Returns what may lie behind the stream's end. */
 async function feed(stream: InflateRaw, input: ByteInput, over: AbortSignal): Promise<Tail> {
   const tail = new Tail(input);
   let proceed = (): void => undefined;

@@ -11,8 +11,8 @@ const { port1: nowhere, port2 } = new MessageChannel();
 port2.close();
 nowhere.unref();
 
-/** Smaller ones are not worth it, and may lie in the pool that Buffers share. */
-const LEAST_BYTES = 16 * 1024;
+/** Smaller ones are not worth it, and those of the pool that Buffers share are not to be had. */
+const LEAST_BYTES = Math.max(16 * 1024, Buffer.poolSize + 1);
 
 /** A chunk that does not reach to the end of its memory leaves it: its maker may go on to fill that. */
 export function free({ buffer, byteOffset, byteLength }: Uint8Array): void {

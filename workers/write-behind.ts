@@ -2,8 +2,7 @@
  * Small files, written behind the reader of the archive: batches that a second thread writes, and the reader itself where that
  * one is behind. So both processors work on one layer, and whoever has time does the next batch.
  *
- * With small files the kernel's work for each is the cost of a layer; one thread cannot do it while it reads (README, How
- * fast). Knows nothing of archives.
+ * With small files the kernel's work for each is the cost of a layer; one thread cannot do it while it reads. Knows nothing of archives.
  */
 import { Worker } from "node:worker_threads";
 import { type BatchPlace, FileBatch, MAX_BATCHED_BYTES, type NewFile, type WrittenFile } from "./file-batch.js";

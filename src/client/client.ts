@@ -128,8 +128,11 @@ const OF_A_CONNECTION: ReadonlySet<MethodName> = new Set(["initialize", "events/
 
 /** A start finds its job again by its key; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
 async function isRepeatable(method: MethodName, params: object): Promise<boolean> {
-  const { onlyReads } = await import("./checks.js");
-  if (onlyReads(method)) return !OF_A_CONNECTION.has(method);
+  const reads = await import("./checks.js").then(
+    ({ onlyReads }) => onlyReads(method),
+    () => false,
+  );
+  if (reads) return !OF_A_CONNECTION.has(method);
   if (method === "install/start") return "requestKey" in params && params.requestKey !== undefined;
   return method === "install/cancel" || method === "root/pin";
 }

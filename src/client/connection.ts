@@ -7,7 +7,7 @@
 import { createRequire } from "node:module";
 import { connect } from "node:net";
 import type * as ws from "ws";
-import { StrataError } from "../errors.js";
+import { StrataError, toStrataError } from "../errors.js";
 import { CLOSE_GRACE_MS, MAX_ANSWER_BYTES, MAX_FRAME_BYTES } from "../limits.js";
 import type { EventParams } from "../messages/events.js";
 import type { MethodName, Params, Result } from "../messages/methods.js";
@@ -170,7 +170,10 @@ export class Connection {
   #loadChecks(): void {
     import("./checks.js").then(
       (checks) => this.#check(checks),
-      () => this.#socket.terminate(),
+      (error: unknown) => {
+        this.#rejectAll(toStrataError(error, "Cannot read what the daemon says"));
+        this.#socket.terminate();
+      },
     );
   }
 

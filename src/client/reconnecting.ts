@@ -67,6 +67,8 @@ export class ReconnectingConnection {
 
   /** What the daemon said of itself when it was last connected; throws while that is not checked. */
   get server(): ServerInfo {
+    if (this.#server === undefined && !this.isClosed)
+      throw new StrataError("DAEMON_UNREACHABLE", "Cannot tell of the daemon: its first answer is not checked yet");
     if (this.#server === undefined) throw closed();
     return this.#server;
   }

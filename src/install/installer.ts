@@ -95,7 +95,7 @@ export class Installer {
     const source = new HeldSource(await untilAborted(openSource(reference, sources), signal));
     await source.use(async (open) => {
       const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
-      await look.remember(manifest);
+      await untilAborted(look.remember(manifest), signal);
       for (;;) {
         const root =
           (await this.#find(manifest, platform, { job, lease })) ??

@@ -113,7 +113,7 @@ export function decodeEntry(line: string): Entry {
   return line.startsWith("f\t") ? decodeFile(line) : decodeOther(line);
 }
 
-/** Most lines are one, and every root reads them all: without an array of its fields it takes two thirds of the time. */
+/** Most lines are a file's, and each is read for every root: without an array of its fields in two thirds of the time. */
 function decodeFile(line: string): FileEntry {
   const mode = 2;
   const mtime = line.indexOf("\t", mode) + 1;

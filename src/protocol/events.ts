@@ -31,6 +31,8 @@ export interface Receiver {
 interface Pass {
   readonly upTo: number;
   readonly left: Iterator<Subscription>;
+  /** It has more to come. */
+  current: Subscription | undefined;
 }
 
 interface RingEvent {
@@ -51,8 +53,8 @@ export class EventHub {
   #oldest = 1;
   #seq = 0;
   readonly #following = new Set<Subscription>();
-  /** Of a pass that goes on. */
-  #delivery: NodeJS.Immediate | undefined;
+  /** What the next turn goes on with. */
+  #delivery: { readonly pass: Pass; readonly turn: NodeJS.Immediate } | undefined;
   readonly #bookmarks: NodeJS.Timeout;
 
   constructor(options: EventHubOptions) {
@@ -118,22 +120,30 @@ export class EventHub {
 
   close(): void {
     clearInterval(this.#bookmarks);
-    clearImmediate(this.#delivery);
+    clearImmediate(this.#delivery?.turn);
     this.#following.clear();
   }
 
+  /** Everybody has what was published, before nobody can get it any more. */
+  flush(): void {
+    for (let left = this.#delivery; left !== undefined; left = this.#delivery) {
+      clearImmediate(left.turn);
+      this.#deliver(left.pass);
+    }
+  }
+
   /** One turn of a pass over all that follow; passes go on until everybody has what was published meanwhile too. */
-  #deliver(pass: Pass = { upTo: this.#seq, left: this.#following.values() }): void {
+  #deliver(pass: Pass = { upTo: this.#seq, left: this.#following.values(), current: undefined }): void {
     this.#delivery = undefined;
     for (let delivered = 0; delivered < DELIVERIES_A_TURN; delivered += 1) {
-      const next = pass.left.next();
-      if (next.done === true) {
+      pass.current ??= pass.left.next().value;
+      if (pass.current === undefined) {
         if (pass.upTo !== this.#seq) this.#deliver();
         return;
       }
-      next.value.published();
+      if (!pass.current.published()) pass.current = undefined;
     }
-    this.#delivery = setImmediate(() => this.#deliver(pass));
+    this.#delivery = { pass, turn: setImmediate(() => this.#deliver(pass)) };
   }
 
   #evict(): void {
@@ -165,7 +175,7 @@ export class Subscription {
   readonly #matches: (event: DaemonEvent) => boolean;
   readonly #head = `{"jsonrpc":"2.0","method":"event","params":{"subscriptionId":"${this.id}",`;
   #cursor: number;
-  /** Past what it replays: it has every event when that is published, whatever is unsent. */
+  /** Past what it replays: each event is sent when its turn comes, whatever is unsent. */
   #isLive = false;
 
   constructor(
@@ -201,13 +211,18 @@ export class Subscription {
     if (this.#cursor === this.#hub.seq) this.#isLive = true;
   }
 
-  /** To be called when there are new events. Who is still replaying comes to them by `pump`, or is too late for that. */
-  published(): void {
-    while (this.#follows && (this.#isLive || this.#cursor + 1 < this.#hub.oldest)) this.#next();
+  /** Comes to the next new event, if any; true where there is another. Who is still replaying comes to it by `pump`, or is too late. */
+  published(): boolean {
+    if (this.#isDue) this.#next();
+    return this.#isDue;
   }
 
   get #follows(): boolean {
     return this.#cursor < this.#hub.seq && this.#following.has(this);
+  }
+
+  get #isDue(): boolean {
+    return this.#follows && (this.#isLive || this.#cursor + 1 < this.#hub.oldest);
   }
 
   bookmark(rest: string): void {

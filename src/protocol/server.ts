@@ -76,6 +76,7 @@ export async function startServer(options: StartServerOptions): Promise<Protocol
     closeSessions: (code, reason) => sessions.closeAll(code, reason),
     close: async () => {
       sessions.shut();
+      options.events.flush();
       const closed = servers.map(closeServer);
       await sessions.closeAll(closeCodes.goingAway, "the daemon is stopping");
       await Promise.all(closed);

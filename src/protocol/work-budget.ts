@@ -19,7 +19,7 @@ const PLACE_MS = 1000 / WORK_RATE_PER_SECOND;
 /** When a job will be over is not known; this is soon enough to ask again. */
 const BUSY_RETRY_MS = 1000;
 
-/** Calls with every change of a job that is not over, until told to stop. */
+/** Calls with every change of a job that is not over, and with its end, until told to stop. */
 type Observe = (jobId: string, listener: (job: Job) => void) => () => void;
 
 export class WorkBudget {

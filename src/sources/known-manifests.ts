@@ -40,18 +40,18 @@ export class KnownManifests {
   /** `platform` is what the client asked for. Whether the path is allowed was found out when it was resolved: the file is the same one. */
   async look(reference: Reference, platform: Platform | undefined): Promise<ManifestLook> {
     const before = await decidingFile(reference);
-    if (before === undefined) return { remember: async () => undefined };
+    if (before === undefined) return { remember: forget };
     const key = JSON.stringify({ reference, platform });
     const entry = this.#entries.get(key);
     if (entry?.identity === before.identity) {
       this.#set(key, entry);
-      return { known: entry.manifest, remember: async () => undefined };
+      return { known: entry.manifest, remember: forget };
     }
     this.#entries.delete(key);
     return {
       remember: async ({ manifestBytes, ...manifest }) => {
         const isSettled = this.#now() - before.changedMs > SETTLED_MS;
-        if (!isSettled || manifestBytes.byteLength > MAX_KNOWN_MANIFEST_BYTES) return;
+        if (!isSettled || JSON.stringify(manifest).length > MAX_KNOWN_MANIFEST_BYTES) return;
         const after = await decidingFile(reference);
         if (after?.identity === before.identity) this.#set(key, { identity: before.identity, manifest });
       },
@@ -65,6 +65,8 @@ export class KnownManifests {
     if (this.#entries.size > MAX_KNOWN_MANIFESTS && oldest !== undefined) this.#entries.delete(oldest);
   }
 }
+
+const forget = async (): Promise<void> => undefined;
 
 interface DecidingFile {
   /** Another where it is another file, or was written to or replaced. */

@@ -46,6 +46,11 @@ export async function openSource(reference: Reference, options: OpenOptions): Pr
   }
 }
 
+/** All of them, before an upgrade puts another release's files in the place of this one's. */
+export async function loadTransports(): Promise<void> {
+  await Promise.all([import("./registry/registry-source.js"), import("./docker-archive.js"), import("./archive.js")]);
+}
+
 async function archiveFiles(path: string, real: string): Promise<Files> {
   return (await import("./archive.js")).archiveFiles(path, real);
 }

@@ -106,10 +106,9 @@ export class Roots {
     return this.#index.size;
   }
 
-  /** One stat: whether a root that the index knows is still there. One that is not is forgotten. Without a look, what the index knows. */
-  async stands(rootId: string, { looks }: { readonly looks: boolean } = { looks: true }): Promise<boolean> {
+  /** One stat: whether a root that the index knows is still there. One that is not is forgotten. */
+  async stands(rootId: string): Promise<boolean> {
     if (!this.#index.has(rootId)) return false;
-    if (!looks) return true;
     try {
       await stat(this.#layout.rootTree(rootId));
       return true;

@@ -117,8 +117,9 @@ export class Store {
   name(name: string, next: NewGeneration): Promise<Named | undefined> {
     return this.#changes.run(async () => {
       this.refuseFoldedName(name);
-      const looks = !this.names.leadsTo(name, next); // else nothing is written
-      return (await this.roots.stands(next.rootId, { looks })) ? this.names.set(name, next) : undefined;
+      const isWritten = !this.names.leadsTo(name, next);
+      const isThere = isWritten ? await this.roots.stands(next.rootId) : this.roots.get(next.rootId) !== undefined;
+      return isThere ? this.names.set(name, next) : undefined;
     });
   }
 

@@ -30,6 +30,8 @@ const { values } = parseArgs({
   },
 });
 
+if (values.readme && (values.quick || values.only !== undefined))
+  throw new Error("the README shows whole runs: --readme goes with neither --quick nor --only");
 if (values.list) for (const { name, title } of scenarios) console.log(`${name.padEnd(14)} ${title}`);
 else await main(chosen(values.only));
 

@@ -69,7 +69,10 @@ function statusMegabytes(pid: number, field: string): number {
 
 export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
 
-/** What a command that is run by GNU time took, its children with it. Throws with what it said where it fails. */
+/** It ran, and did not end with 0. */
+export class CommandFailed extends Error {}
+
+/** What a command that is run by GNU time took, its children with it. Throws CommandFailed with what it said where it fails. */
 export interface Taken extends Figures {
   readonly "wall s": number;
   readonly "cpu s": number;
@@ -101,7 +104,8 @@ export async function measured(
     child.once("close", resolve);
   });
   const wall = (performance.now() - start) / 1000;
-  if (exitCode !== 0) throw new Error(`${command.join(" ").slice(0, 400)} ended with ${exitCode}\n${said.stderr}`);
+  if (exitCode !== 0)
+    throw new CommandFailed(`${command.join(" ").slice(0, 400)} ended with ${exitCode}\n${said.stderr}`);
   const [user, system, kib] =
     program === undefined ? [] : (await readFile(report, "utf8")).trim().split(" ").map(Number);
   const [cpu, peak] = [(user ?? Number.NaN) + (system ?? Number.NaN), ((kib ?? Number.NaN) * 1024) / 1e6];

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { cached, run } from "../support/cached.js";
 import { toolOrSkip } from "../support/tools.js";
 import type { Codec } from "./inputs.js";
-import { measured } from "./measuring.js";
+import { CommandFailed, measured } from "./measuring.js";
 import { type Contestant, Missing, type Setting } from "./race.js";
 
 interface Peer {
@@ -58,7 +58,8 @@ export function peer(name: PeerName, codec: Codec = "gzip"): Contestant {
         try {
           return (await measured(command, { cwd: directory, env: { ...env, INTO: into } })).taken;
         } catch (error) {
-          throw new Missing(`it cannot unpack this: ${lastWords((error as Error).message)}`);
+          if (!(error instanceof CommandFailed) || error.message.includes("No space left")) throw error;
+          throw new Missing(`it cannot unpack this: ${lastWords(error.message)}`);
         }
       };
     },

@@ -99,7 +99,7 @@ async function raceIn(
   return entered.map(({ contestant, samples, missing }) => ({
     place,
     contestant: contestant.name,
-    samples,
+    samples: missing === undefined ? samples : [],
     ...(missing === undefined ? {} : { missing }),
   }));
 }
