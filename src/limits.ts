@@ -64,6 +64,8 @@ export const MAX_SYMLINK_STEPS = 2_000_000;
 
 /** MANIFEST_TOO_BIG: manifests, indexes and configs are parsed in memory on the main thread (distribution-spec asks for 4 MiB). */
 export const MAX_DOCUMENT_BYTES = 4 * MiB;
+/** Files of one layout that are open to be looked at: an image may have hundreds of layers, and a process a thousand descriptors. */
+export const MAX_FILES_LOOKED_AT = 16;
 /** INDEX_DEPTH: an index may name an index; loops and towers end here. */
 export const MAX_INDEX_DEPTH = 4;
 /** MANIFEST_INVALID: nesting of a JSON document; image-spec's deepest is 5. */

@@ -17,7 +17,7 @@ export class Slots {
   }
 
   /** Runs `work` in a slot. CANCELLED where `signal` is aborted while it waits. */
-  async run<Value>(priority: number, signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
+  async run<Value>(priority: number, signal: AbortSignal | undefined, work: () => Promise<Value>): Promise<Value> {
     await this.#enter(priority, signal);
     try {
       return await work();
@@ -26,8 +26,8 @@ export class Slots {
     }
   }
 
-  #enter(priority: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.reject(cancelled());
+  #enter(priority: number, signal: AbortSignal | undefined): Promise<void> {
+    if (signal?.aborted === true) return Promise.reject(cancelled());
     if (this.#free > 0) {
       this.#free -= 1;
       return Promise.resolve();
@@ -38,13 +38,13 @@ export class Slots {
         reject(cancelled());
       };
       const admit = (): void => {
-        signal.removeEventListener("abort", giveUp);
+        signal?.removeEventListener("abort", giveUp);
         resolve();
       };
       const waiter: Waiter = { priority, admit };
       const behind = this.#waiting.findIndex((other) => other.priority < priority);
       this.#waiting.splice(behind === -1 ? this.#waiting.length : behind, 0, waiter);
-      signal.addEventListener("abort", giveUp, { once: true });
+      signal?.addEventListener("abort", giveUp, { once: true });
     });
   }
 

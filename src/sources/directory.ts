@@ -8,39 +8,35 @@ import { constants } from "node:fs";
 import { type FileHandle, open, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
-import { MAX_DOCUMENT_BYTES } from "../limits.js";
+import { MAX_DOCUMENT_BYTES, MAX_FILES_LOOKED_AT } from "../limits.js";
 import { printable } from "../printable.js";
+import { Slots } from "../slots.js";
 import { documentTooBig } from "./checked-document.js";
 import { type Files, type Place, readAt, unreadable } from "./files.js";
 
-/** `real` is `path` without symlinks. */
+/** `real` is `path` without symlinks. However many are asked for, MAX_FILES_LOOKED_AT are open at once. */
 export function directoryFiles(path: string, real: string): Files {
+  const slots = new Slots(MAX_FILES_LOOKED_AT);
+  const look = <Value>(name: string, use: Use<Value>) => slots.run(0, undefined, () => withRegular(real, name, use));
   return {
     path,
     read: (name) =>
-      withRegular(real, name, async (handle, size) => {
+      look(name, async (handle, size) => {
         if (size > MAX_DOCUMENT_BYTES) throw documentTooBig(name, `it has ${size} bytes`);
         return readAt(handle, size, 0);
       }),
-    start: (name, bytes) => withRegular(real, name, (handle, size) => readAt(handle, Math.min(bytes, size), 0)),
-    locate: (name) =>
-      withRegular(
-        real,
-        name,
-        async (_handle, length): Promise<Place> => ({ path: join(real, name), offset: 0, length }),
-      ),
+    start: (name, bytes) => look(name, (handle, size) => readAt(handle, Math.min(bytes, size), 0)),
+    locate: (name) => look(name, async (_, length): Promise<Place> => ({ path: join(real, name), offset: 0, length })),
     close: async () => {},
   };
 }
 
+type Use<Value> = (handle: FileHandle, size: number) => Promise<Value>;
+
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
 
 /** Names are our own constants and parsed digests, so they have no `..`. */
-async function withRegular<T>(
-  real: string,
-  name: string,
-  use: (handle: FileHandle, size: number) => Promise<T>,
-): Promise<T | undefined> {
+async function withRegular<Value>(real: string, name: string, use: Use<Value>): Promise<Value | undefined> {
   const handle = await openInside(real, name);
   if (handle === undefined) return undefined;
   try {

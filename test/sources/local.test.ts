@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { pack, type Header as TarHeader } from "tar-stream";
+import { MAX_FILES_LOOKED_AT } from "../../src/limits.js";
 import { parsePlatform } from "../../src/oci/platform.js";
 import { parseReference } from "../../src/oci/reference.js";
 import { archiveFiles } from "../../src/sources/archive.js";
+import { directoryFiles } from "../../src/sources/directory.js";
 import { openSource } from "../../src/sources/open.js";
 import { noCredentials } from "../../src/sources/registry/credentials.js";
 import { type ResolvedImage, resolveImage } from "../../src/sources/resolve.js";
@@ -457,3 +460,35 @@ test("a body is skipped, not read: an archive of 8 GiB of nothing is indexed at 
   await writeFile(file, await readFile(path), { flag: "a" });
   assert.deepEqual((await resolveText(`docker-archive:${file}`)).layers.length, 2);
 });
+
+test("however many blobs of a layout are located, few are open at once", async () => {
+  const directory = fresh();
+  await mkdir(directory);
+  const names = Array.from({ length: 10 * MAX_FILES_LOOKED_AT }, (_, index) => `blob-${index}`);
+  for (const name of names) await writeFile(join(directory, name), name);
+  const { locate } = directoryFiles(directory, directory);
+  const located = Promise.all(names.map((name) => locate(name)));
+  let isOver = false;
+  void located.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    assert.ok(openFilesBelow(directory) <= MAX_FILES_LOOKED_AT);
+    await nextTurn();
+  }
+  assert.deepEqual(
+    (await located).map((place) => place?.length),
+    names.map((name) => name.length),
+  );
+});
+
+function openFilesBelow(directory: string): number {
+  const targets = readdirSync("/proc/self/fd").map((descriptor) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${descriptor}`);
+    } catch {
+      return ""; // closed meanwhile
+    }
+  });
+  return targets.filter((target) => target.startsWith(`${directory}/`)).length;
+}
