@@ -5,10 +5,11 @@ import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Sandbox } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
+import { FITTED } from "./growth.js";
 import { type Figures, median, percentile } from "./measuring.js";
 import { exponent, plot } from "./plot.js";
-import { type Bench, type Contestant, Missing, race } from "./race.js";
-import type { Report } from "./report.js";
+import { type Bench, type Contestant, Missing, type Row, race } from "./race.js";
+import { type Report, readmePart, reportOf } from "./report.js";
 import { scenarios } from "./scenarios.js";
 import { judge, targets } from "./targets.js";
 
@@ -75,6 +76,27 @@ suite("bench", () => {
       { place: "disk", contestant: "sound", samples: [{ round: 0 }, { round: 1 }] },
       { place: "disk", contestant: "lame", samples: [], missing: "it limps" },
     ]);
+  });
+
+  test("the README shows the races side by side, every target, and the exponents", () => {
+    const row = (contestant: string, sample: Figures) => ({ place: "tmpfs", contestant, samples: [sample] });
+    const scenario = (name: string, rows: readonly Row[]) => ({
+      scenario: name,
+      title: `Of ${name}`,
+      rows,
+      seconds: 1,
+    });
+    const machine = { processors: 2, model: "fast", memoryGB: 8, kernel: "6", node: "v20", load: 0 };
+    const scenarios = [
+      scenario("many", [row("stratad", { "wall s": 2 }), row("tar", { "wall s": 4 })]),
+      scenario("few", [row("stratad", { "wall s": 1 }), { ...row("tar", {}), samples: [], missing: "it limps" }]),
+      scenario("growth", [row(`entries${FITTED}`, { "time exponent": 0.9 })]),
+    ];
+    const part = readmePart(reportOf({ at: "2026-11-26", machine, quick: false, runs: 5 }, [], scenarios));
+    assert.match(part, /^\| seconds \| of many \| of few \|$/m);
+    assert.match(part, /^\| stratad \| 2 \| 1 \|\n\| tar \| 4 \| {2}\|$/m);
+    assert.match(part, /^\| entries \| 0\.9 \|$/m);
+    for (const { what } of targets) assert.ok(part.includes(`| ${what.replaceAll("|", "\\|")} |`), what);
   });
 
   test("a scenario that is not there is refused by name", async (t) => {

@@ -20,6 +20,9 @@ import type { Bench, Row } from "./race.js";
 
 const TIMES = [1, 10, 100] as const;
 const SAMPLE_MS = 20;
+/** Behind what grows: the row of its exponents. */
+export const FITTED = ", fitted";
+
 /** Sessions that install: one alone may not ask for so many at once. */
 const INSTALLERS = 50;
 /** Half of it does not compress. */
@@ -139,7 +142,7 @@ function exponents(rows: readonly Row[]): Row[] {
       "memory exponent": of(kinds.memory),
       "descriptors exponent": of(kinds.descriptors),
     };
-    return { place: "tmpfs", contestant: `${what}, fitted`, samples: [sample] };
+    return { place: "tmpfs", contestant: `${what}${FITTED}`, samples: [sample] };
   });
 }
 

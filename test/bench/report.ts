@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { table } from "../support/readme-tables.js";
+import { FITTED } from "./growth.js";
 import type { Input } from "./inputs.js";
 import { type MachineFacts, median } from "./measuring.js";
 import type { Row } from "./race.js";
@@ -80,7 +81,21 @@ export function readmePart(report: Report): string {
       contestants.map((contestant) => [contestant, ...races.map((one) => seconds(contestant, one))]),
     ),
     targetTable(report),
+    exponentTable(report),
   ].join("\n");
+}
+
+/** With what power of how many there are it grows, fitted over a hundredfold. */
+function exponentTable({ scenarios }: Report): string {
+  const fitted = scenarios.flatMap(({ rows }) => rows.filter(({ contestant }) => contestant.endsWith(FITTED)));
+  const figures = [...new Set(fitted.flatMap(({ samples }) => samples.flatMap(Object.keys)))];
+  return table(
+    ["exponent, by how many", ...figures.map((figure) => figure.replace(" exponent", ""))],
+    fitted.map((row) => [
+      row.contestant.slice(0, -FITTED.length),
+      ...figures.map((figure) => shown(medianOf(row, figure))),
+    ]),
+  );
 }
 
 const IN_README: readonly string[] = ["many", "tiny", "few", "six", "warm"];
