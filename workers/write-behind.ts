@@ -4,14 +4,13 @@
  *
  * With small files the kernel's work for each is the cost of a layer; one thread cannot do it while it reads. Knows nothing of archives.
  */
-import { Worker } from "node:worker_threads";
+import { resourceLimits, Worker } from "node:worker_threads";
 import { type BatchPlace, FileBatch, MAX_BATCHED_BYTES, type NewFile, type WrittenFile } from "./file-batch.js";
 import type { FileWriterData } from "./file-writer.js";
 
 /** 4 MiB in all; small enough that a reader that lends a hand is soon back at the archive. */
 const BATCHES = 4;
 const HEAP_MB = 32;
-const YOUNG_MB = 6;
 
 /** Called once a file is on the disk. */
 export type Written = (file: WrittenFile) => void;
@@ -107,7 +106,7 @@ export class WriteBehind {
     };
     const helper = new Worker(new URL("./file-writer.js", import.meta.url), {
       workerData,
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
+      resourceLimits: { ...resourceLimits, maxOldGenerationSizeMb: HEAP_MB },
     });
     helper.unref();
     // A thread that cannot start leaves all batches to this one.
