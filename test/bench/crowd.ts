@@ -1,6 +1,8 @@
 /**
- * Clients in a process of their own: `node crowd.js SOCKET`, told what to do over IPC. Sessions of which each asked once and sits there, subscribed
- * or not, and reads what it is told without a thought for it, since thousands of readers have not these two processors alone; and one that asks for the status over and over, and tells how long each answer took.
+ * Clients in a process of their own: `node crowd.js SOCKET`, told what to do over IPC. Sessions of which each asked once and sits
+ * there, subscribed or not; and one that asks for the status over and over, and tells how long each answer took.
+ *
+ * Who sits there reads what it is told, and no more than that: what thousands make of it is not to be measured here.
  *
  * `Crowd` is the other end of it.
  */

@@ -30,9 +30,9 @@ const { values } = parseArgs({
   },
 });
 
-if (values.readme && (values.quick || values.only !== undefined))
-  throw new Error("the README shows whole runs: --readme goes with neither --quick nor --only");
 if (values.list) for (const { name, title } of scenarios) console.log(`${name.padEnd(14)} ${title}`);
+else if (values.readme && (values.quick || values.only !== undefined))
+  refuse("the README shows whole runs: --readme goes with neither --quick nor --only");
 else await main(chosen(values.only));
 
 async function main(wanted: readonly Scenario[]): Promise<void> {
@@ -86,10 +86,14 @@ function chosen(only: string | undefined): readonly Scenario[] {
   if (only === undefined) return scenarios;
   return only.split(",").map((name) => {
     const found = scenarios.find((scenario) => scenario.name === name);
-    if (found === undefined)
-      throw new Error(`there is no scenario ${name}: ${scenarios.map((each) => each.name).join(", ")}`);
+    if (found === undefined) refuse(`there is no scenario ${name}: ${scenarios.map((each) => each.name).join(", ")}`);
     return found;
   });
+}
+
+function refuse(fact: string): never {
+  say(`error: ${fact}`);
+  process.exit(2);
 }
 
 /** Results are on stdout, what happens meanwhile on stderr. */
