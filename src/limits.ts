@@ -73,7 +73,7 @@ export const MAX_JSON_DEPTH = 64;
 /** MANIFEST_INVALID: keys of one object, objects and lists of one document; beyond them 4 MiB would hold the main thread for a second. */
 export const MAX_JSON_KEYS = 10_000;
 export const MAX_JSON_CONTAINERS = 250_000;
-/** Manifests of local images that are remembered, each of a document of at most so many bytes: 40 layers are half of that. */
+/** Manifests of local images that are remembered, with all that is kept of each, as JSON: 40 layers are half of that. */
 export const MAX_KNOWN_MANIFESTS = 256;
 export const MAX_KNOWN_MANIFEST_BYTES = 16 * KiB;
 /** ARCHIVE_LAYOUT: members of an outer archive; 512 layers and their documents are far below. */

@@ -79,16 +79,11 @@ async function currencyOf({ stateDir }: Config): Promise<(release: string) => bo
   return (release) => stands && !isOlder(release, own);
 }
 
-interface Wanted {
-  readonly config: Config;
-  readonly isCurrent: (release: string) => boolean;
-}
-
 /** The daemon that answers, or what came after one that had to go; undefined where nothing did. */
 async function orSuccessor(
   client: StratadClient,
   context: Context,
-  { config, isCurrent }: Wanted,
+  { config, isCurrent }: { readonly config: Config; readonly isCurrent: (release: string) => boolean },
 ): Promise<StratadClient | undefined> {
   try {
     if (isCurrent(client.server.serverInfo.version) || !(await isOwn(client, config))) return client;
@@ -102,29 +97,19 @@ async function orSuccessor(
 }
 
 /** The daemon of the user's own state directory, else the system's. */
-async function findRunning(
-  context: Context,
-  { socket }: Config,
-  how: Pick<ConnectOptions, "askEarly"> = {},
-): Promise<StratadClient | undefined> {
+async function findRunning(context: Context, { socket }: Config, how: How = {}): Promise<StratadClient | undefined> {
   return (await tryConnection(context, socket, how)) ?? (await tryConnection(context, SYSTEM_SOCKET, how));
 }
 
-async function openConnection(
-  { host, signal }: Context,
-  endpoint: string,
-  how: Pick<ConnectOptions, "firstReconnectTimeoutMs" | "askEarly"> = {},
-): Promise<StratadClient> {
+type How = Pick<ConnectOptions, "firstReconnectTimeoutMs" | "askEarly">;
+
+async function openConnection({ host, signal }: Context, endpoint: string, how: How = {}): Promise<StratadClient> {
   const clientInfo = { name: "stratad-cli", version: await ownVersion() };
   return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, ...how });
 }
 
 /** Undefined where no daemon answers; every other failure is thrown. */
-async function tryConnection(
-  context: Context,
-  endpoint: string,
-  how: Pick<ConnectOptions, "askEarly"> = {},
-): Promise<StratadClient | undefined> {
+async function tryConnection(context: Context, endpoint: string, how: How = {}): Promise<StratadClient | undefined> {
   try {
     return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS, ...how });
   } catch (error) {

@@ -98,8 +98,7 @@ export class Installer {
       await untilAborted(look.remember(manifest), signal);
       for (;;) {
         const root =
-          (await this.#find(manifest, platform, { job, lease })) ??
-          (await this.#make(this.#rootIdOf(manifest, job), manifest, { job, source, open }));
+          (await this.#find(manifest, platform, { job, lease })) ?? (await this.#make(manifest, { job, source, open }));
         if (await this.#finish(root, { job, lease })) return;
       }
     });
@@ -170,7 +169,8 @@ export class Installer {
     return { ...root, platform: isFor };
   }
 
-  async #make(rootId: string, manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
+  async #make(manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
+    const rootId = this.#rootIdOf(manifest, job);
     const resolveStart = performance.now();
     const image = await untilAborted(resolveLayers(open, manifest, job.signal), job.signal);
     const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));

@@ -117,9 +117,8 @@ export class Store {
   name(name: string, next: NewGeneration): Promise<Named | undefined> {
     return this.#changes.run(async () => {
       this.refuseFoldedName(name);
-      const isWritten = !this.names.leadsTo(name, next);
-      const isThere = isWritten ? await this.roots.stands(next.rootId) : this.roots.get(next.rootId) !== undefined;
-      return isThere ? this.names.set(name, next) : undefined;
+      const stands = this.names.leadsTo(name, next) || (await this.roots.stands(next.rootId));
+      return stands && this.roots.get(next.rootId) !== undefined ? this.names.set(name, next) : undefined;
     });
   }
 
