@@ -50,6 +50,11 @@ export async function removeTree(path: string): Promise<void> {
   });
 }
 
+/** Waits until what was written to that file system is on its disk: nobody waits there for what another wrote. */
+export async function writtenBack(path: string): Promise<void> {
+  await promisify(execFile)("sync", ["--file-system", path]);
+}
+
 /** Of all threads of a process so far, user and system. */
 export async function processorSeconds(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8");

@@ -7,7 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scope } from "../support/sandbox.js";
 import type { Input, InputName, Inputs } from "./inputs.js";
-import { type Figures, removeTree } from "./measuring.js";
+import { type Figures, removeTree, writtenBack } from "./measuring.js";
 import { type PlaceName, withPlace } from "./places.js";
 
 /** What a scenario has of the whole bench. */
@@ -89,6 +89,7 @@ async function raceIn(
       if (run === undefined || entry.missing !== undefined || (contestant.once === true && round > 0)) continue;
       const own = join(directory, `round-${round}`);
       await mkdir(own);
+      if (place !== "tmpfs") await writtenBack(own);
       const { value, missing } = await orMissing(() => run({ round, directory: own }));
       if (value !== undefined) samples.push(value);
       entry.missing = missing;
