@@ -8,6 +8,7 @@
 import { EventEmitter, once } from "node:events";
 import { MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
+import { BusyThreads } from "./busy-threads.js";
 import { StrataError } from "./errors.js";
 import { CANCEL_GRACE_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -46,7 +47,9 @@ export class Pool {
   /** Piscina gets a task when a thread is free: its own queue would reorder those that can be cancelled. */
   readonly #threads: Slots;
   readonly #options: PoolOptions;
-  #running = 0;
+  /** Running and waiting. */
+  #tasks = 0;
+  readonly #busy = new BusyThreads();
   readonly #becameIdle = new EventEmitter();
 
   constructor(options: PoolOptions) {
@@ -71,11 +74,16 @@ export class Pool {
   }
 
   get busy(): number {
-    return Math.min(this.#running, this.#options.threads);
+    return this.#busy.count;
+  }
+
+  /** For tasks that ask: a BusyThreads. */
+  get sharedBusy(): SharedArrayBuffer {
+    return this.#busy.shared;
   }
 
   get queued(): number {
-    return Math.max(0, this.#running - this.#options.threads);
+    return this.#tasks - this.busy;
   }
 
   /**
@@ -88,7 +96,7 @@ export class Pool {
     options: RunOptions = {},
   ): Promise<Tasks[Name]["result"]> {
     const ending = new Ending(options, this.#options.stallTimeoutMs);
-    this.#running += 1;
+    this.#count(1);
     try {
       const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, ending.asked, () =>
         this.#piscina.run(task, { name, signal: ending.forced, transferList: portsOf(task) }),
@@ -103,14 +111,19 @@ export class Pool {
       throw new StrataError("WORKER_CRASHED", `Cannot finish ${name}: the worker thread ended`, { cause: thrown });
     } finally {
       ending.over();
-      this.#running -= 1;
-      if (this.#running === 0) this.#becameIdle.emit("idle");
+      this.#count(-1);
+      if (this.#tasks === 0) this.#becameIdle.emit("idle");
     }
+  }
+
+  #count(change: 1 | -1): void {
+    this.#tasks += change;
+    this.#busy.count = Math.min(this.#tasks, this.#options.threads);
   }
 
   /** Resolves when no task runs or waits. Rejects with the signal's reason. */
   async whenIdle(signal: AbortSignal): Promise<void> {
-    while (this.#running > 0) await once(this.#becameIdle, "idle", { signal });
+    while (this.#tasks > 0) await once(this.#becameIdle, "idle", { signal });
     signal.throwIfAborted();
   }
 

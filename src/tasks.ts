@@ -48,6 +48,8 @@ export interface UnpackTask {
   /** What the state's file system makes no difference of; absent: it keeps all names apart. */
   readonly folding?: Folding;
   readonly progress: SharedArrayBuffer;
+  /** The pool's BusyThreads. */
+  readonly busy: SharedArrayBuffer;
   /** For a window that only one task may keep at a time; whoever gave it out takes it back. */
   readonly wideWindow: TurnTicket;
   /** Gets a TopLevelName for each name at the image root when it is read first, MAX_TOP_LEVEL_TOLD of them at the most. */

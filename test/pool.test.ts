@@ -54,6 +54,7 @@ suite("pool", () => {
       staging,
       limits: imageLimits,
       progress: progress.shared,
+      busy: pool.sharedBusy,
       wideWindow: new Turn().ticket(),
       topLevel: new MessageChannel().port1,
     };

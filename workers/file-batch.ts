@@ -1,20 +1,15 @@
 /**
  * A batch of small files in shared memory: one thread fills it, any thread writes it to the disk, the first one reads the
- * hashes back. Owns the layout of that memory and how a file is created: exclusively, never through a link.
- *
- * Decides nothing: every path in it was allowed by tree-writer.ts, and its directory is there.
+ * hashes back. Owns the layout of that memory.
  */
-import { hash } from "node:crypto";
-import { closeSync, constants, futimesSync, openSync, writeSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
-import { type FileIdentity, FileObjects, isShareable } from "./file-objects.js";
+import { FileObjects } from "./file-objects.js";
 import { OpenDirectories } from "./open-directories.js";
+import { type NewFile, type WrittenFile, writeSmallFile } from "./small-file.js";
 
 const BATCH_BYTES = 1024 * 1024;
 /** Larger files gain nothing from a second thread and would only be copied. */
 export const MAX_BATCHED_BYTES = 512 * 1024;
-
-export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW | constants.O_WRONLY;
 
 /** Whose turn a batch is: its owner fills it and collects it; in between, whoever claims it first writes it. */
 const STATE = { filling: 0, ready: 1, taken: 2, done: 3 } as const;
@@ -30,21 +25,6 @@ const RECORDS_AT = 64;
 const FIELD = { pathBytes: 0, size: 4, mode: 8, isShared: 12, mtime: 16, sha256: 24 } as const;
 const HEAD_BYTES = 56;
 const HASH_BYTES = 32;
-
-export interface NewFile {
-  /** Bytes, latin1. */
-  readonly path: string;
-  readonly mode: number;
-  readonly mtime: number;
-  readonly size: number;
-}
-
-export interface WrittenFile {
-  /** Hex, of its content. */
-  readonly sha256: string;
-  /** It is a link to a file of an earlier layer. */
-  readonly isShared: boolean;
-}
 
 /** Where the files of a batch go, by descriptors that are open until it is done. */
 export interface BatchPlace {
@@ -172,13 +152,9 @@ export class FileBatch {
     const content = this.#bytes.subarray(contentAt, contentAt + size);
     const path = this.#bytes.toString("latin1", pathAt, contentAt);
     const mode = this.#bytes.readUInt32LE(at + FIELD.mode);
-    const onDisk = directories.at(path);
-    const sha256 = hash("sha256", content, "hex");
-    this.#bytes.write(sha256, at + FIELD.sha256, "hex");
-    const file = { sha256, size, mode, mtime };
-    const shared = isShareable(file) ? objects : undefined;
-    const isShared = shared?.link(file, onDisk) === true || writeFile(onDisk, file, { content, objects: shared });
-    if (isShared) this.#bytes.writeUInt32LE(1, at + FIELD.isShared);
+    const written = writeSmallFile({ path, mode, mtime, size }, { content, directories, objects });
+    this.#bytes.write(written.sha256, at + FIELD.sha256, "hex");
+    if (written.isShared) this.#bytes.writeUInt32LE(1, at + FIELD.isShared);
   }
 
   *#records(): Generator<number> {
@@ -194,20 +170,4 @@ export class FileBatch {
     const errno = this.#bytes.toString("latin1", ERRNO_AT, ERRNO_AT + ERRNO_BYTES).replace(/\0.*$/s, "");
     return Object.assign(new Error(`${errno}, while writing a file`), { code: errno, errno: -1 });
   }
-}
-
-/** True where another layer's file has come in the meantime, and taken its place. */
-function writeFile(
-  onDisk: string | Buffer,
-  file: FileIdentity,
-  { content, objects }: { readonly content: Buffer; readonly objects: FileObjects | undefined },
-): boolean {
-  const fd = openSync(onDisk, CREATE, file.mode);
-  try {
-    for (let done = 0; done < file.size; ) done += writeSync(fd, content, done);
-    futimesSync(fd, file.mtime, file.mtime);
-  } finally {
-    closeSync(fd);
-  }
-  return objects?.offer(file, onDisk) === true;
 }

@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { closeSync, futimesSync, openSync, writeSync } from "node:fs";
-import { CREATE, type NewFile, type WrittenFile } from "./file-batch.js";
 import type { FileObjects } from "./file-objects.js";
+import { CREATE, type NewFile, type WrittenFile } from "./small-file.js";
 
 export class LargeFile {
   readonly #file: NewFile;

@@ -9,9 +9,11 @@
 const RING_BYTES = 4 * 1024 * 1024;
 /** The reader gives its room back piece by piece. */
 const PIECE_BYTES = 256 * 1024;
+/** The writer waits for so much room, or for as much as it needs: to wake a thread for each piece costs more than to copy it. */
+const ROOM_BYTES = RING_BYTES / 4;
 
-/** `bell` rises with everything that the other side may wait for. */
-const WORD = { written: 0, taken: 1, end: 2, bell: 3 } as const;
+/** `bell` rises with everything that the other side may wait for; `wanted` is the room that the writer waits for. */
+const WORD = { written: 0, taken: 1, end: 2, bell: 3, wanted: 4 } as const;
 const WORDS_BYTES = 64;
 
 /** `cut`: no more can be had, although the tar is not over. `refused`: the reader wants no more. */
@@ -34,9 +36,8 @@ class Ring {
     return (this.load(WORD.written) - this.load(WORD.taken)) | 0;
   }
 
-  advance(word: number, bytes: number): void {
-    Atomics.add(this.words, word, bytes);
-    this.ring();
+  get room(): number {
+    return RING_BYTES - this.filled;
   }
 
   /** The first end counts. */
@@ -62,22 +63,32 @@ export class FeedWriter {
 
   /** Resolves when all bytes are in the ring: true, or false where the reader wants no more of them. */
   async write(bytes: Buffer): Promise<boolean> {
-    const { words, bytes: memory } = this.#ring;
+    const { words } = this.#ring;
     for (let done = 0; done < bytes.length; ) {
       const bell = this.#ring.load(WORD.bell);
       if (this.#ring.load(WORD.end) !== END.open) return false;
-      const at = this.#ring.load(WORD.written) & (RING_BYTES - 1);
-      const room = Math.min(RING_BYTES - this.#ring.filled, RING_BYTES - at, bytes.length - done);
-      if (room === 0) {
+      const wanted = Math.min(bytes.length - done, ROOM_BYTES);
+      Atomics.store(words, WORD.wanted, wanted);
+      if (this.#ring.room < wanted) {
         const rung = Atomics.waitAsync(words, WORD.bell, bell);
         if (rung.async) await rung.value;
       } else {
-        bytes.copy(memory, at, done, done + room);
-        done += room;
-        this.#ring.advance(WORD.written, room);
+        done += this.#put(bytes, done);
+        this.#ring.ring();
       }
     }
     return true;
+  }
+
+  /** As much of it as there is room for, around the ring's border. */
+  #put(bytes: Buffer, from: number): number {
+    const { bytes: memory, room } = this.#ring;
+    const end = Math.min(bytes.length, from + room);
+    const at = this.#ring.load(WORD.written) & (RING_BYTES - 1);
+    const copied = bytes.copy(memory, at, from, end);
+    bytes.copy(memory, 0, from + copied, end);
+    Atomics.add(this.#ring.words, WORD.written, end - from);
+    return end - from;
   }
 
   /** After the last byte: the reader learns whether it was the tar's. */
@@ -94,6 +105,8 @@ export class FeedWriter {
 export class FeedReader {
   readonly #ring: Ring;
   #held = 0;
+  /** Given out while the ring was half full or more, without a break. */
+  #lateBytes = 0;
 
   constructor(shared: SharedArrayBuffer) {
     this.#ring = new Ring(shared);
@@ -101,17 +114,30 @@ export class FeedReader {
 
   /** The next piece, valid until the next call; undefined at the end. Blocks this thread. */
   next(): Buffer | undefined {
-    if (this.#held > 0) this.#ring.advance(WORD.taken, this.#held);
-    this.#held = 0;
+    this.#giveBack();
     for (;;) {
       const bell = this.#ring.load(WORD.bell);
       const isOver = this.#ring.load(WORD.end) !== END.open;
       const at = this.#ring.load(WORD.taken) & (RING_BYTES - 1);
-      this.#held = Math.min(this.#ring.filled, RING_BYTES - at, PIECE_BYTES);
+      const { filled } = this.#ring;
+      this.#held = Math.min(filled, RING_BYTES - at, PIECE_BYTES);
+      this.#lateBytes = filled >= RING_BYTES / 2 ? this.#lateBytes + this.#held : 0;
       if (this.#held > 0) return this.#ring.bytes.subarray(at, at + this.#held);
       if (isOver) return undefined;
       Atomics.wait(this.#ring.words, WORD.bell, bell);
     }
+  }
+
+  /** The writer has been far ahead for a ring's length: it waits for this thread, and a processor for both. */
+  get isBehind(): boolean {
+    return this.#lateBytes >= RING_BYTES;
+  }
+
+  #giveBack(): void {
+    if (this.#held === 0) return;
+    Atomics.add(this.#ring.words, WORD.taken, this.#held);
+    this.#held = 0;
+    if (this.#ring.room >= this.#ring.load(WORD.wanted)) this.#ring.ring();
   }
 
   /** After `next` has returned undefined. */

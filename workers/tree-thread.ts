@@ -3,7 +3,9 @@
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
 import { closeSync, mkdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { type MessagePort, parentPort } from "node:worker_threads";
+import { BusyThreads } from "../src/busy-threads.js";
 import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
 import { encodeChangeset } from "../src/overlap/changeset.js";
 import type { Folding } from "../src/overlap/name-folding.js";
@@ -26,6 +28,8 @@ export interface TreeTask {
   readonly limits: ImageLimits;
   readonly folding: Folding | undefined;
   readonly progress: SharedArrayBuffer;
+  /** The pool's BusyThreads. */
+  readonly busy: SharedArrayBuffer;
   readonly feed: SharedArrayBuffer;
   /** Of the store, for files that layers share; absent: they share none. */
   readonly files: string | undefined;
@@ -34,6 +38,8 @@ export interface TreeTask {
 
 /** What layer.json says of the tree; undefined where the feed was cut before it was whole. */
 export type BuiltTree = Omit<LayerDocument, "schema" | "diffId" | "tarBytes" | "decoder" | "createdAt"> | undefined;
+
+const PROCESSORS = availableParallelism();
 
 /** One for the thread: its memory and its helper are kept from task to task. */
 const behind = new WriteBehind();
@@ -71,13 +77,15 @@ interface Site {
 
 async function fill(
   { staging, tree, objects }: Site,
-  { limits, folding, progress, topLevel }: TreeTask,
+  { limits, folding, progress, busy, topLevel }: TreeTask,
   feed: FeedReader,
 ): Promise<BuiltTree> {
   const told = new TaskProgress(progress);
+  const threads = new BusyThreads(busy);
   const tick = (): void => {
     told.steps += 1;
   };
+  behind.open({ tree, objects }, () => feed.isBehind && threads.count < PROCESSORS);
   const writer = new TreeWriter(tree, { limits, folding, behind, objects, tick });
   writer.index.onTopLevel(teller(topLevel));
   if (!(await write(feed, writer, { limits, progress: told }))) return undefined;

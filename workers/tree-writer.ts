@@ -13,7 +13,6 @@ import type { Folding } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
-import type { NewFile, WrittenFile } from "./file-batch.js";
 import type { FileObjects } from "./file-objects.js";
 import { LargeFile } from "./large-file.js";
 import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
@@ -21,6 +20,7 @@ import { escapes, firstName, hardlinkTarget } from "./link-target.js";
 import { OpenDirectories } from "./open-directories.js";
 import { refuseEntry as refuse } from "./refuse-entry.js";
 import { type ReservedName, reservedName } from "./reserved-name.js";
+import type { NewFile, WrittenFile } from "./small-file.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-entry.js";
 import { parsePath } from "./tar-path.js";
@@ -91,7 +91,7 @@ export class TreeWriter implements TarSink {
 
   /**
    * `tree` is the descriptor of an empty directory of the caller's, in staging; the caller closes it after `finish` or `abandon`.
-   * `behind` is the thread's, and is left empty; `tick` is called for whatever takes time when the archive is read.
+   * `behind` is open for that tree, and is left empty; `tick` is called for whatever takes time when the archive is read.
    */
   constructor(tree: number, { limits, folding, behind, objects, tick }: TreeWriterOptions) {
     this.#directories = new OpenDirectories(tree);
@@ -100,7 +100,6 @@ export class TreeWriter implements TarSink {
     this.#behind = behind;
     this.#tick = tick;
     this.#objects = objects;
-    behind.open({ tree, objects });
     this.index = new LayerIndex(limits, folding);
   }
 

@@ -80,11 +80,11 @@ interface Tar {
 }
 
 async function buildTree(
-  { blob, staging, limits, folding, progress, topLevel, files, codec, decoders, expected }: UnpackTask,
+  { blob, staging, limits, folding, progress, busy, topLevel, files, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
   { promise, windows }: { readonly promise: Promised | undefined; readonly windows: Windows },
 ): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
-  const building = builder.build({ staging, limits, folding, progress, topLevel, files });
+  const building = builder.build({ staging, limits, folding, progress, busy, topLevel, files });
   const algorithm = algorithmOf(expected.diffId);
   const tarHash = createHash(algorithm);
   let tarBytes = 0;

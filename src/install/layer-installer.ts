@@ -183,6 +183,7 @@ export class LayerInstaller {
         limits: this.#limits,
         ...(folding === undefined ? {} : { folding }),
         progress: task.shared,
+        busy: this.#pool.sharedBusy,
         wideWindow,
         topLevel: topLevel.port(),
         ...(files === undefined ? {} : { files }),

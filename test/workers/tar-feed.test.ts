@@ -46,6 +46,21 @@ suite("tar feed", () => {
     assert.equal(await more, true);
   });
 
+  test("a reader is behind when the writer has been far ahead for a ring's length, and until it is not", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    await writer.write(noise);
+    for (let bytes = 0; bytes < RING_BYTES; ) {
+      assert.equal(reader.isBehind, false);
+      const { length } = reader.next() as Buffer;
+      bytes += length;
+      await writer.write(noise.subarray(0, bytes > length ? length : 0));
+    }
+    assert.equal(reader.isBehind, true);
+    for (let bytes = 0; bytes <= RING_BYTES / 2; ) bytes += (reader.next() as Buffer).length;
+    assert.equal(reader.isBehind, false);
+  });
+
   test("a reader that refuses lets a waiting writer go, and no byte follows", async () => {
     const writer = new FeedWriter();
     const reader = new FeedReader(writer.shared);

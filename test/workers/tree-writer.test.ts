@@ -52,6 +52,7 @@ function written(
   mkdirSync(path);
   prepare(path);
   const tree = openDirectory(path);
+  behind.open({ tree, objects: undefined }, () => true);
   const writer = new TreeWriter(tree, { limits: imageLimits, folding, behind, tick: () => undefined });
   try {
     for (const fields of entries) {

@@ -5,6 +5,7 @@
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { BusyThreads } from "../../src/busy-threads.js";
 import type { WireError } from "../../src/errors.js";
 import { type ImageLimits, imageLimits } from "../../src/limits.js";
 import type { Codec } from "../../src/oci/media-types.js";
@@ -82,6 +83,7 @@ export async function unpackFile(
     staging,
     limits: { ...imageLimits, ...limits },
     progress: new TaskProgress().shared,
+    busy: new BusyThreads().shared,
     wideWindow: new Turn().ticket(),
     topLevel: new MessageChannel().port1,
     ...(files === undefined ? {} : { files }),
