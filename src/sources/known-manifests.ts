@@ -11,6 +11,7 @@ import { systemErrorCode } from "../errors.js";
 import { MAX_KNOWN_MANIFEST_BYTES, MAX_KNOWN_MANIFESTS, SETTLED_MS } from "../limits.js";
 import type { Platform } from "../oci/platform.js";
 import type { Reference } from "../oci/reference.js";
+import { SharedLook } from "../shared-look.js";
 import type { KnownManifest, ResolvedManifest } from "./resolve.js";
 
 /** One look at the file, before the source is opened. */
@@ -30,6 +31,7 @@ interface Entry {
 export class KnownManifests {
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry>();
+  readonly #looks = new SharedLook<DecidingFile | undefined>();
   readonly #now: () => number;
 
   /** `now` is the clock of the file systems, in milliseconds. */
@@ -39,9 +41,9 @@ export class KnownManifests {
 
   /** `platform` is what the client asked for. Whether the path is allowed was found out when it was resolved: the file is the same one. */
   async look(reference: Reference, platform: Platform | undefined): Promise<ManifestLook> {
-    const before = await decidingFile(reference);
-    if (before === undefined) return { remember: forget };
     const key = JSON.stringify({ reference, platform });
+    const before = await this.#looks.at(key, () => decidingFile(reference));
+    if (before === undefined) return { remember: forget };
     const entry = this.#entries.get(key);
     if (entry?.identity === before.identity) {
       this.#set(key, entry);

@@ -8,6 +8,7 @@ import type { LinkMode, Overlap } from "../choices.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
+import { SharedLook } from "../shared-look.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import {
   type RootDocument,
@@ -56,6 +57,7 @@ export class Roots {
   readonly #notDurable = new Map<string, string>();
   readonly #unreadable = new Set<string>();
   readonly #changes = new KeyedMutex<string>();
+  readonly #looks = new SharedLook<boolean>();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
@@ -106,12 +108,15 @@ export class Roots {
     return this.#index.size;
   }
 
-  /** One stat: whether a root that the index knows is still there. One that is not is forgotten. */
+  /** One stat for all that ask at once: whether a root that the index knows is still there. One that is not is forgotten. */
   async stands(rootId: string): Promise<boolean> {
-    if (!this.#index.has(rootId)) return false;
+    return this.#index.has(rootId) && this.#looks.at(rootId, () => this.#look(rootId));
+  }
+
+  async #look(rootId: string): Promise<boolean> {
     try {
       await stat(this.#layout.rootTree(rootId));
-      return true;
+      return this.#index.has(rootId);
     } catch (error) {
       this.#log.warn("root.lost", { rootId, error });
       this.#index.delete(rootId);
