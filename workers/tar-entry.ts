@@ -18,9 +18,9 @@ export interface TarEntry {
   readonly xattrs: number;
   /**
    * The header's blocks with their extensions, where the header is more than plain ustar: another reader must read them the
-   * same (tar-entries.ts). Absent for a plain header, which every reader reads alike.
+   * same (tar-entries.ts). Undefined for a plain header, which every reader reads alike.
    */
-  readonly blocks?: readonly Buffer[];
+  readonly blocks: readonly Buffer[] | undefined;
 }
 
 /** What the guard feeds: `entry`, then the bytes of a file in any number of pieces, then `end`. All synchronous. */

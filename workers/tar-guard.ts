@@ -192,7 +192,7 @@ export class TarGuard {
       size: pax?.size ?? header.size,
       owned: header.owned,
       xattrs: pax?.xattrs ?? 0,
-      ...this.#evidence(header, block, at),
+      blocks: this.#evidence(header, block, at),
     };
     this.#refuseShape(entry, header);
     this.#pax = undefined;
@@ -235,11 +235,11 @@ export class TarGuard {
     }
   }
 
-  #evidence(header: RawHeader, block: Buffer, at: number): { blocks?: readonly Buffer[] } {
-    if (header.plain && this.#extensionBlocks.length === 0) return {};
+  #evidence(header: RawHeader, block: Buffer, at: number): readonly Buffer[] | undefined {
+    if (header.plain && this.#extensionBlocks.length === 0) return undefined;
     const blocks = [...this.#extensionBlocks, Buffer.from(block.subarray(at, at + BLOCK))];
     this.#extensionBlocks = [];
-    return { blocks };
+    return blocks;
   }
 
   #refuseShape(entry: TarEntry, header: RawHeader): void {

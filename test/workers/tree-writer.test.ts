@@ -40,6 +40,7 @@ const entry = (fields: Partial<TarEntry>): TarEntry => ({
   size: 0,
   owned: false,
   xattrs: 0,
+  blocks: undefined,
   ...fields,
 });
 
