@@ -79,7 +79,7 @@ const owners: readonly { readonly of: RegExp; readonly only: RegExp; readonly ru
   },
   {
     of: /^(fflate|fzstd|xxhash-wasm|@hpcc-js\/wasm-zstd)$/,
-    only: /^(workers\/(deflate-fflate|coders|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
+    only: /^(workers\/(deflate-fflate|zstd-library|zstd-engines|coders|unzstd)|src\/repack\/.*)\.ts$/,
     rule: "codecs stand behind the inflater",
   },
 ];
