@@ -233,7 +233,7 @@ export const MAX_TOP_LEVEL_BYTES = 8 * MiB;
 export const MAX_TOP_LEVEL_TOLD = 4096;
 /** A zstd window or an xz dictionary beyond this is kept by one task at a time: each worker's memory is bounded, this comes on top once. */
 export const WIDE_WINDOW_BYTES = 8 * MiB;
-/** LIMIT_WINDOW: so many blocks behind wide windows may hold less than this each; fzstd moves 128 MiB (9 ms) for every one of them. */
+/** LIMIT_WINDOW: so many blocks behind wide windows may hold less than this each; node:zlib takes 2.4 ms for each frame of 128 MiB. */
 export const MAX_THIN_BLOCKS = 256;
 export const THIN_BLOCK_BYTES = 4 * KiB;
 /** Findings of one tree that are told: whoever edited a store by hand may have damaged all of it. The rest are counted. */

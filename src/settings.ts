@@ -168,7 +168,7 @@ const limitRows: Readonly<Record<LimitName, { doc: string; most?: number }>> = {
   maxLinkBytes: { doc: "bytes of a symlink's target", most: imageLimits.maxLinkBytes },
   maxHeaderBytes: { doc: "bytes of a PAX or GNU long header" },
   maxGzipHeaderBytes: { doc: "bytes of a gzip header" },
-  maxWindowBytes: { doc: "bytes of a zstd window or an xz dictionary" },
+  maxWindowBytes: { doc: "bytes of a zstd window (which has 128 MiB at most) or an xz dictionary" },
 };
 export const limitNames = Object.keys(imageLimits) as LimitName[];
 const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

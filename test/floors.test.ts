@@ -80,8 +80,8 @@ const owners: readonly { readonly of: RegExp; readonly only: RegExp; readonly ru
     rule: "tar-stream stands behind the guard",
   },
   {
-    of: /^(fflate|fzstd|xxhash-wasm|@hpcc-js\/wasm-zstd)$/,
-    only: /^(workers\/(deflate-fflate|coders|zstd-engines|unzstd)|src\/repack\/.*)\.ts$/,
+    of: /^(fflate|xxhash-wasm|@hpcc-js\/wasm-zstd)$/,
+    only: /^(workers\/(deflate-fflate|coders|zstd-library|unzstd)|src\/repack\/.*)\.ts$/,
     rule: "codecs stand behind the inflater",
   },
 ];

@@ -15,7 +15,7 @@ import { gunzip } from "./gunzip.js";
 import { hasXzMagic, unxz } from "./unxz.js";
 import { hasZstdMagic, unzstd } from "./unzstd.js";
 import { Windows } from "./windows.js";
-import { fzstd, nativeZstd, type ZstdEngine } from "./zstd-engines.js";
+import { nativeZstd, wasmZstd, type ZstdEngine } from "./zstd-engines.js";
 
 export type { ChunkSource } from "./byte-input.js";
 
@@ -42,13 +42,13 @@ const inflaters: Readonly<Record<Decoders, Readonly<Record<Codec, Inflater>>>> =
   native: {
     none: plain,
     gzip: { decoder: "node:zlib", chunks: (input, { limits }) => gunzip(input, limits, inflateNatively) },
-    zstd: zstdBy(nativeZstd ?? fzstd),
+    zstd: zstdBy(nativeZstd ?? wasmZstd),
     xz,
   },
   javascript: {
     none: plain,
     gzip: { decoder: "fflate", chunks: (input, { limits }) => gunzip(input, limits, inflateWithFflate) },
-    zstd: zstdBy(fzstd),
+    zstd: zstdBy(wasmZstd),
     xz,
   },
 };

@@ -6,7 +6,8 @@ import createXxhash, { type XXHash } from "xxhash-wasm";
 import { StrataError } from "../src/errors.js";
 import type { ByteInput } from "./byte-input.js";
 import type { Windows } from "./windows.js";
-import type { FrameDecoder, ZstdEngine } from "./zstd-engines.js";
+import type { FrameDecoder, FrameDecoders, ZstdEngine } from "./zstd-engines.js";
+import { MAX_BLOCK_BYTES } from "./zstd-library.js";
 
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
@@ -16,8 +17,8 @@ const BLOCK_HEADER_BYTES = 3;
 const RAW = 0;
 const RLE = 1;
 const COMPRESSED = 2;
-/** 3.1.1.2.4: a block is no larger than the window and 128 KiB. */
-const MAX_BLOCK_BYTES = 128 * 1024;
+/** What libzstd takes unless it is told otherwise, which in WebAssembly nobody can. */
+const MAX_WINDOW_BYTES = 128 * 1024 * 1024;
 /** A literals header and a number of sequences. */
 const MIN_COMPRESSED_BYTES = 2;
 const CHECKSUM_FLAG = 0x04;
@@ -25,11 +26,20 @@ const CHECKSUM_BYTES = 4;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING, LIMIT_WINDOW. */
 export async function* unzstd(input: ByteInput, engine: ZstdEngine, windows: Windows): AsyncGenerator<Buffer> {
+  const decoders = engine.open();
+  try {
+    yield* frames(input, decoders, windows);
+  } finally {
+    await decoders.close();
+  }
+}
+
+async function* frames(input: ByteInput, decoders: FrameDecoders, windows: Windows): AsyncGenerator<Buffer> {
   for (let first = true; ; first = false) {
     const head = await input.peek(8);
     if (head.length === 0) return;
     if (head.length >= 8 && isSkippable(head.readUInt32LE(0))) await skip(input, head.readUInt32LE(4));
-    else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, engine, windows);
+    else if (head.length >= 4 && head.readUInt32LE(0) === MAGIC) yield* frame(input, decoders, windows);
     else if (isCutHeader(head)) throw truncated();
     else if (first) throw new StrataError("CODEC_HEADER", "Cannot inflate the layer: it does not start as zstd does");
     else throw new StrataError("CODEC_TRAILING", "Cannot inflate the layer: data after the zstd frames");
@@ -53,11 +63,16 @@ async function skip(input: ByteInput, bytes: number): Promise<void> {
   for await (const piece of exactly(input, 8 + bytes)) void piece;
 }
 
-async function* frame(input: ByteInput, engine: ZstdEngine, windows: Windows): AsyncGenerator<Buffer> {
+async function* frame(input: ByteInput, decoders: FrameDecoders, windows: Windows): AsyncGenerator<Buffer> {
   const header = await readHeader(input);
+  if (header.windowBytes > MAX_WINDOW_BYTES)
+    throw new StrataError(
+      "LIMIT_WINDOW",
+      `Cannot inflate the layer: libzstd takes no window of ${header.windowBytes} bytes`,
+    );
   await windows.allow(header.windowBytes, "a zstd window");
   const proof = header.hasChecksum ? (await xxhash()).create64() : undefined;
-  const decoder = engine.createDecoder();
+  const decoder = await decoders.start(header.withoutChecksum, header.windowBytes);
   let bytes = 0;
   try {
     for await (const chunk of blocks(input, header, { decoder, windows })) {
@@ -77,12 +92,11 @@ async function* blocks(
   { withoutChecksum, windowBytes }: FrameHeader,
   { decoder, windows }: { readonly decoder: FrameDecoder; readonly windows: Windows },
 ): AsyncGenerator<Buffer> {
-  yield* await decoded(decoder.push(withoutChecksum));
   input.skip(withoutChecksum.length);
   for (let last = false; !last; ) {
     const block = await nextBlock(input, Math.min(windowBytes, MAX_BLOCK_BYTES));
     last = block.last;
-    const pieces = await decoded(decoder.push(await need(input, block.bytes)));
+    const pieces = await decoded(decoder.block(await need(input, block.bytes)));
     windows.used(
       windowBytes,
       pieces.reduce((sum, piece) => sum + piece.length, 0),

@@ -34,8 +34,8 @@ export class Windows {
   }
 
   /**
-   * A block of a window's content was decoded. An engine may move its whole window for each: blocks of next to nothing behind a
-   * wide one are a bomb of time, which no compressor makes. LIMIT_WINDOW.
+   * A block of a window's content was decoded. An engine may look through its whole window for a frame: blocks of next to nothing
+   * behind wide ones are a bomb of time, which no compressor makes. LIMIT_WINDOW.
    */
   used(windowBytes: number, blockBytes: number): void {
     if (windowBytes <= WIDE_WINDOW_BYTES) return;

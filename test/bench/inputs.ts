@@ -77,7 +77,7 @@ const quickPackages: Readonly<Record<InputName, InputPackages>> = {
       top: name,
       installed: [name],
     })),
-    update: { top: "fflate", installed: ["fzstd"] },
+    update: { top: "fflate", installed: ["xxhash-wasm"] },
   },
 };
 

@@ -13,13 +13,18 @@ interface FrameOptions {
   /** What the header says of the content's size; absent: nothing. */
   readonly contentBytes?: number;
   readonly checksum?: boolean;
+  /** false: the frame goes on behind these blocks. */
+  readonly last?: boolean;
 }
 
-export function frame(content: Buffer, { window = 0x50, contentBytes, checksum = false }: FrameOptions = {}): Buffer {
+export function frame(
+  content: Buffer,
+  { window = 0x50, contentBytes, checksum = false, last = true }: FrameOptions = {},
+): Buffer {
   const blocks: Buffer[] = [];
   for (let at = 0; at === 0 || at < content.length; at += MAX_BLOCK_BYTES) {
     const piece = content.subarray(at, at + MAX_BLOCK_BYTES);
-    blocks.push(blockHeader(piece.length, 0, at + MAX_BLOCK_BYTES >= content.length), piece);
+    blocks.push(blockHeader(piece.length, 0, last && at + MAX_BLOCK_BYTES >= content.length), piece);
   }
   const size = Buffer.alloc(contentBytes === undefined ? 0 : 4);
   if (contentBytes !== undefined) size.writeUInt32LE(contentBytes);
@@ -38,6 +43,16 @@ export const withBlock = (type: 0 | 1 | 2 | 3, bytes: number, body: Buffer): Buf
   Buffer.concat([MAGIC, Buffer.from([0, 0x50]), blockHeader(bytes, type, true), body]);
 
 export const compressedBlock = (body: Buffer): Buffer => withBlock(2, body.length, body);
+
+/** One frame: raw blocks of the content's two parts, and between them a compressed one, whatever it holds. */
+export const around = (body: Buffer, content: Buffer): Buffer =>
+  Buffer.concat([
+    frame(content.subarray(0, 700), { last: false }),
+    blockHeader(body.length, 2, false),
+    body,
+    blockHeader(content.length - 700, 0, true),
+    content.subarray(700),
+  ]);
 
 /** The lower half of XXH64, as a frame ends with it. */
 function xxh64(content: Buffer): Buffer {

@@ -2,7 +2,16 @@
 import { gzipSync } from "node:zlib";
 import { file, tar } from "../support/tar-builder.js";
 import { no, type Row, yes } from "./rows.js";
-import { compressedBlock, frame, rawFrame, singleSegment, skippable, thinBlocks, withBlock } from "./zstd-frames.js";
+import {
+  around,
+  compressedBlock,
+  frame,
+  rawFrame,
+  singleSegment,
+  skippable,
+  thinBlocks,
+  withBlock,
+} from "./zstd-frames.js";
 
 const T = tar(file("a", "hello"));
 const aTree = { a: "file hello" };
@@ -21,6 +30,11 @@ const changed = (bytes: Buffer, at: number): Buffer => {
   return copy;
 };
 
+/** RFC 8878, 3.1.1.3.1: a table of two symbols, and a stream of none. */
+const noneByHuffman = Buffer.from([2, 0xc0, 0, 128, 0x10, 1, 0]);
+/** 3.1.1.3.2: one, by the predefined tables, that copies what lies before the window. */
+const aSequence = Buffer.from([0, 1, 0, 0xff, 0xff, 0xff]);
+
 export const zstdRows: readonly Row[] = [
   packed("one frame", F),
   packed("several frames", frame(T.subarray(0, 700)), frame(T.subarray(700))),
@@ -34,6 +48,16 @@ export const zstdRows: readonly Row[] = [
     skippable(Buffer.alloc(70_000)),
   ),
   packed("a compressed block of two bytes, which holds nothing", compressedBlock(Buffer.alloc(2)), F),
+  packed("between others, a compressed block of no literals", around(Buffer.alloc(2), T)),
+  packed("between others, a compressed block of one literal repeated never", around(Buffer.from([1, 7, 0]), T)),
+  packed("between others, a compressed block of a Huffman table and nothing coded by it", around(noneByHuffman, T)),
+  refused("between others, a compressed block of nothing and a byte", "CODEC_CORRUPT", around(Buffer.alloc(3), T)),
+  refused(
+    "between others, a compressed block of one literal for two",
+    "CODEC_CORRUPT",
+    around(Buffer.from([16, 7]), T),
+  ),
+  refused("between others, a compressed block of a sequence of nothing", "CODEC_CORRUPT", around(aSequence, T)),
   packed("a frame with its checksum", frame(T, { checksum: true })),
   packed("frames with and without a checksum", frame(T.subarray(0, 9), { checksum: true }), frame(T.subarray(9))),
   packed("a frame with its content's size", frame(T, { contentBytes: T.length })),
@@ -49,6 +73,10 @@ export const zstdRows: readonly Row[] = [
   refused("less content than its size says", "CODEC_CORRUPT", frame(T, { contentBytes: T.length + 1 })),
   refused("a dictionary that nobody has", "CODEC_HEADER", rawFrame(0x01, [0x50, 7], T)),
   refused("a window beyond 128 MiB", "LIMIT_WINDOW", frame(T, { window: 0x89 })),
+  no("a window beyond 128 MiB, whatever the limit", "LIMIT_WINDOW", frame(T, { window: 0x89 }), {
+    ...zstd,
+    limits: { maxWindowBytes: 2 ** 31 },
+  }),
   refused("the widest window", "LIMIT_WINDOW", frame(T, { window: 0xff })),
   refused("a single segment beyond 128 MiB", "LIMIT_WINDOW", singleSegment(2n ** 27n + 1n)),
   refused("a single segment of 2^63 bytes", "LIMIT_WINDOW", singleSegment(2n ** 63n)),
