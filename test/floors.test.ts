@@ -15,6 +15,7 @@ const floors: Readonly<Record<string, number>> = {
   "daemon.ts": 8,
   "composition.ts": 8,
   "parts.ts": 8,
+  "works.ts": 8,
   "services.ts": 8,
   "store-on-pool.ts": 5,
   "workshop.ts": 8,
