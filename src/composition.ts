@@ -114,10 +114,11 @@ export async function compose(ground: Ground): Promise<Daemon> {
   // What the first install needs, and no answer before it.
   const warm = pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
   life.onEnd("warming", async () => void (await warm));
-  works.get().then(
-    ({ scrubber }) => scrubber?.start(),
-    (error: unknown) => log.warn("works.missing", { error }),
-  );
+  // Behind the threads, which start by themselves: to load all of it holds the main thread (40 ms of Node 24), and somebody may be asking.
+  warm
+    .then(() => works.get())
+    .then(({ scrubber }) => (life.draining ? undefined : scrubber?.start()))
+    .catch((error: unknown) => log.warn("works.missing", { error }));
   const loading = setTimeout(() => {
     loadTransports().catch((error: unknown) => log.warn("transports.missing", { error }));
   }, LOAD_TRANSPORTS_AFTER_MS);
