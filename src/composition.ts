@@ -23,18 +23,19 @@ import type { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import type { EndpointDocument } from "./messages/endpoint.js";
+import type { Once } from "./once.js";
 import { buildParts, type Surroundings } from "./parts.js";
 import type { Pool } from "./pool.js";
 import { EventHub } from "./protocol/events.js";
 import { type ProtocolServer, type StartServerOptions, startServer } from "./protocol/server.js";
 import { servicesOf } from "./services.js";
-import { loadTransports } from "./sources/open.js";
 import { Journal } from "./store/journal.js";
 import { MemoUpkeep } from "./store/memo-upkeep.js";
 import type { Store } from "./store/store.js";
 import { scanWorkers, storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
+import type { Works } from "./works.js";
 
 /** Behind every unpack, however small. */
 const UPKEEP_WEIGHT = -1;
@@ -61,17 +62,15 @@ export async function compose(ground: Ground): Promise<Daemon> {
   };
   const { instanceId, version, startedAt } = instance;
   const state = await openState(ground, instance.identity.bootId);
-  const warm = pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
-  life.onEnd("warming", async () => void (await warm));
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
   const emit = events.publish.bind(events);
   const parts = await buildParts(config, { ...state, pool, version, emit, life, log });
-  const { store, jobs, scrubber } = parts;
+  const { store, jobs, works } = parts;
 
   const drain = (): void =>
     life.drain(async () => {
-      await scrubber?.stop();
+      await stopScrub(works);
       await drainJobs(jobs, config.drainTimeoutMs, log);
     });
   const { stateDir } = config;
@@ -110,14 +109,25 @@ export async function compose(ground: Ground): Promise<Daemon> {
     drain();
   };
   life.onEnd("state watch", await watchState(store.layout.lock, lost));
-  scrubber?.start();
-  life.onEnd("scrub", () => scrubber?.stop());
+  life.onEnd("scrub", () => stopScrub(works));
   await tellReady(readiness, log, { version, endpoints });
+  // What the first install needs, and no answer before it.
+  const warm = pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
+  life.onEnd("warming", async () => void (await warm));
+  // Behind the threads, which start by themselves: to load all of it holds the main thread (40 ms of Node 24), and somebody may be asking.
+  warm
+    .then(() => works.get())
+    .then(({ scrubber }) => (life.draining ? undefined : scrubber?.start()))
+    .catch((error: unknown) => log.warn("works.missing", { error }));
   const loading = setTimeout(() => {
     loadTransports().catch((error: unknown) => log.warn("transports.missing", { error }));
   }, LOAD_TRANSPORTS_AFTER_MS);
   life.onEnd("loading", () => clearTimeout(loading));
   return { stopped: life.stopped, drain };
+}
+
+async function loadTransports(): Promise<void> {
+  await (await import("./sources/open.js")).loadTransports();
 }
 
 /** The first requests come before it. */
@@ -169,6 +179,10 @@ async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void>
   }, timeoutMs);
   await jobs.drain();
   clearTimeout(timer);
+}
+
+async function stopScrub(works: Once<Works>): Promise<void> {
+  await (await works.asked())?.scrubber?.stop();
 }
 
 async function tellReady(readiness: Readiness, log: Log, fields: Record<string, unknown>): Promise<void> {

@@ -2,6 +2,7 @@
  * The daemon's life from its first step: the lock, the threads, everything that stands on them (composition.ts); and its end.
  */
 
+import { stat } from "node:fs/promises";
 import type { Config } from "./config.js";
 import { ensureDirectories } from "./ensure-directory.js";
 import { toStrataError } from "./errors.js";
@@ -32,7 +33,8 @@ export async function startDaemon(config: Config, log: Log): Promise<Daemon> {
     process.chdir(config.stateDir);
     const pool = new Pool({ threads: config.workers, stallTimeoutMs: config.stallTimeoutMs, log });
     life.onEnd("pool", () => pool.close());
-    // The first thread starts while all else is loaded.
+    // The first thread starts while all else is loaded, where there is anything for it to read.
+    if (await hasStore(config.stateDir)) pool.start();
     const { compose } = await import("./composition.js");
     return await compose({ config, pool, life, log });
   } catch (error) {
@@ -45,3 +47,9 @@ async function lockState(config: Config, log: Log): Promise<Lock> {
   await ensureDirectories(config.stateDir, 0o755);
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
 }
+
+const hasStore = (state: string): Promise<boolean> =>
+  stat(new StoreLayout(state).version).then(
+    () => true,
+    () => false,
+  );

@@ -7,11 +7,12 @@
  */
 import { EventEmitter, once } from "node:events";
 import { MessagePort } from "node:worker_threads";
-import { Piscina } from "piscina";
+import type { Piscina } from "piscina";
 import { BusyThreads } from "./busy-threads.js";
 import { StrataError } from "./errors.js";
 import { CANCEL_GRACE_MS } from "./limits.js";
 import type { Log } from "./log.js";
+import { Once } from "./once.js";
 import { Slots } from "./slots.js";
 import type { TaskProgress } from "./task-progress.js";
 import type { Outcome, Tasks, WorkerName } from "./tasks.js";
@@ -43,7 +44,7 @@ const YOUNG_MB = 6;
 const STALL_CHECKS = 4;
 
 export class Pool {
-  readonly #piscina: Piscina;
+  readonly #piscina: Once<Piscina>;
   /** Piscina gets a task when a thread is free: its own queue would reorder those that can be cancelled. */
   readonly #threads: Slots;
   readonly #options: PoolOptions;
@@ -55,18 +56,12 @@ export class Pool {
   constructor(options: PoolOptions) {
     this.#options = options;
     this.#threads = new Slots(options.threads);
-    this.#piscina = new Piscina({
-      filename: new URL("../workers/entry.js", import.meta.url).href,
-      // The others start when they are first wanted: on a machine of many processors they would be most of the daemon's start.
-      minThreads: 1,
-      maxThreads: options.threads,
-      idleTimeout: 2 ** 31 - 1,
-      // The default wait would stop pending asynchronous work in the thread: inflating ahead.
-      atomics: "disabled",
-      resourceLimits: { maxOldGenerationSizeMb: options.heapMb ?? HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
-    });
-    // A thread that ends between two tasks fails nobody: an error event that nobody hears would end the daemon.
-    this.#piscina.on("error", (error) => options.log.error("worker.crashed", { error }));
+    this.#piscina = new Once(() => threadsOf(options));
+  }
+
+  /** Starts the first thread before there is a task for it: that takes about as long as all else of a daemon's start. */
+  start(): void {
+    this.#piscina.get().catch((error: unknown) => this.#options.log.error("worker.crashed", { error }));
   }
 
   get threads(): number {
@@ -98,8 +93,10 @@ export class Pool {
     const ending = new Ending(options, this.#options.stallTimeoutMs);
     this.#count(1);
     try {
-      const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(options.weight ?? 0, ending.asked, () =>
-        this.#piscina.run(task, { name, signal: ending.forced, transferList: portsOf(task) }),
+      const outcome: Outcome<Tasks[Name]["result"]> = await this.#threads.run(
+        options.weight ?? 0,
+        ending.asked,
+        async () => (await this.#piscina.get()).run(task, { name, signal: ending.forced, transferList: portsOf(task) }),
       );
       if (ending.asked.aborted) throw ending.reason(name);
       if (outcome.ok) return outcome.value;
@@ -128,7 +125,7 @@ export class Pool {
   }
 
   async close(): Promise<void> {
-    await this.#piscina.destroy();
+    await (await this.#piscina.asked())?.destroy();
   }
 
   /** A stack is for the log, never for a client. */
@@ -138,6 +135,24 @@ export class Pool {
     const { stack: _stack, ...details } = wire.details ?? {};
     return StrataError.fromWire({ ...wire, details });
   }
+}
+
+/** Piscina is loaded only here: a daemon that has nothing to read is ready without threads. */
+async function threadsOf({ threads, heapMb = HEAP_MB, log }: PoolOptions): Promise<Piscina> {
+  const { Piscina } = await import("piscina");
+  const piscina = new Piscina({
+    filename: new URL("../workers/entry.js", import.meta.url).href,
+    // The others start when they are first wanted: on a machine of many processors they would be most of the daemon's start.
+    minThreads: 1,
+    maxThreads: threads,
+    idleTimeout: 2 ** 31 - 1,
+    // The default wait would stop pending asynchronous work in the thread: inflating ahead.
+    atomics: "disabled",
+    resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: YOUNG_MB },
+  });
+  // A thread that ends between two tasks fails nobody: an error event that nobody hears would end the daemon.
+  piscina.on("error", (error) => log.error("worker.crashed", { error }));
+  return piscina;
 }
 
 /**

@@ -16,13 +16,16 @@ export interface Self {
   readonly drain: () => void;
 }
 
+/** By a daemon whose working parts nobody has asked for yet. */
+const NOTHING_READ = { blobsRead: 0, layersUnpacked: 0 };
+
 export function servicesOf(parts: Parts, self: Self): Services {
-  const { store, catalog, jobs, planner, collector, verification, exporter, importer } = parts;
+  const { store, catalog, jobs, collector, works } = parts;
   return {
     installs: jobs,
     images: {
       status: (query) => imageStatus(query, store, catalog, jobs),
-      plan: (request, options) => planner.plan(request, options),
+      plan: async (request, options) => (await works.get()).planner.plan(request, options),
     },
     roots: rootServices(parts),
     layers: {
@@ -31,9 +34,9 @@ export function servicesOf(parts: Parts, self: Self): Services {
     store: {
       usage: () => catalog.usage(),
       collect: (request, signal) => collector.collect(request, signal),
-      export: (request, watch) => exporter.export(request, watch),
-      import: (request, sessionId) => importer.import(request, sessionId),
-      verify: (params, signal) => verification.verify(params, signal),
+      export: async (request, watch) => (await works.get()).exporter.export(request, watch),
+      import: async (request, sessionId) => (await works.get()).importer.import(request, sessionId),
+      verify: async (params, signal) => (await works.get()).verification.verify(params, signal),
     },
     server: { status: () => statusOf(parts, self), drain: self.drain },
   };
@@ -64,7 +67,8 @@ function rootServices({ store, catalog, collector, emit }: Parts): Services["roo
 }
 
 function statusOf(parts: Parts, self: Self): ReturnType<Services["server"]["status"]> {
-  const { pool, store, catalog, layers, images, jobs, verification } = parts;
+  const { pool, store, catalog, jobs } = parts;
+  const { layers, images, verification } = parts.works.made ?? {};
   const { version, stateDir, startedAt } = self;
   return {
     version,
@@ -81,7 +85,7 @@ function statusOf(parts: Parts, self: Self): ReturnType<Services["server"]["stat
       bytes: store.layers.bytes,
       ...catalog.total(),
     },
-    counters: { ...layers.counters, rootsLinked: images.rootsLinked },
-    ...(verification.standing === undefined ? {} : { findings: verification.standing }),
+    counters: { ...(layers?.counters ?? NOTHING_READ), rootsLinked: images?.rootsLinked ?? 0 },
+    ...(verification?.standing === undefined ? {} : { findings: verification.standing }),
   };
 }

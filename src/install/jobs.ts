@@ -31,7 +31,7 @@ const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal:
 const BUSY_RETRY_MS = 1000;
 
 export interface JobsOptions {
-  readonly installer: Installer;
+  readonly installer: Pick<Installer, "run">;
   readonly policies: Policies;
   readonly journal: JobJournal;
   readonly emit: (event: DaemonEvent) => void;

@@ -28,6 +28,7 @@ import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
 import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
+import { LINK_WEIGHT } from "./weights.js";
 
 /** A layer that is stored, and where its annotations want it. */
 export interface PlacedDocument {
@@ -55,8 +56,6 @@ export interface Assembled {
   readonly linked: { readonly files: number; readonly copied: { readonly count: number; readonly because?: string } };
 }
 
-/** Links go before unpacks: they are short, and somebody's install ends with them. */
-export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
 /** Below this many entries a second thread costs more than it saves. */
 const MIN_PART_ENTRIES = 4096;
 /** Names at the roots of all layers: a set of these takes some 20 ms. */

@@ -11,7 +11,7 @@ import type { EntriesFile, RootChanges, ShownRoot } from "../root-tasks.js";
 import type { RootDocument } from "../store/documents.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
-import { LINK_WEIGHT } from "./root-assembler.js";
+import { LINK_WEIGHT } from "./weights.js";
 
 export class RootComparer {
   readonly #store: Store;

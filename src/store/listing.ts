@@ -1,8 +1,11 @@
 /**
  * What stands in a store by the names in its directories, whatever can be read of it: what a start scans, and what it removes.
  */
+import { opendir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Listing } from "../scan-tasks.js";
+import { MAX_SCANNED } from "../limits.js";
+import { listingOf } from "../listed-names.js";
+import type { Listing, ListResult, ListTask } from "../scan-tasks.js";
 import { TEMPORARY } from "./documents.js";
 import { ALGORITHMS, type StoreLayout } from "./layout.js";
 import type { Parts, ScanWorkers } from "./store-scan.js";
@@ -31,7 +34,8 @@ const thing = (directory: string) => ({ directory, suffix: "" });
 const below = (directory: string, names: readonly string[] = []): string[] =>
   names.map((name) => join(directory, name));
 
-export async function listStore(layout: StoreLayout, { list }: Pick<ScanWorkers, "list">): Promise<StoreListing> {
+export async function listStore(layout: StoreLayout, workers: Pick<ScanWorkers, "list">): Promise<StoreListing> {
+  const list = async (task: ListTask) => (await listFew(task)) ?? workers.list(task);
   const { layerDirectories, roots, nameDocuments, meta, rootMetas, spills } = layout;
   const things = [document(nameDocuments), thing(roots), ...layerDirectories.map(thing)];
   const about = [document(meta), document(rootMetas), thing(spills)];
@@ -53,6 +57,25 @@ export async function listStore(layout: StoreLayout, { list }: Pick<ScanWorkers,
       ...below(rootMetas, ofRoots?.temporaries),
     ],
   };
+}
+
+/** Most stores are small: to list one takes no thread. Undefined where a directory has more names than are scanned as one part. */
+async function listFew({ directories, temporary }: ListTask): Promise<ListResult | undefined> {
+  const all = await Promise.all(directories.map(({ directory }) => fewNames(directory)));
+  const listings = directories.flatMap((listed, at) => {
+    const names = all[at];
+    return names === undefined ? [] : [listingOf(names, listed, temporary)];
+  });
+  return listings.length === directories.length ? { listings } : undefined;
+}
+
+async function fewNames(directory: string): Promise<string[] | undefined> {
+  const names: string[] = [];
+  for await (const { name } of await opendir(directory, { bufferSize: MAX_SCANNED + 1 })) {
+    if (names.length === MAX_SCANNED) return undefined;
+    names.push(name);
+  }
+  return names;
 }
 
 /**

@@ -65,6 +65,8 @@ export class StoreScan {
   readonly #log: Log;
   /** One part at a time has the main thread, and others in between. */
   readonly #turns = new Mutex();
+  /** Kinds of which there are few are read by one thread: to start another for them, and load there what reads documents, takes longer. */
+  readonly #few = new Mutex();
   readonly #memos = new Set<string>();
   #settledBeforeMs: number | undefined;
   /** Whether it was said why a memo was not written: once is enough. */
@@ -98,7 +100,8 @@ export class StoreScan {
       const ids = idsIn(joined);
       let memo = this.#memoOf(place, parts, part);
       for (let left = ids; left.length > 0; ) {
-        const result = await this.#scan({ ...place, ids: left.join("/"), ...(memo === undefined ? {} : { memo }) });
+        const task = { ...place, ids: left.join("/"), ...(memo === undefined ? {} : { memo }) };
+        const result = await (parts.length > 1 ? this.#scan(task) : this.#few.run(() => this.#scan(task)));
         const told = await this.#turns.run(async () => {
           await nextTurn();
           return this.#tell({ place, ids: left, result, ears });

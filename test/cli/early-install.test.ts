@@ -30,8 +30,9 @@ test("an install is asked before zod is loaded, which its answer is checked by",
   holder.listen(held);
   await once(holder, "listening");
   t.after(() => holder.close());
-  const hold = new URL("./hold-zod.js", import.meta.url);
-  const env = { ...foundEnvironment(), HOLD_ZOD: held, NODE_OPTIONS: `--import=${hold}` };
+  const hold = new URL("../support/hold-modules.js", import.meta.url);
+  const holding = { HOLD_MODULES: "/node_modules/zod/", HOLD_AT: held, NODE_OPTIONS: `--import=${hold}` };
+  const env = { ...foundEnvironment(), ...holding };
   const { code, stdout } = await runCli(["install", "busybox"], { env, cwd: cli.path });
   assert.deepEqual([code, stdout], [0, "/state/names/gcc-amd64\n"]);
   assert.notEqual(asked, undefined, "zod was not loaded at all");
