@@ -112,7 +112,8 @@ export async function compose(ground: Ground): Promise<Daemon> {
   life.onEnd("scrub", () => stopScrub(works));
   await tellReady(readiness, log, { version, endpoints });
   // What the first install needs, and no answer before it.
-  const warm = pool.run("warm", {}).catch((error: unknown) => log.warn("pool.cold", { error }));
+  const threads = Array.from({ length: Math.min(WARM_THREADS, pool.threads) }, () => pool.run("warm", {}));
+  const warm = Promise.all(threads).catch((error: unknown) => log.warn("pool.cold", { error }));
   life.onEnd("warming", async () => void (await warm));
   // Behind the threads, which start by themselves: to load all of it holds the main thread (40 ms of Node 24), and somebody may be asking.
   warm
@@ -129,6 +130,9 @@ export async function compose(ground: Ground): Promise<Daemon> {
 async function loadTransports(): Promise<void> {
   await (await import("./sources/open.js")).loadTransports();
 }
+
+/** One unpacks a layer, two link a root. */
+const WARM_THREADS = 2;
 
 /** The first requests come before it. */
 const LOAD_TRANSPORTS_AFTER_MS = 2000;

@@ -105,8 +105,7 @@ export class FeedWriter {
 export class FeedReader {
   readonly #ring: Ring;
   #held = 0;
-  /** Given out while the ring was half full or more, without a break. */
-  #lateBytes = 0;
+  #isBehind = false;
 
   constructor(shared: SharedArrayBuffer) {
     this.#ring = new Ring(shared);
@@ -121,16 +120,16 @@ export class FeedReader {
       const at = this.#ring.load(WORD.taken) & (RING_BYTES - 1);
       const { filled } = this.#ring;
       this.#held = Math.min(filled, RING_BYTES - at, PIECE_BYTES);
-      this.#lateBytes = filled >= RING_BYTES / 2 ? this.#lateBytes + this.#held : 0;
+      this.#isBehind = filled >= RING_BYTES / 2;
       if (this.#held > 0) return this.#ring.bytes.subarray(at, at + this.#held);
       if (isOver) return undefined;
       Atomics.wait(this.#ring.words, WORD.bell, bell);
     }
   }
 
-  /** The writer has been far ahead for a ring's length: it waits for this thread, and a processor for both. */
+  /** Whether the last piece came out of a ring that was half full or more. */
   get isBehind(): boolean {
-    return this.#lateBytes >= RING_BYTES;
+    return this.#isBehind;
   }
 
   #giveBack(): void {

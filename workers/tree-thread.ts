@@ -15,6 +15,7 @@ import { type LayerDocument, type Outcome, outcomeOf } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
 import { type FileObjects, withFileObjects } from "./file-objects.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
+import { Pace } from "./pace.js";
 import { writeSyncedText } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
 import { FeedReader } from "./tar-feed.js";
@@ -38,8 +39,6 @@ export interface TreeTask {
 
 /** What layer.json says of the tree; undefined where the feed was cut before it was whole. */
 export type BuiltTree = Omit<LayerDocument, "schema" | "diffId" | "tarBytes" | "decoder" | "createdAt"> | undefined;
-
-const PROCESSORS = availableParallelism();
 
 /** One for the thread: its memory and its helper are kept from task to task. */
 const behind = new WriteBehind();
@@ -85,10 +84,11 @@ async function fill(
   const tick = (): void => {
     told.steps += 1;
   };
-  behind.open({ tree, objects }, () => feed.isBehind && threads.count < PROCESSORS);
+  const pace = new Pace(availableParallelism());
+  behind.open({ tree, objects }, () => pace.needsHelp(threads.count));
   const writer = new TreeWriter(tree, { limits, folding, behind, objects, tick });
   writer.index.onTopLevel(teller(topLevel));
-  if (!(await write(feed, writer, { limits, progress: told }))) return undefined;
+  if (!(await write(feed, writer, { limits, progress: told, pace }))) return undefined;
   const changeset = encodeChangeset(writer.index.changeset());
   return {
     ...writer.counts,
@@ -109,7 +109,7 @@ function teller(port: MessagePort): (name: TopLevelName) => void {
 async function write(
   feed: FeedReader,
   writer: TreeWriter,
-  { limits, progress }: { readonly limits: ImageLimits; readonly progress: TaskProgress },
+  { limits, progress, pace }: { readonly limits: ImageLimits; readonly progress: TaskProgress; readonly pace: Pace },
 ): Promise<boolean> {
   const second = new SecondReader(writer);
   const guard = new TarGuard(second, limits);
@@ -118,6 +118,7 @@ async function write(
     for (let piece = feed.next(); piece !== undefined; piece = feed.next()) {
       guard.push(piece);
       await second.settle();
+      pace.wrote({ bytes: piece.length, entries: guard.entries - progress.entries, isBehind: feed.isBehind });
       progress.bytesWritten += piece.length;
       progress.entries = guard.entries;
     }
