@@ -159,7 +159,8 @@ test("$/cancelRequest ends the request with -32800 and never the job", async (t)
   const waiting = wire.refused("install/wait", { jobId });
   wire.notify("$/cancelRequest", { id: wire.lastId });
   assert.equal((await waiting).rpc, -32800);
-  assert.equal((await wire.request("install/get", { jobId })).state, "running");
+  const { state } = await wire.request("install/get", { jobId });
+  assert.ok(state === "queued" || state === "running", state);
   gate.open();
   assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
 });
