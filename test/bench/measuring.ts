@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Scope } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
@@ -60,6 +61,16 @@ export async function processorSeconds(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+const IDLE_MS = 200;
+
+/** Resolves when a process has taken no time for a while: a daemon is measured as it stands about, and its start is measured by itself. */
+export async function idle(pid: number): Promise<void> {
+  for (let before = -1, now = await processorSeconds(pid); now !== before; now = await processorSeconds(pid)) {
+    before = now;
+    await setTimeout(IDLE_MS);
+  }
 }
 
 /** The largest resident set of a process since its start or since `forgetPeak`, in MB; and the present one. */

@@ -7,7 +7,7 @@ import { type Daemon, serve } from "../support/daemon.js";
 import { inScope, mainScript, Sandbox, type Scope } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
 import type { InputName, Tag } from "./inputs.js";
-import { type Figures, forgetPeak, measured, peakMegabytes, processorSeconds } from "./measuring.js";
+import { type Figures, forgetPeak, idle, measured, peakMegabytes, processorSeconds } from "./measuring.js";
 import { type Contestant, Missing, type Setting } from "./race.js";
 import { registryOf } from "./slow-registry.js";
 
@@ -83,6 +83,7 @@ class Place {
   static async open(scope: Scope, { below, options }: { below: string; options: Ours }): Promise<Place> {
     const sandbox = await Sandbox.create(scope, { stateBelow: below });
     const daemon = await serve(sandbox, { env: { STRATAD_WORKERS: String(options.workers ?? WORKERS) } });
+    await idle(daemon.pid);
     return new Place({ sandbox, daemon, wire: await Wire.connect(scope, daemon.socket) }, options);
   }
 
