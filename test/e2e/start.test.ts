@@ -12,7 +12,12 @@ import { Wire } from "../support/wire.js";
 const HELD =
   "/node_modules/piscina/|/src/(works|oci/documents|export/|sources/|workshop|repack|install/(installer|planner|verifier))";
 
-test("on no store a daemon is ready, and answers, before it loads threads and what installs; an install waits for them", async (t) => {
+/** The main thread of a later Node stands still while a hook has a module, and nobody would be answered. */
+const skip = Number.parseInt(process.versions.node, 10) > 20 && "this Node waits for a held module on its main thread";
+
+test("on no store a daemon is ready, and answers, before it loads threads and what installs; an install waits for them", {
+  skip,
+}, async (t) => {
   const sandbox = await Sandbox.create(t);
   const holder = createServer();
   const held = sandbox.file("held.sock");
@@ -24,7 +29,7 @@ test("on no store a daemon is ready, and answers, before it loads threads and wh
     socket.destroy();
     holder.close();
   };
-  t.after(letGo);
+  t.after(() => holder.close());
   const hold = new URL("../support/hold-modules.js", import.meta.url);
   const env = { HOLD_MODULES: HELD, HOLD_AT: held, NODE_OPTIONS: `--import=${hold}` };
   const daemon = await serve(sandbox, { env });
