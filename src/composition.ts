@@ -19,6 +19,7 @@ import { ownIdentity } from "./host/identity.js";
 import { prepareRuntimeDir } from "./host/paths.js";
 import { createReadiness, type Readiness } from "./host/readiness.js";
 import type { Jobs } from "./install/jobs.js";
+import { UPKEEP_WEIGHT } from "./install/weights.js";
 import type { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
@@ -36,9 +37,6 @@ import { scanWorkers, storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
 import type { Works } from "./works.js";
-
-/** Behind every unpack, however small. */
-const UPKEEP_WEIGHT = -1;
 
 /** What there is before anything stands on it. */
 export interface Ground {

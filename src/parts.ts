@@ -7,7 +7,7 @@ import { freeSpace } from "./host/space.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { reserveOf } from "./install/space-ledger.js";
-import { COLLECT_WEIGHT, LINK_WEIGHT } from "./install/weights.js";
+import { LINK_WEIGHT, UPKEEP_WEIGHT } from "./install/weights.js";
 import type { Life } from "./life.js";
 import type { Log } from "./log.js";
 import type { DaemonEvent } from "./messages/events.js";
@@ -65,13 +65,14 @@ export async function buildParts(config: Config, around: Surroundings): Promise<
   life.onEnd("verification", async () => (await works.asked())?.verification.close());
   return { pool, store, catalog, jobs, collector, works, emit };
 }
+
 type Measure = () => Promise<{ free: Amount; reserve: Amount }>;
 
 function collectorOf(config: Config, measure: Measure, { pool, store, journal, emit, log }: Surroundings): Collector {
   return new Collector({
     store,
     removeTree: async (path, { urgent, signal }) =>
-      void (await pool.run("remove", { path }, { signal, weight: urgent ? LINK_WEIGHT : COLLECT_WEIGHT })),
+      void (await pool.run("remove", { path }, { signal, weight: urgent ? LINK_WEIGHT : UPKEEP_WEIGHT })),
     keepGenerations: config.keepGenerations,
     cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
     lacking: async () => {

@@ -2,6 +2,7 @@
  * One look at the disk for all that ask for the same at about the same time. Who asks while a look is under way gets the next one,
  * with all others who do: nobody is told what was there before they asked.
  */
+
 interface Look<Value> {
   readonly over: Promise<void>;
   next: Promise<Value> | undefined;

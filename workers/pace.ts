@@ -32,9 +32,9 @@ export class Pace {
     this.#lateEntries = isBehind ? this.#lateEntries + entries : 0;
   }
 
-  /** With `layers` being unpacked at the same time, this one included. */
-  needsHelp(layers: number): boolean {
-    if (this.#lateBytes < LONG_BYTES || layers >= this.#processors) return false;
-    return this.#lateBytes < this.#lateEntries * SMALL_BYTES || this.#processors > layers * PROCESSORS_A_LAYER;
+  /** While so many threads of the pool are at work, this layer's included; most of them unpack layers too. */
+  needsHelp(busyThreads: number): boolean {
+    if (this.#lateBytes < LONG_BYTES || busyThreads >= this.#processors) return false;
+    return this.#lateBytes < this.#lateEntries * SMALL_BYTES || this.#processors > busyThreads * PROCESSORS_A_LAYER;
   }
 }

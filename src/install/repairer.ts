@@ -24,7 +24,8 @@ import type { LayerDocument } from "../tasks.js";
 import type { ImageInstaller } from "./image-installer.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { originsOf, withLayerSource } from "./layer-source.js";
-import { type Found, VERIFY_WEIGHT, type Verifier, type VerifyRequest } from "./verifier.js";
+import type { Found, Verifier, VerifyRequest } from "./verifier.js";
+import { UPKEEP_WEIGHT } from "./weights.js";
 
 export interface RepairerOptions {
   readonly store: Store;
@@ -189,7 +190,7 @@ export class Repairer {
     await ensureDirectories(paths.aside);
     const progress = new TaskProgress();
     const task = { checked, aside: paths.aside, progress: progress.shared, ...(fresh === undefined ? {} : { fresh }) };
-    return this.#options.pool.run("mend", task, { signal, progress, weight: VERIFY_WEIGHT });
+    return this.#options.pool.run("mend", task, { signal, progress, weight: UPKEEP_WEIGHT });
   }
 
   async #root(

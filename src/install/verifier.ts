@@ -16,6 +16,7 @@ import { type Selection, Structure } from "../store/structure.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
 import { VerificationReport } from "./verification-report.js";
+import { UPKEEP_WEIGHT } from "./weights.js";
 
 export interface VerifyRequest {
   /** Trees too. */
@@ -33,9 +34,6 @@ export interface Found {
   /** Roots with files that stand apart from their layers: a repair that was cut short leaves such. */
   readonly apart: readonly string[];
 }
-
-/** Below everything that somebody waits for. */
-export const VERIFY_WEIGHT = -1;
 
 export class Verifier {
   readonly #store: Store;
@@ -118,7 +116,7 @@ export class Verifier {
   ): Promise<VerifyResult> {
     const progress = new TaskProgress();
     const task = { checked, extent, watched, progress: progress.shared };
-    return this.#pool.run("verify", task, { signal, progress, weight: VERIFY_WEIGHT });
+    return this.#pool.run("verify", task, { signal, progress, weight: UPKEEP_WEIGHT });
   }
 
   /** All threads but one: whoever comes meanwhile finds one that is free in a moment. */

@@ -2,5 +2,5 @@
 
 /** Links go before unpacks: they are short, and somebody's install ends with them. */
 export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
-/** Behind every unpack, however small. */
-export const COLLECT_WEIGHT = -1;
+/** What keeps the store tidy goes behind every unpack, however small. */
+export const UPKEEP_WEIGHT = -1;

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { before, type TestContext, test } from "node:test";
 import { serve } from "../support/daemon.js";
+import { until } from "../support/deadline.js";
 import { gateAt } from "../support/gate.js";
 import { bulkyTar, layerDigests, tarOf, writeLayout } from "../support/images.js";
 import { buildImage, startRegistry, type TestImage } from "../support/registry.js";
@@ -156,11 +157,12 @@ test("$/cancelRequest ends the request with -32800 and never the job", async (t)
   const { connect } = await daemonFor(t);
   const wire = await connect();
   const { jobId } = await wire.request("install/start", { reference: `${registry.host}/app:1` });
+  const stateOf = async () => (await wire.request("install/get", { jobId })).state;
+  await until("the job runs", async () => (await stateOf()) === "running");
   const waiting = wire.refused("install/wait", { jobId });
   wire.notify("$/cancelRequest", { id: wire.lastId });
   assert.equal((await waiting).rpc, -32800);
-  const { state } = await wire.request("install/get", { jobId });
-  assert.ok(state === "queued" || state === "running", state);
+  assert.equal(await stateOf(), "running");
   gate.open();
   assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
 });
