@@ -12,8 +12,14 @@ export class Slots {
   #free: number;
   readonly #waiting: Waiter[] = [];
 
+  /** Below none: so many have to be added before anything runs. */
   constructor(slots: number) {
     this.#free = slots;
+  }
+
+  /** As many more. */
+  add(slots: number): void {
+    for (let i = 0; i < slots; i += 1) this.#leave();
   }
 
   /** Runs `work` in a slot. CANCELLED where `signal` is aborted while it waits. */
@@ -49,7 +55,7 @@ export class Slots {
   }
 
   #leave(): void {
-    const next = this.#waiting.shift();
+    const next = this.#free < 0 ? undefined : this.#waiting.shift();
     if (next === undefined) this.#free += 1;
     else next.admit();
   }

@@ -2,7 +2,8 @@
  * A resolved image into a root: its layers in parallel, then the plan, the links and the commit.
  *
  * The answer does not depend on timing (invariant 9): a failing layer ends only the layers above it, and the failure of the
- * lowest is told. Conflicts end the work before the first link.
+ * lowest is told. Layers may be linked before the last one is there: where that meets a conflict, or anything else, what was linked is
+ * thrown away, and the answer is the one of all layers.
  */
 
 import type { LinkMode } from "../choices.js";
@@ -14,14 +15,17 @@ import { type Placement, placedTopLevel } from "../overlap/placement.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { ResolvedImage } from "../sources/resolve.js";
 import type { RootDocument } from "../store/documents.js";
+import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
 import type { HeldSource } from "./held-source.js";
 import type { ImageProgress } from "./image-progress.js";
 import type { LayerInstaller } from "./layer-installer.js";
+import type { LinkingAhead } from "./linking-ahead.js";
 import { overlapError } from "./overlap-error.js";
 import { leastCost } from "./plan-cost.js";
-import { type Assembled, type Assembly, type RootAssembler, valuesOf } from "./root-assembler.js";
+import type { Assembled, Assembly, RootAssembler } from "./root-assembler.js";
+import { valuesOf } from "./root-linker.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
 import { TopLevelNames, topLevelTold } from "./top-level.js";
 
@@ -46,6 +50,7 @@ export class ImageInstaller {
   readonly #layers: LayerInstaller;
   /** Roots that are being linked, or committed. */
   readonly #linking = new Set<Promise<unknown>>();
+  readonly #ahead = new Set<LinkingAhead>();
   readonly #space: SpaceLedger;
   readonly #maxLayerBytes: number;
   rootsLinked = 0;
@@ -81,34 +86,54 @@ export class ImageInstaller {
   }
 
   async #installLeased(request: ImageRequest): Promise<RootDocument> {
-    const { progress, image, signal } = request;
+    const { progress } = request;
     this.#refuseKnownOverlap(request);
     const unpackStart = performance.now();
-    const diffIds = await this.#space.with(this.#pieces(request), signal, () => this.#installLayers(request));
-    progress.timing("unpackMs", performance.now() - unpackStart);
+    return this.#store.staging.with(async (paths) => {
+      const ahead = await this.#roots.begin(paths, request);
+      if (ahead !== undefined) this.#ahead.add(ahead);
+      try {
+        const diffIds = await this.#space.with(this.#pieces(request), request.signal, () =>
+          this.#installLayers(request, ahead),
+        );
+        progress.timing("unpackMs", performance.now() - unpackStart);
+        return await this.#whileLinking(this.#assemble(paths, request, { diffIds, ahead }));
+      } finally {
+        if (ahead !== undefined) this.#ahead.delete(ahead);
+        await ahead?.abandon();
+      }
+    });
+  }
+
+  async #assemble(
+    paths: StagingPaths,
+    request: ImageRequest,
+    { diffIds, ahead }: { readonly diffIds: readonly DiffId[]; readonly ahead: LinkingAhead | undefined },
+  ): Promise<RootDocument> {
+    const { progress, image, signal } = request;
     progress.enter("link");
     const linkStart = performance.now();
-    const linking = this.#store.staging.with(async (paths) => {
-      const assembly = this.#assembly(diffIds, request);
-      const assembled = await this.#roots.assemble(paths, assembly);
-      if (assembled.kind === "conflicts") throw await this.#overlap(assembly, { ...assembled, image });
-      signal.throwIfAborted();
-      progress.enter("commit");
-      const document = documentOf(request, diffIds, assembled);
-      await this.#keepDocuments(image);
-      await this.#store.roots.commit(paths.root, document);
-      const { linked, bytes, dropped } = assembled;
-      progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
-      return document;
-    });
-    const document = await this.#whileLinking(linking);
+    const assembly = this.#assembly(diffIds, request);
+    const assembled = await this.#roots.assemble(paths, assembly, ahead);
+    if (assembled.kind === "conflicts") throw await this.#overlap(assembly, { ...assembled, image });
+    signal.throwIfAborted();
+    progress.enter("commit");
+    const document = documentOf(request, diffIds, assembled);
+    await this.#keepDocuments(image);
+    await this.#store.roots.commit(paths.root, document);
+    const { linked, bytes, dropped } = assembled;
+    progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
     progress.timing("linkMs", performance.now() - linkStart);
     this.rootsLinked += 1;
     return document;
   }
 
-  /** When everything that was being linked is linked: whoever changed a layer knows then which roots have it as it was. */
+  /**
+   * When everything that was being linked is linked: whoever changed a layer knows then which roots have it as it was. What waits for
+   * other layers is linked anew when they are there.
+   */
   async settled(): Promise<void> {
+    for (const ahead of this.#ahead) void ahead.abandon();
     await Promise.allSettled([...this.#linking]);
   }
 
@@ -152,7 +177,7 @@ export class ImageInstaller {
    * Under policy c the first name that two layers share decides: layers that would take long are stopped. The quick ones go on, for
    * the whole list of conflicts, and may still fail for what their bytes are: that is told first.
    */
-  async #installLayers(request: ImageRequest): Promise<DiffId[]> {
+  async #installLayers(request: ImageRequest, ahead: LinkingAhead | undefined): Promise<DiffId[]> {
     const { image, source, from, progress, signal, overlap, placements } = request;
     const stops = image.layers.map(() => new AbortController());
     const names = new TopLevelNames();
@@ -172,9 +197,15 @@ export class ImageInstaller {
             if (names.add(index, placed) && overlap === "c") overlapping.abort();
         },
       });
-      install.catch((reason) => {
-        if (!isCancelled(reason)) for (const above of stops.slice(index + 1)) above.abort();
-      });
+      install.then(
+        (diffId) => {
+          const stored = this.#store.layers.get(diffId);
+          if (stored !== undefined) ahead?.add(stored.document);
+        },
+        (reason) => {
+          if (!isCancelled(reason)) for (const above of stops.slice(index + 1)) above.abort();
+        },
+      );
       installs.set(index, install);
     }
     const ends = await Promise.allSettled(image.layers.map((_, index) => installs.get(index) as Promise<DiffId>));

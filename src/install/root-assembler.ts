@@ -1,32 +1,25 @@
 /**
  * Stored layers into a root's tree in staging: the policy's plan, then the links, side by side over the pool.
  *
- * Under policy c layers are linked as they stand: their top-level names give the verdict, and no changeset is read before the
- * workers link it. Under every other policy, and where a layer asks for a place of its own, a plan is written first and stays
- * beside the root. Commits nothing.
+ * Under policy c layers are linked as they stand, each as soon as it is stored and a thread is free: their top-level names give the
+ * verdict, and no changeset is read before the workers link it. Under every other policy, and where a layer asks for a place of its own, a
+ * plan is written first and stays beside the root. Commits nothing.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import type { LinkMode } from "../choices.js";
 import { StrataError } from "../errors.js";
 import type { ImageLimits } from "../limits.js";
-import { areDisjoint } from "../overlap/disjoint-roots.js";
+import { areDisjoint, DisjointLayers } from "../overlap/disjoint-roots.js";
 import type { Placement } from "../overlap/placement.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
-import type {
-  EntriesFile,
-  FileMode,
-  LinkedLayer,
-  LinkResult,
-  LinkTask,
-  PlanConflicts,
-  PlanResult,
-} from "../root-tasks.js";
+import type { EntriesFile, PlanConflicts, PlanResult } from "../root-tasks.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
-import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
+import { LinkingAhead } from "./linking-ahead.js";
 import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
+import { type Filled, type Listed, RootLinker } from "./root-linker.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
 import { LINK_WEIGHT } from "./weights.js";
 
@@ -44,29 +37,27 @@ export interface Assembly {
   readonly signal: AbortSignal;
 }
 
-export interface Assembled {
+/** What is known of a root before its layers are. */
+export interface WantedRoot {
+  /** The lowest first. */
+  readonly placements: readonly (Placement | undefined)[];
+  readonly overlap: PlannedPolicy;
+  readonly link: LinkMode;
+  readonly signal: AbortSignal;
+}
+
+export interface Assembled extends Filled {
   readonly kind: "assembled";
   readonly entries: number;
   readonly bytes: number;
   readonly layerBytes?: readonly number[];
-  readonly copiedBytes: number;
   readonly planSha256?: string;
   /** Names that placements left nothing of. */
   readonly dropped: number;
-  readonly linked: { readonly files: number; readonly copied: { readonly count: number; readonly because?: string } };
 }
 
-/** Below this many entries a second thread costs more than it saves. */
-const MIN_PART_ENTRIES = 4096;
 /** Names at the roots of all layers: a set of these takes some 20 ms. */
 const MAX_NAMES_COMPARED = 100_000;
-
-/** What is linked: lists of entries, each with the layers that it is about and how many there are. */
-interface Listed {
-  readonly file: EntriesFile;
-  readonly layers: readonly LinkedLayer[];
-  readonly entries: number;
-}
 
 type Measured = Pick<Assembled, "entries" | "bytes" | "layerBytes" | "dropped" | "planSha256">;
 
@@ -75,6 +66,7 @@ export class RootAssembler {
   readonly #pool: Pool;
   readonly #limits: ImageLimits;
   readonly #space: SpaceLedger;
+  readonly #linker: RootLinker;
 
   constructor(options: {
     readonly store: Store;
@@ -86,35 +78,85 @@ export class RootAssembler {
     this.#pool = options.pool;
     this.#limits = options.limits;
     this.#space = options.space;
+    this.#linker = new RootLinker(options);
   }
 
-  /** Fills `paths.root`: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, NO_SPACE, the codes of plan and store. */
-  async assemble(paths: StagingPaths, assembly: Assembly): Promise<Assembled | PlanConflicts> {
-    const { layers, signal, link } = assembly;
+  /** Makes `paths.root`, with an empty tree; of layers that may be linked before the others are there, what links them. */
+  async begin(paths: StagingPaths, wanted: WantedRoot): Promise<LinkingAhead | undefined> {
     await mkdir(paths.root);
     await mkdir(paths.rootTree);
-    if (this.#isAsItStands(assembly)) {
-      const documents = layers.map(({ document }) => document);
-      const filled = { measured: this.#measure(documents), lists: this.#asTheyStand(documents) };
-      const piece = this.#piece(paths, measuredByDocuments(documents), link);
-      return this.#space.with(piece, signal, () => this.#fill(paths, assembly, filled));
+    const { placements, link, signal } = wanted;
+    if (placements.length < 2 || link !== "hardlink" || !this.#mayStand(wanted)) return undefined;
+    const options = { threads: this.#pool.threads, layers: placements.length };
+    const others = new DisjointLayers();
+    let names = 0;
+    return new LinkingAhead(async (layer, slots, stop) => {
+      names += layer.topLevel.length;
+      if (names > MAX_NAMES_COMPARED || !others.add(layer)) throw new Error("not as it stands");
+      const piece = this.#piece(`${paths.root} ${layer.diffId}`, measuredByDocuments([layer]), link);
+      const either = AbortSignal.any([signal, stop]);
+      return this.#space.with([piece], either, () =>
+        this.#linker.layer(paths.rootTree, layer, { slots, signal: either }),
+      );
+    }, options);
+  }
+
+  /**
+   * Fills `paths.root`, which `begin` made: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, NO_SPACE, the codes
+   * of plan and store.
+   */
+  async assemble(paths: StagingPaths, assembly: Assembly, ahead?: LinkingAhead): Promise<Assembled | PlanConflicts> {
+    const { layers, signal, link } = assembly;
+    const documents = layers.map(({ document }) => document);
+    const isAsItStands = this.#isAsItStands(assembly);
+    if (ahead !== undefined) {
+      const linked = isAsItStands ? await this.#linkedAhead(paths.rootTree, documents, { ahead, signal }) : undefined;
+      if (linked !== undefined) return linked;
+      await this.#beginAnew(paths, ahead);
+      signal.throwIfAborted();
+    }
+    if (isAsItStands) {
+      const filled = {
+        measured: this.#measure(documents),
+        lists: documents.map((layer) => this.#linker.asItStands(layer)),
+      };
+      const piece = this.#piece(paths.root, measuredByDocuments(documents), link);
+      return this.#space.with([piece], signal, () => this.#fill(paths, assembly, filled));
     }
     const planned = await this.plan(assembly, paths.rootPlan);
     if (planned.kind === "conflicts") return planned;
     signal.throwIfAborted();
     const { entries, bytes, layerBytes, dropped, sha256 = "" } = planned;
     const file: EntriesFile = { kind: "plan", path: paths.rootPlan, sha256 };
-    const lists = [{ file, layers: layers.map(({ document }) => this.#linked(document)), entries }];
+    const lists = [{ file, layers: documents.map((layer) => this.#linker.linked(layer)), entries }];
     const measured = { entries, bytes, layerBytes, dropped, planSha256: sha256 };
-    return this.#space.with(this.#piece(paths, planned, link), signal, () =>
-      this.#fill(paths, assembly, { measured, lists }),
+    return this.#space.with([this.#piece(paths.root, planned, link)], signal, () =>
+      this.#fill(paths, assembly, { measured, lists, plan: file }),
     );
   }
 
+  /** Undefined where it is to be linked anew. */
+  async #linkedAhead(
+    tree: string,
+    documents: readonly LayerDocument[],
+    { ahead, signal }: { readonly ahead: LinkingAhead; readonly signal: AbortSignal },
+  ): Promise<Assembled | undefined> {
+    const measured = this.#measure(documents);
+    const results = await ahead.all(documents);
+    if (results === undefined) return undefined;
+    return { kind: "assembled", ...measured, ...(await this.#linker.settle(tree, results, { signal })) };
+  }
+
+  async #beginAnew(paths: StagingPaths, ahead: LinkingAhead): Promise<void> {
+    await ahead.abandon();
+    await rename(paths.rootTree, paths.removed(0));
+    await mkdir(paths.rootTree);
+  }
+
   /** What the root takes for itself; links take next to no time, so that all of it counts until it is there. */
-  #piece({ root }: StagingPaths, measured: MeasuredRoot, link: LinkMode): Piece[] {
+  #piece(key: string, measured: MeasuredRoot, link: LinkMode): Piece {
     const { writeBytes: bytes, writeInodes: inodes } = rootCost(measured, link);
-    return [{ key: root, bytes: link === "reflink" ? 0 : bytes, inodes, share: () => 0 }];
+    return { key, bytes: link === "reflink" ? 0 : bytes, inodes, share: () => 0 };
   }
 
   /** What the root would hold, or why not; written to `file` where one is given. */
@@ -123,7 +165,7 @@ export class RootAssembler {
     const task = {
       policy: overlap,
       layers: layers.map(({ document, placement }) => ({
-        changeset: this.#changeset(document),
+        changeset: this.#linker.changeset(document),
         ...(placement === undefined ? {} : { placement }),
       })),
       limits: this.#limits,
@@ -148,87 +190,35 @@ export class RootAssembler {
 
   /** Without a plan: nothing is placed, and nothing is to be decided. */
   #isAsItStands({ layers, overlap }: Assembly): boolean {
-    const isPlaced = layers.some(({ placement }) => placement !== undefined);
+    const placements = layers.map(({ placement }) => placement);
     const names = layers.reduce((sum, { document }) => sum + document.topLevel.length, 0);
     // So many that the main thread should not compare them.
     const areTooMany = names > MAX_NAMES_COMPARED;
-    const needsPlan = overlap !== "c" || isPlaced || areTooMany || this.#store.folding !== undefined;
-    return !needsPlan && areDisjoint(layers.map(({ document }) => document));
+    if (areTooMany || !this.#mayStand({ overlap, placements })) return false;
+    return areDisjoint(layers.map(({ document }) => document));
   }
 
-  #asTheyStand(documents: readonly LayerDocument[]): Listed[] {
-    return documents.map((document) => ({
-      file: this.#changeset(document),
-      layers: [this.#linked(document)],
-      entries: document.entries,
-    }));
+  /** Where the layers' names let them, they are linked as they stand. */
+  #mayStand({ overlap, placements }: Pick<WantedRoot, "overlap" | "placements">): boolean {
+    const isPlaced = placements.some((placement) => placement !== undefined);
+    return overlap === "c" && !isPlaced && this.#store.folding === undefined;
   }
 
   async #fill(
-    paths: StagingPaths,
-    assembly: Assembly,
-    { measured, lists }: { readonly measured: Measured; readonly lists: readonly Listed[] },
+    { rootTree: tree }: StagingPaths,
+    { layers, link, signal }: Assembly,
+    {
+      measured,
+      lists,
+      plan,
+    }: { readonly measured: Measured; readonly lists: readonly Listed[]; readonly plan?: EntriesFile },
   ): Promise<Assembled> {
-    const { link, signal } = assembly;
+    const documents = layers.map(({ document }) => document);
     const filled =
       link === "symlink"
-        ? await this.#symlink(paths, assembly, measured)
-        : await this.#link(paths, lists, { mode: link, signal });
+        ? await this.#linker.symlink(tree, documents, { plan, signal })
+        : await this.#linker.link(tree, lists, { mode: link, signal });
     return { kind: "assembled", ...measured, ...filled };
-  }
-
-  async #link(
-    { rootTree: tree }: StagingPaths,
-    lists: readonly Listed[],
-    { mode, signal }: { readonly mode: FileMode; readonly signal: AbortSignal },
-  ): Promise<Pick<Assembled, "copiedBytes" | "linked">> {
-    const results = await whenAllHaveEnded(
-      this.#parts(lists).map((part) => {
-        const progress = new TaskProgress();
-        const task: LinkTask = { ...part, tree, mode, progress: progress.shared };
-        return this.#pool.run("link", task, { signal, weight: LINK_WEIGHT, progress });
-      }),
-    );
-    const directories = results.flatMap(({ open }) => open);
-    const copies = mode === "hardlink" ? [] : lists.map(({ file }) => file);
-    if (directories.length > 0 || copies.length > 0) {
-      const progress = new TaskProgress();
-      const task = { tree, directories, copies, progress: progress.shared };
-      await this.#pool.run("settle", task, { signal, weight: LINK_WEIGHT, progress });
-    }
-    return summary(results);
-  }
-
-  async #symlink(
-    paths: StagingPaths,
-    { layers, signal }: Assembly,
-    { planSha256: sha256 }: Measured,
-  ): Promise<Pick<Assembled, "copiedBytes" | "linked">> {
-    const task = {
-      tree: paths.rootTree,
-      layers: layers.map(({ document: { diffId, topLevel } }) => ({
-        target: this.#store.layout.layerFromRoot(diffId),
-        tree: this.#store.layout.layerTree(diffId),
-        ...(sha256 === undefined ? { topLevel } : {}),
-      })),
-      ...(sha256 === undefined ? {} : { plan: { kind: "plan", path: paths.rootPlan, sha256 } as const }),
-    };
-    const { symlinks } = await this.#pool.run("symlinks", task, { signal, weight: LINK_WEIGHT });
-    return { copiedBytes: 0, linked: { files: symlinks, copied: { count: 0 } } };
-  }
-
-  /** What link tasks do side by side: every list, and a large one in as many parts as there are threads. */
-  #parts(lists: readonly Listed[]): Pick<LinkTask, "entries" | "layers" | "part">[] {
-    const entries = lists.reduce((total, list) => total + list.entries, 0);
-    const perPart = Math.max(MIN_PART_ENTRIES, Math.ceil(entries / this.#pool.threads));
-    return lists.flatMap((list) => {
-      const of = Math.ceil(list.entries / perPart);
-      return Array.from({ length: of }, (_, index) => ({
-        entries: list.file,
-        layers: list.layers,
-        part: { index, of },
-      }));
-    });
   }
 
   /** LIMIT_ENTRIES, LIMIT_BYTES. */
@@ -242,36 +232,4 @@ export class RootAssembler {
       throw new StrataError("LIMIT_BYTES", `Cannot plan the root: it is larger than ${maxImageBytes} bytes`);
     return { entries, bytes, dropped: 0 };
   }
-
-  #linked({ diffId }: LayerDocument): LinkedLayer {
-    return { tree: this.#store.layout.layerTree(diffId), spill: this.#store.layout.spill(diffId) };
-  }
-
-  #changeset({ diffId, changesetSha256: sha256 }: LayerDocument): EntriesFile {
-    return { kind: "changeset", path: this.#store.layout.changeset(diffId), sha256 };
-  }
-}
-
-function summary(results: readonly LinkResult[]): Pick<Assembled, "copiedBytes" | "linked"> {
-  const sum = (of: (result: LinkResult) => number): number => results.reduce((total, result) => total + of(result), 0);
-  const because = results.find((result) => result.because !== undefined)?.because;
-  return {
-    copiedBytes: sum(({ copiedBytes }) => copiedBytes),
-    linked: {
-      files: sum(({ files }) => files),
-      copied: { count: sum(({ copied }) => copied), ...(because === undefined ? {} : { because }) },
-    },
-  };
-}
-
-/** Only when nothing is under way any more: staging is removed then. Throws the first failure in order, not in time. */
-async function whenAllHaveEnded<Value>(work: readonly Promise<Value>[]): Promise<Value[]> {
-  return valuesOf(await Promise.allSettled(work));
-}
-
-export function valuesOf<Value>(ends: readonly PromiseSettledResult<Value>[]): Value[] {
-  return ends.map((end) => {
-    if (end.status === "rejected") throw end.reason;
-    return end.value;
-  });
 }

@@ -32,9 +32,21 @@ export interface LayerOutline {
  * layers, as they stand.
  */
 export function areDisjoint(layers: readonly LayerOutline[]): boolean {
-  const names = layers.flatMap(({ topLevel }) => topLevel.map(([name]) => name));
-  const meaningful = layers.every(({ whiteouts, unresolved }) => whiteouts === 0 && unresolved === 0);
-  return meaningful && new Set(names).size === names.length;
+  const others = new DisjointLayers();
+  return layers.every((layer) => others.add(layer));
+}
+
+/** As `areDisjoint`, of layers that come one after another. */
+export class DisjointLayers {
+  readonly #names = new Set<string>();
+
+  /** Whether it may stand beside those before it. */
+  add({ topLevel, whiteouts, unresolved }: LayerOutline): boolean {
+    if (whiteouts + unresolved > 0) return false;
+    const before = this.#names.size;
+    for (const [name] of topLevel) this.#names.add(name);
+    return this.#names.size === before + topLevel.length;
+  }
 }
 
 /** Every top-level name that more than one layer has, with all its sides. */

@@ -1,0 +1,57 @@
+/**
+ * Links stored layers into a root while the threads that are left over have nothing else to do: while the other layers are unpacked.
+ *
+ * An attempt. Only where the policy lets layers be linked as they stand may its links be taken, and only all together: whatever goes
+ * wrong is told by an assembly that begins anew.
+ */
+import type { DiffId } from "../oci/digest.js";
+import type { LinkResult } from "../root-tasks.js";
+import { Slots } from "../slots.js";
+import type { LayerDocument } from "../tasks.js";
+
+/** Links one layer, each part of it in a slot; settles when nothing is under way for it any more. */
+export type LinkLayer = (layer: LayerDocument, slots: Slots, signal: AbortSignal) => Promise<readonly LinkResult[]>;
+
+export class LinkingAhead {
+  readonly #link: LinkLayer;
+  /** Enough for every thread, whatever came until then. */
+  readonly #atLast: number;
+  readonly #slots: Slots;
+  readonly #linked = new Map<DiffId, Promise<readonly LinkResult[]>>();
+  readonly #stopping = new AbortController();
+
+  /** Each of the image's layers may need a thread until it is stored. */
+  constructor(link: LinkLayer, { threads, layers }: { readonly threads: number; readonly layers: number }) {
+    this.#link = link;
+    this.#atLast = threads + layers;
+    this.#slots = new Slots(threads - layers);
+  }
+
+  /** One more layer is stored, and its thread is free. */
+  add(layer: LayerDocument): void {
+    this.#slots.add(1);
+    this.#begin(layer);
+  }
+
+  /** What linking them gave, in the order in which they came, once all of it is done; undefined where it is to be done anew. */
+  async all(layers: readonly LayerDocument[]): Promise<readonly LinkResult[] | undefined> {
+    this.#slots.add(this.#atLast);
+    for (const layer of layers) this.#begin(layer);
+    const ends = await Promise.allSettled(this.#linked.values());
+    const results = ends.flatMap((end) => (end.status === "fulfilled" ? end.value : []));
+    return this.#stopping.signal.aborted || ends.some(({ status }) => status === "rejected") ? undefined : results;
+  }
+
+  /** Resolves when nothing is under way; what was linked is not taken. */
+  async abandon(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.allSettled(this.#linked.values());
+  }
+
+  #begin(layer: LayerDocument): void {
+    if (this.#linked.has(layer.diffId)) return;
+    const linked = this.#link(layer, this.#slots, this.#stopping.signal);
+    linked.catch(() => this.#stopping.abort());
+    this.#linked.set(layer.diffId, linked);
+  }
+}
