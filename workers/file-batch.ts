@@ -3,6 +3,7 @@
  * hashes back. Owns the layout of that memory.
  */
 import { systemErrorCode } from "../src/errors.js";
+import { copyBytes } from "./copy-bytes.js";
 import { FileObjects } from "./file-objects.js";
 import { OpenDirectories } from "./open-directories.js";
 import { type NewFile, type WrittenFile, writeSmallFile } from "./small-file.js";
@@ -72,7 +73,7 @@ export class FileBatch {
   }
 
   append(piece: Buffer): void {
-    piece.copy(this.#bytes, this.#content);
+    copyBytes(piece, this.#bytes, this.#content);
     this.#content += piece.length;
   }
 

@@ -5,6 +5,8 @@
  * the layout of that memory; knows nothing of tars.
  */
 
+import { copyBytes } from "./copy-bytes.js";
+
 /** What one side may be ahead of the other: enough to ride out a slow write to the disk. A power of two, for the counters wrap. */
 const RING_BYTES = 4 * 1024 * 1024;
 /** The reader gives its room back piece by piece. */
@@ -85,8 +87,9 @@ export class FeedWriter {
     const { bytes: memory, room } = this.#ring;
     const end = Math.min(bytes.length, from + room);
     const at = this.#ring.load(WORD.written) & (RING_BYTES - 1);
-    const copied = bytes.copy(memory, at, from, end);
-    bytes.copy(memory, 0, from + copied, end);
+    const border = Math.min(end, from + RING_BYTES - at);
+    copyBytes(bytes.subarray(from, border), memory, at);
+    copyBytes(bytes.subarray(border, end), memory, 0);
     Atomics.add(this.#ring.words, WORD.written, end - from);
     return end - from;
   }
