@@ -12,7 +12,7 @@ import { openToRead } from "./open-to-read.js";
 
 /** A download shows early what it is; later each piece is a trip to zlib, which is worth it from some size on. */
 const FIRST_PIECE_BYTES = 4 * 1024;
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 1024 * 1024;
 
 /** Pieces double until they have their size: where one ends depends on nothing but where it starts. */
 const pieceBytes = (at: number): number => Math.min(PIECE_BYTES, Math.max(FIRST_PIECE_BYTES, at));
