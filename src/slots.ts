@@ -12,7 +12,7 @@ export class Slots {
   #free: number;
   readonly #waiting: Waiter[] = [];
 
-  /** Below none: so many have to be added before anything runs. */
+  /** Below none: what lacks to none is added before anything runs. */
   constructor(slots: number) {
     this.#free = slots;
   }

@@ -10,7 +10,7 @@ import type { TaskProgress } from "../src/task-progress.js";
 import type { UnpackTask } from "../src/tasks.js";
 import { openToRead } from "./open-to-read.js";
 
-/** A download shows early what it is; later each piece is a trip to zlib, which is worth it from some size on. */
+/** A download shows early what it is; later each piece is a trip to zlib, which stands still until it is there: few, and large. */
 const FIRST_PIECE_BYTES = 4 * 1024;
 const PIECE_BYTES = 1024 * 1024;
 

@@ -90,7 +90,7 @@ export class ImageInstaller {
     this.#refuseKnownOverlap(request);
     const unpackStart = performance.now();
     return this.#store.staging.with(async (paths) => {
-      const ahead = await this.#roots.begin(paths, request);
+      const ahead = this.#roots.ahead(paths, request);
       if (ahead !== undefined) this.#ahead.add(ahead);
       try {
         const diffIds = await this.#space.with(this.#pieces(request), request.signal, () =>

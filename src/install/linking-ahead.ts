@@ -1,5 +1,5 @@
 /**
- * Links stored layers into a root while the threads that are left over have nothing else to do: while the other layers are unpacked.
+ * Links stored layers into a root while the image's other layers are unpacked, with the threads that these leave over.
  *
  * An attempt. Only where the policy lets layers be linked as they stand may its links be taken, and only all together: whatever goes
  * wrong is told by an assembly that begins anew.
@@ -14,8 +14,6 @@ export type LinkLayer = (layer: LayerDocument, slots: Slots, signal: AbortSignal
 
 export class LinkingAhead {
   readonly #link: LinkLayer;
-  /** Enough for every thread, whatever came until then. */
-  readonly #atLast: number;
   readonly #slots: Slots;
   readonly #linked = new Map<DiffId, Promise<readonly LinkResult[]>>();
   readonly #stopping = new AbortController();
@@ -23,7 +21,6 @@ export class LinkingAhead {
   /** Each of the image's layers may need a thread until it is stored. */
   constructor(link: LinkLayer, { threads, layers }: { readonly threads: number; readonly layers: number }) {
     this.#link = link;
-    this.#atLast = threads + layers;
     this.#slots = new Slots(threads - layers);
   }
 
@@ -33,9 +30,9 @@ export class LinkingAhead {
     this.#begin(layer);
   }
 
-  /** What linking them gave, in the order in which they came, once all of it is done; undefined where it is to be done anew. */
-  async all(layers: readonly LayerDocument[]): Promise<readonly LinkResult[] | undefined> {
-    this.#slots.add(this.#atLast);
+  /** Links the rest; what all of it gave, in the order in which the layers came, or undefined where it is to be done anew. */
+  async finish(layers: readonly LayerDocument[]): Promise<readonly LinkResult[] | undefined> {
+    this.#slots.add(layers.length);
     for (const layer of layers) this.#begin(layer);
     const ends = await Promise.allSettled(this.#linked.values());
     const results = ends.flatMap((end) => (end.status === "fulfilled" ? end.value : []));

@@ -69,8 +69,12 @@ export class Repairer {
     const why = new Map<string, string>();
     const layers = idsOf(found, "layer").map((text) => parseDiffId(text));
     for (const diffId of layers) lease.stored(diffId);
-    for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
-    await images.settled();
+    try {
+      for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
+    } finally {
+      // Also where somebody gives up: some may be mended.
+      await images.settled();
+    }
     const roots = new Set([...idsOf(found, "root"), ...found.apart]);
     for (const { rootId, layers: own } of store.roots.all())
       if (layers.some((diffId) => own.includes(diffId))) roots.add(rootId);

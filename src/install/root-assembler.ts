@@ -1,11 +1,11 @@
 /**
  * Stored layers into a root's tree in staging: the policy's plan, then the links, side by side over the pool.
  *
- * Under policy c layers are linked as they stand, each as soon as it is stored and a thread is free: their top-level names give the
- * verdict, and no changeset is read before the workers link it. Under every other policy, and where a layer asks for a place of its own, a
+ * Under policy c layers are linked as they stand: their top-level names give the verdict, and no changeset is read before the workers link
+ * it; hard links of those that are stored are made while the others are unpacked. Under every other policy, and where a layer asks for a place of its own, a
  * plan is written first and stays beside the root. Commits nothing.
  */
-import { mkdir, rename } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { LinkMode } from "../choices.js";
 import { StrataError } from "../errors.js";
 import type { ImageLimits } from "../limits.js";
@@ -15,6 +15,7 @@ import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
 import type { EntriesFile, PlanConflicts, PlanResult } from "../root-tasks.js";
 import type { StagingPaths } from "../store/layout.js";
+import { withdraw } from "../store/publish.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
 import { LinkingAhead } from "./linking-ahead.js";
@@ -38,12 +39,9 @@ export interface Assembly {
 }
 
 /** What is known of a root before its layers are. */
-export interface WantedRoot {
+export interface WantedRoot extends Pick<Assembly, "overlap" | "link" | "signal"> {
   /** The lowest first. */
   readonly placements: readonly (Placement | undefined)[];
-  readonly overlap: PlannedPolicy;
-  readonly link: LinkMode;
-  readonly signal: AbortSignal;
 }
 
 export interface Assembled extends Filled {
@@ -58,6 +56,10 @@ export interface Assembled extends Filled {
 
 /** Names at the roots of all layers: a set of these takes some 20 ms. */
 const MAX_NAMES_COMPARED = 100_000;
+
+/** For the main thread to compare. */
+const areTooManyNames = (layers: readonly LayerDocument[]): boolean =>
+  layers.reduce((sum, { topLevel }) => sum + topLevel.length, 0) > MAX_NAMES_COMPARED;
 
 type Measured = Pick<Assembled, "entries" | "bytes" | "layerBytes" | "dropped" | "planSha256">;
 
@@ -81,40 +83,42 @@ export class RootAssembler {
     this.#linker = new RootLinker(options);
   }
 
-  /** Makes `paths.root`, with an empty tree; of layers that may be linked before the others are there, what links them. */
-  async begin(paths: StagingPaths, wanted: WantedRoot): Promise<LinkingAhead | undefined> {
-    await mkdir(paths.root);
-    await mkdir(paths.rootTree);
+  /** Links layers into `paths.root` before all are there. Undefined where none may be. */
+  ahead(paths: StagingPaths, wanted: WantedRoot): LinkingAhead | undefined {
     const { placements, link, signal } = wanted;
     if (placements.length < 2 || link !== "hardlink" || !this.#mayStand(wanted)) return undefined;
-    const options = { threads: this.#pool.threads, layers: placements.length };
     const others = new DisjointLayers();
-    let names = 0;
+    const begun: LayerDocument[] = [];
+    const options = { threads: this.#pool.threads, layers: placements.length };
     return new LinkingAhead(async (layer, slots, stop) => {
-      names += layer.topLevel.length;
-      if (names > MAX_NAMES_COMPARED || !others.add(layer)) throw new Error("not as it stands");
-      const piece = this.#piece(`${paths.root} ${layer.diffId}`, measuredByDocuments([layer]), link);
-      const either = AbortSignal.any([signal, stop]);
-      return this.#space.with([piece], either, () =>
-        this.#linker.layer(paths.rootTree, layer, { slots, signal: either }),
-      );
+      begun.push(layer);
+      this.#measure(begun);
+      if (areTooManyNames(begun) || !others.add(layer)) throw new Error("not as it stands");
+      await mkdir(paths.rootTree, { recursive: true });
+      const measured = measuredByDocuments([layer]);
+      return this.#linker.linkLayer(paths.rootTree, layer, {
+        slots,
+        signal: AbortSignal.any([signal, stop]),
+        claimed: ({ index, of }, work) => {
+          const piece = this.#piece(`${paths.root} ${layer.diffId} ${index}`, measured, link);
+          return this.#space.withinFree([{ ...piece, inodes: Math.ceil(piece.inodes / of) }], work);
+        },
+      });
     }, options);
   }
 
-  /**
-   * Fills `paths.root`, which `begin` made: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, NO_SPACE, the codes
-   * of plan and store.
-   */
+  /** Fills `paths.root`: tree, and plan where there is one. LIMIT_ENTRIES, LIMIT_BYTES, NO_REFLINK, NO_SPACE, the codes of plan and store. */
   async assemble(paths: StagingPaths, assembly: Assembly, ahead?: LinkingAhead): Promise<Assembled | PlanConflicts> {
     const { layers, signal, link } = assembly;
     const documents = layers.map(({ document }) => document);
     const isAsItStands = this.#isAsItStands(assembly);
     if (ahead !== undefined) {
-      const linked = isAsItStands ? await this.#linkedAhead(paths.rootTree, documents, { ahead, signal }) : undefined;
+      const linked = isAsItStands ? await this.#finish(paths.rootTree, documents, { ahead, signal }) : undefined;
       if (linked !== undefined) return linked;
-      await this.#beginAnew(paths, ahead);
+      await this.#throwAway(paths, ahead);
       signal.throwIfAborted();
     }
+    await mkdir(paths.rootTree, { recursive: true });
     if (isAsItStands) {
       const filled = {
         measured: this.#measure(documents),
@@ -136,21 +140,22 @@ export class RootAssembler {
   }
 
   /** Undefined where it is to be linked anew. */
-  async #linkedAhead(
+  async #finish(
     tree: string,
     documents: readonly LayerDocument[],
     { ahead, signal }: { readonly ahead: LinkingAhead; readonly signal: AbortSignal },
   ): Promise<Assembled | undefined> {
     const measured = this.#measure(documents);
-    const results = await ahead.all(documents);
+    const results = await ahead.finish(documents);
     if (results === undefined) return undefined;
     return { kind: "assembled", ...measured, ...(await this.#linker.settle(tree, results, { signal })) };
   }
 
-  async #beginAnew(paths: StagingPaths, ahead: LinkingAhead): Promise<void> {
+  /** At once, and not with the rest of staging: the root that is linked anew may need the room. */
+  async #throwAway({ rootTree, removed }: StagingPaths, ahead: LinkingAhead): Promise<void> {
     await ahead.abandon();
-    await rename(paths.rootTree, paths.removed(0));
-    await mkdir(paths.rootTree);
+    await withdraw(rootTree, removed(0));
+    await this.#store.staging.discard(removed(0));
   }
 
   /** What the root takes for itself; links take next to no time, so that all of it counts until it is there. */
@@ -191,11 +196,8 @@ export class RootAssembler {
   /** Without a plan: nothing is placed, and nothing is to be decided. */
   #isAsItStands({ layers, overlap }: Assembly): boolean {
     const placements = layers.map(({ placement }) => placement);
-    const names = layers.reduce((sum, { document }) => sum + document.topLevel.length, 0);
-    // So many that the main thread should not compare them.
-    const areTooMany = names > MAX_NAMES_COMPARED;
-    if (areTooMany || !this.#mayStand({ overlap, placements })) return false;
-    return areDisjoint(layers.map(({ document }) => document));
+    const documents = layers.map(({ document }) => document);
+    return !areTooManyNames(documents) && this.#mayStand({ overlap, placements }) && areDisjoint(documents);
   }
 
   /** Where the layers' names let them, they are linked as they stand. */

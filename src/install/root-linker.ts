@@ -22,10 +22,15 @@ export interface Filled {
   readonly linked: { readonly files: number; readonly copied: { readonly count: number; readonly because?: string } };
 }
 
+/** Runs the work of one of a layer's parts while what that takes is claimed. */
+export type ClaimPart = <Value>(part: LinkTask["part"], work: () => Promise<Value>) => Promise<Value>;
+
 type Part = Pick<LinkTask, "entries" | "layers" | "part">;
 
 /** Below this many entries a second thread costs more than it saves. */
 const MIN_PART_ENTRIES = 4096;
+/** Of a layer that is linked alone: each part reads all of its changeset for the hash of it, and others wait beside it. */
+const MIN_PART_AHEAD = 4 * MIN_PART_ENTRIES;
 
 export class RootLinker {
   readonly #store: Store;
@@ -58,17 +63,18 @@ export class RootLinker {
     return this.settle(tree, await whenAllHaveEnded(parts), { copies, signal });
   }
 
-  /** Hard links of one layer, each part in a slot, the largest layer first; `settle` has to follow. */
-  layer(
+  /** Hard links of one layer, each part in a slot, as `claimed` lets it; the largest layer first. `settle` has to follow. */
+  linkLayer(
     tree: string,
     layer: LayerDocument,
-    { slots, signal }: { readonly slots: Slots; readonly signal: AbortSignal },
+    { slots, claimed, signal }: { readonly slots: Slots; readonly claimed: ClaimPart; readonly signal: AbortSignal },
   ): Promise<LinkResult[]> {
     return whenAllHaveEnded(
-      this.#parts([this.asItStands(layer)]).map((part) => {
+      this.#parts([this.asItStands(layer)], MIN_PART_AHEAD).map((part) => {
         // Of its own: Node takes more than ten that listen to one for a leak.
         const own = AbortSignal.any([signal]);
-        return slots.run(layer.entries, own, () => this.#part(tree, part, { mode: "hardlink", signal: own }));
+        const link = () => this.#part(tree, part, { mode: "hardlink", signal: own });
+        return slots.run(layer.entries, own, () => claimed(part.part, link));
       }),
     );
   }
@@ -118,9 +124,9 @@ export class RootLinker {
   }
 
   /** What link tasks do side by side: every list, and a large one in as many parts as there are threads. */
-  #parts(lists: readonly Listed[]): Part[] {
+  #parts(lists: readonly Listed[], least = MIN_PART_ENTRIES): Part[] {
     const entries = lists.reduce((total, list) => total + list.entries, 0);
-    const perPart = Math.max(MIN_PART_ENTRIES, Math.ceil(entries / this.#pool.threads));
+    const perPart = Math.max(least, Math.ceil(entries / this.#pool.threads));
     return lists.flatMap((list) => {
       const of = Math.ceil(list.entries / perPart);
       return Array.from({ length: of }, (_, index) => ({

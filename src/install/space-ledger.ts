@@ -55,7 +55,21 @@ export class SpaceLedger {
 
   /** Runs `work` while the pieces count as claimed. NO_SPACE before it begins, where they do not fit. */
   async with<Value>(pieces: readonly Piece[], signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
-    await this.#turns.run(() => this.#claim(pieces, signal));
+    const makeRoom = async (wanted: Amount): Promise<void> => {
+      await this.#options.makeRoom(wanted, signal);
+      signal.throwIfAborted();
+    };
+    await this.#turns.run(() => this.#claim(pieces, makeRoom));
+    return this.#whileClaimed(pieces, work);
+  }
+
+  /** As `with`, for what may as well be done later: nothing is collected for it. */
+  async withinFree<Value>(pieces: readonly Piece[], work: () => Promise<Value>): Promise<Value> {
+    await this.#turns.run(() => this.#claim(pieces, async () => undefined));
+    return this.#whileClaimed(pieces, work);
+  }
+
+  async #whileClaimed<Value>(pieces: readonly Piece[], work: () => Promise<Value>): Promise<Value> {
     try {
       return await work();
     } finally {
@@ -63,14 +77,13 @@ export class SpaceLedger {
     }
   }
 
-  async #claim(pieces: readonly Piece[], signal: AbortSignal): Promise<void> {
+  async #claim(pieces: readonly Piece[], makeRoom: (wanted: Amount) => Promise<void>): Promise<void> {
     const more = pieces.filter(({ key }) => !this.#claimed.has(key));
     const need = total(more.map(({ bytes, inodes }) => ({ bytes, inodes })));
     if (need.bytes + need.inodes > 0) {
       const short = await this.#shortOf(need);
       if (short !== undefined) {
-        await this.#options.makeRoom(short.wanted, signal);
-        signal.throwIfAborted();
+        await makeRoom(short.wanted);
         const still = await this.#shortOf(need);
         if (still !== undefined) throw still.error;
       }

@@ -73,7 +73,8 @@ export class Staging {
     if (left !== undefined) this.#left.delete(left);
     for (const tried of left === undefined ? [path] : [path, left]) {
       try {
-        await removeTree(tried);
+        // What was made there has left it, nearly always: no thread is wanted for that.
+        if (!(await isEmptyAndGone(tried))) await removeTree(tried);
       } catch (error) {
         this.#left.add(tried);
         this.#log.warn("staging.left", { path: tried, error });
@@ -99,3 +100,9 @@ export class Staging {
     return paths;
   }
 }
+
+const isEmptyAndGone = (path: string): Promise<boolean> =>
+  rmdir(path).then(
+    () => true,
+    () => false,
+  );

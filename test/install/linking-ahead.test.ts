@@ -50,7 +50,7 @@ suite("linking ahead", () => {
     ahead.add(layer("d"));
     await settle();
     assert.deepEqual([...running.keys()], ["a", "b"]);
-    const all = ahead.all(["a", "b", "c", "d"].map(layer));
+    const all = ahead.finish(["a", "b", "c", "d"].map(layer));
     await settle();
     for (const name of ["d", "c", "b", "a"]) await running.get(name)?.end();
     assert.deepEqual(names(await all), ["a", "b", "c", "d"]);
@@ -59,7 +59,7 @@ suite("linking ahead", () => {
   test("links what was not added when all are there, and a layer that an image has twice once", async () => {
     const { ahead, running, names } = stage({ threads: 2, layers: 3 });
     ahead.add(layer("a"));
-    const all = ahead.all(["a", "b", "a"].map(layer));
+    const all = ahead.finish(["a", "b", "a"].map(layer));
     await settle();
     for (const name of ["b", "a"]) await running.get(name)?.end();
     assert.deepEqual(names(await all), ["a", "b"]);
@@ -73,7 +73,7 @@ suite("linking ahead", () => {
     await running.get("a")?.end(new Error("EIO"));
     assert.ok(b.signal.aborted);
     let isOver = false;
-    const all = ahead.all(["a", "b"].map(layer)).finally(() => {
+    const all = ahead.finish(["a", "b"].map(layer)).finally(() => {
       isOver = true;
     });
     await settle();
@@ -95,9 +95,9 @@ suite("linking ahead", () => {
     assert.deepEqual([isAbandoned, a.signal.aborted], [false, true]);
     await a.end();
     await abandoned;
-    assert.equal(await ahead.all([layer("a")]), undefined);
+    assert.equal(await ahead.finish([layer("a")]), undefined);
     ahead.add(layer("b"));
-    assert.equal(await ahead.all(["a", "b"].map(layer)), undefined);
+    assert.equal(await ahead.finish(["a", "b"].map(layer)), undefined);
     assert.deepEqual([...running.keys()], []);
   });
 });

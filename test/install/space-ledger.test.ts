@@ -106,3 +106,17 @@ test("the reserve is what is configured, 0 too, else a twentieth, and never more
   assert.deepEqual(reserveOf(small, { reserveBytes: 0, reserveInodes: 5 }), { bytes: 0, inodes: 5 });
   assert.deepEqual(reserveOf({ bytes: 2 ** 45, inodes: 2 ** 30 }, {}), { bytes: 2 ** 30, inodes: 10_000 });
 });
+
+test("what may as well be done later makes no room: it fits or is refused", async () => {
+  const { ledger, state } = disk({ bytes: 100, inodes: 10 }, { room: { bytes: 900, inodes: 90 } });
+  assert.equal(await ledger.withinFree([piece("fits", 100, 10)], async () => "linked"), "linked");
+  await assert.rejects(
+    ledger.withinFree([piece("does not", 101, 10)], async () => assert.fail("begun")),
+    {
+      code: "NO_SPACE",
+    },
+  );
+  assert.deepEqual(state.asked, []);
+  await ledger.with([piece("does not", 101, 10)], never, async () => undefined);
+  assert.equal(state.asked.length, 1);
+});
