@@ -50,6 +50,7 @@ export class ImageInstaller {
   readonly #layers: LayerInstaller;
   /** Roots that are being linked, or committed. */
   readonly #linking = new Set<Promise<unknown>>();
+  /** What is linked of roots whose layers are not all there. */
   readonly #ahead = new Set<LinkingAhead>();
   readonly #space: SpaceLedger;
   readonly #maxLayerBytes: number;
@@ -85,24 +86,26 @@ export class ImageInstaller {
     }
   }
 
+  /** Room is claimed before staging is opened, which takes an inode: on a full disk it has to be made first. */
   async #installLeased(request: ImageRequest): Promise<RootDocument> {
-    const { progress } = request;
     this.#refuseKnownOverlap(request);
+    return this.#space.with(this.#pieces(request), request.signal, () =>
+      this.#store.staging.with((paths) => this.#installInto(paths, request)),
+    );
+  }
+
+  async #installInto(paths: StagingPaths, request: ImageRequest): Promise<RootDocument> {
     const unpackStart = performance.now();
-    return this.#store.staging.with(async (paths) => {
-      const ahead = this.#roots.ahead(paths, request);
-      if (ahead !== undefined) this.#ahead.add(ahead);
-      try {
-        const diffIds = await this.#space.with(this.#pieces(request), request.signal, () =>
-          this.#installLayers(request, ahead),
-        );
-        progress.timing("unpackMs", performance.now() - unpackStart);
-        return await this.#whileLinking(this.#assemble(paths, request, { diffIds, ahead }));
-      } finally {
-        if (ahead !== undefined) this.#ahead.delete(ahead);
-        await ahead?.abandon();
-      }
-    });
+    const ahead = this.#roots.ahead(paths, request);
+    if (ahead !== undefined) this.#ahead.add(ahead);
+    try {
+      const diffIds = await this.#installLayers(request, ahead);
+      request.progress.timing("unpackMs", performance.now() - unpackStart);
+      return await this.#whileLinking(this.#assemble(paths, request, { diffIds, ahead }));
+    } finally {
+      if (ahead !== undefined) this.#ahead.delete(ahead);
+      await ahead?.abandon();
+    }
   }
 
   async #assemble(

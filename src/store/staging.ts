@@ -74,7 +74,7 @@ export class Staging {
     for (const tried of left === undefined ? [path] : [path, left]) {
       try {
         // What was made there has left it, nearly always: no thread is wanted for that.
-        if (!(await isEmptyAndGone(tried))) await removeTree(tried);
+        if (!(await removedEmpty(tried))) await removeTree(tried);
       } catch (error) {
         this.#left.add(tried);
         this.#log.warn("staging.left", { path: tried, error });
@@ -101,7 +101,8 @@ export class Staging {
   }
 }
 
-const isEmptyAndGone = (path: string): Promise<boolean> =>
+/** False where it is not empty, or anything else keeps it there. */
+const removedEmpty = (path: string): Promise<boolean> =>
   rmdir(path).then(
     () => true,
     () => false,

@@ -102,6 +102,21 @@ suite("on a small disk", { skip: place.skip }, () => {
     await wire.request("root/remove", { name: "copied" });
   });
 
+  test("the last two inodes are left to a collection: an install that lacks some takes none before there is room", async (t) => {
+    const wire = await Wire.connect(t, daemon.socket);
+    await wire.ready(reference("branched"));
+    await wire.request("root/remove", { name: "branched" });
+    const filler = (i: number) => join(sandbox.stateDir, "..", `last-${i}`);
+    let fillers = 0;
+    for (; statfsSync(sandbox.stateDir).ffree > 2; fillers += 1) writeFileSync(filler(fillers), "");
+    const job = await wire.install(reference("next"));
+    for (let i = 0; i < fillers; i += 1) rmSync(filler(i));
+    assert.equal(job.state, "ready", JSON.stringify(job.error));
+    assert.deepEqual(staged(), []);
+    await wire.request("root/remove", { name: "next" });
+    await wire.request("store/gc", {});
+  });
+
   test("on a disk that is full to the last inode a daemon goes on, starts again, removes, and then installs", async (t) => {
     let wire = await Wire.connect(t, daemon.socket);
     const filler = (i: number) => join(sandbox.stateDir, "..", `filler-${i}`);
