@@ -6,7 +6,7 @@
  */
 import { stat } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ConnectOptions, StratadClient } from "../client/client.js";
+import { StratadClient } from "../client/client.js";
 import type { Config } from "../config.js";
 import { StrataError } from "../errors.js";
 import { DRAIN_TIMEOUT_MS } from "../limits.js";
@@ -28,16 +28,15 @@ const LOOK_MS = 250;
 
 /**
  * Runs `body` with a connection and closes it. Throws what `body` throws, DAEMON_UNREACHABLE, what kept the daemon from
- * starting, or what the context is given up for (TIMED_OUT, CANCELLED): then `body` sees its requests fail. With `early` it may ask
- * before the daemon's first answer is checked, and has no `client.server` yet.
+ * starting, or what the context is given up for (TIMED_OUT, CANCELLED): then `body` sees its requests fail.
  */
 export async function withDaemon<T>(
   context: Context,
   body: (client: StratadClient) => Promise<T>,
-  { spawn = true, early = false } = {},
+  { spawn = true } = {},
 ): Promise<T> {
   const givenUp = context.givenUp();
-  const connecting = spawn ? connect(context, early) : connectToRunning(context);
+  const connecting = spawn ? connect(context) : connectToRunning(context);
   try {
     const client = await Promise.race([connecting, givenUp]);
     return await Promise.race([body(client), givenUp]);
@@ -57,37 +56,22 @@ async function connectToRunning(context: Context): Promise<StratadClient> {
   return (await findRunning(context, config)) ?? openConnection(context, config.socket);
 }
 
-async function connect(context: Context, early: boolean): Promise<StratadClient> {
-  const { endpoint } = context.globals;
-  if (endpoint !== undefined) return openConnection(context, endpoint, early ? { askEarly: () => true } : {});
+async function connect(context: Context): Promise<StratadClient> {
+  if (context.globals.endpoint !== undefined) return openConnection(context, context.globals.endpoint);
   const config = await userConfig(context.host);
-  const isCurrent = await currencyOf(config);
-  const client = await findRunning(context, config, early ? { askEarly: isCurrent } : {});
-  // Where it was asked early, it is current.
-  if (client?.isAgreed === false) return client;
-  const current = client === undefined ? undefined : await orSuccessor(client, context, { config, isCurrent });
+  const client = await findRunning(context, config);
+  const current = client === undefined ? undefined : await orSuccessor(client, context, config);
   return current ?? start(context, config);
-}
-
-/** Whether a daemon of some release is to be used as it is: it is not older than this one, and the state directory is there. */
-async function currencyOf({ stateDir }: Config): Promise<(release: string) => boolean> {
-  const own = await ownVersion();
-  const stands = await stat(stateDir).then(
-    () => true,
-    () => false,
-  );
-  return (release) => stands && !isOlder(release, own);
 }
 
 /** The daemon that answers, or what came after one that had to go; undefined where nothing did. */
 async function orSuccessor(
   client: StratadClient,
   context: Context,
-  { config, isCurrent }: { readonly config: Config; readonly isCurrent: (release: string) => boolean },
+  config: Config,
 ): Promise<StratadClient | undefined> {
   try {
-    if (isCurrent(client.server.serverInfo.version) || !(await isOwn(client, config))) return client;
-    return await replace(client, context, config);
+    return (await isOutdated(client, config)) ? await replace(client, context, config) : client;
   } catch (error) {
     await client.close();
     // It went before it was asked to.
@@ -97,21 +81,23 @@ async function orSuccessor(
 }
 
 /** The daemon of the user's own state directory, else the system's. */
-async function findRunning(context: Context, { socket }: Config, how: How = {}): Promise<StratadClient | undefined> {
-  return (await tryConnection(context, socket, how)) ?? (await tryConnection(context, SYSTEM_SOCKET, how));
+async function findRunning(context: Context, { socket }: Config): Promise<StratadClient | undefined> {
+  return (await tryConnection(context, socket)) ?? (await tryConnection(context, SYSTEM_SOCKET));
 }
 
-type How = Pick<ConnectOptions, "firstReconnectTimeoutMs" | "askEarly">;
-
-async function openConnection({ host, signal }: Context, endpoint: string, how: How = {}): Promise<StratadClient> {
+async function openConnection(
+  { host, signal }: Context,
+  endpoint: string,
+  { firstReconnectTimeoutMs }: { readonly firstReconnectTimeoutMs?: number } = {},
+): Promise<StratadClient> {
   const clientInfo = { name: "stratad-cli", version: await ownVersion() };
-  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, ...how });
+  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, firstReconnectTimeoutMs });
 }
 
 /** Undefined where no daemon answers; every other failure is thrown. */
-async function tryConnection(context: Context, endpoint: string, how: How = {}): Promise<StratadClient | undefined> {
+async function tryConnection(context: Context, endpoint: string): Promise<StratadClient | undefined> {
   try {
-    return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS, ...how });
+    return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS });
   } catch (error) {
     if (isUnreachable(error)) return undefined;
     throw error;
@@ -145,8 +131,13 @@ function noAnswer(logPath: string): StrataError {
   return new StrataError("DAEMON_UNREACHABLE", `Cannot start the daemon: ${fact}`, { details: { log: logPath } });
 }
 
-/** Only the daemon of the user's own state directory is the user's to replace. */
-async function isOwn(client: StratadClient, config: Config): Promise<boolean> {
+/** Older than this release, or of a state directory that is gone. Only the daemon of the user's own one is the user's to replace. */
+async function isOutdated(client: StratadClient, config: Config): Promise<boolean> {
+  const lost = await stat(config.stateDir).then(
+    () => false,
+    () => true,
+  );
+  if (!lost && !isOlder(client.server.serverInfo.version, await ownVersion())) return false;
   const { stateDir } = await client.request("server/status", {});
   return stateDir === config.stateDir;
 }

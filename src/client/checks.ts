@@ -1,7 +1,7 @@
 /**
  * What a daemon says, checked by the schemas of messages/ before anybody gets it.
  *
- * Most of what a client weighs: connection.ts loads it while the daemon works on what it was asked. Pure.
+ * Most of what a client weighs: connection.ts loads it for a daemon that it does not take at its word. Pure.
  */
 import { StrataError } from "../errors.js";
 import { EventParams } from "../messages/events.js";

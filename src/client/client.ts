@@ -52,12 +52,7 @@ export class StratadClient {
     this.#connections = connections;
   }
 
-  /** Whether the daemon's first answer is checked; false for a moment where it may be asked early. */
-  get isAgreed(): boolean {
-    return this.#connections.isAgreed;
-  }
-
-  /** What the daemon said of itself when it was last connected; throws while that is not checked. */
+  /** What the daemon said of itself when it was last connected. */
   get server(): ServerInfo {
     return this.#connections.server;
   }

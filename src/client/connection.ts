@@ -1,8 +1,9 @@
 /**
- * One WebSocket to a daemon: requests and their answers by id, notifications to those who listen, both checked by schema.
+ * One WebSocket to a daemon: requests and their answers by id, notifications to those who listen.
  *
- * Every request settles: with its result, with the daemon's error, with REQUEST_CANCELLED, or with DAEMON_UNREACHABLE when
- * the connection is lost. What comes before the schemas are loaded waits for them. Does not connect again.
+ * Both are checked by schema, but for those of a daemon of this very release behind a Unix socket, which only its owner can take the
+ * place of: that one has checked them by the same schemas before they left it. Every request settles: with its result, with the daemon's
+ * error, with REQUEST_CANCELLED, or with DAEMON_UNREACHABLE when the connection is lost. Does not connect again.
  */
 import { createRequire } from "node:module";
 import { connect } from "node:net";
@@ -14,6 +15,7 @@ import type { MethodName, Params, Result } from "../messages/methods.js";
 import type { ProgressParams } from "../messages/notifications.js";
 import { PROTOCOL_PATH, SUBPROTOCOL } from "../messages/protocol.js";
 import { printable } from "../printable.js";
+import * as believed from "./believed.js";
 import type { Endpoint } from "./endpoint.js";
 
 /** By its entry for `require`: where it is imported, Node looks through each of its files for names first (40 ms of a command). */
@@ -24,17 +26,19 @@ export interface RequestOptions<M extends MethodName> {
   readonly signal?: AbortSignal | undefined;
   /** Gets the result in the same turn as its frame, before any frame that follows it. */
   readonly accept?: (result: Result<M>) => void;
-  /** Gets what came as the result where it has to wait for its check. */
-  readonly hear?: ((unchecked: unknown) => void) | undefined;
 }
 
-type Checks = typeof import("./checks.js");
+export interface OpenOptions {
+  /** The release that this client is of. */
+  readonly release: string;
+  readonly signal: AbortSignal;
+}
+
+type Checks = typeof believed;
 type Frame = Readonly<Record<string, unknown>>;
 
 interface Pending {
   readonly method: MethodName;
-  /** An answer is there, and is checked soon. */
-  hear(unchecked: unknown): void;
   resolve(result: unknown): void;
   reject(error: StrataError): void;
 }
@@ -45,13 +49,15 @@ export class Connection {
   readonly #events = new Map<string, (event: EventParams) => void>();
   readonly #progress = new Map<string, (value: ProgressParams["value"]) => void>();
   readonly #closed = new Set<() => void>();
+  /** What a daemon that is believed says in its first answer; undefined where none is. */
+  readonly #believedRelease: string | undefined;
   /** What was read at once before the checks were there; no more is read then. */
   readonly #unchecked: Frame[] = [];
   #checks: Checks | undefined;
   #lastId = 0;
 
   /** Throws DAEMON_UNREACHABLE, NOT_ALLOWED, BUSY, UNSUPPORTED_VERSION, REQUEST_CANCELLED. */
-  static open(endpoint: Endpoint, signal: AbortSignal): Promise<Connection> {
+  static open(endpoint: Endpoint, { release, signal }: OpenOptions): Promise<Connection> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(cancelled(`connect to ${nameOf(endpoint)}`));
       const socket = dial(endpoint);
@@ -68,13 +74,14 @@ export class Connection {
       socket.once("open", () => {
         signal.removeEventListener("abort", abort);
         socket.removeAllListeners();
-        resolve(new Connection(socket));
+        resolve(new Connection(socket, endpoint.kind === "unix" ? release : undefined));
       });
     });
   }
 
-  private constructor(socket: ws.WebSocket) {
+  private constructor(socket: ws.WebSocket, believedRelease: string | undefined) {
     this.#socket = socket;
+    this.#believedRelease = believedRelease;
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (!isBinary) this.#receive(data.toString("utf8"));
     });
@@ -89,7 +96,7 @@ export class Connection {
 
   /** Params are for the daemon to check; what no frame takes is INVALID_PARAMS. An answer that does not fit is UNSUPPORTED_VERSION. */
   request<M extends MethodName>(method: M, params: Params<M>, options: RequestOptions<M> = {}): Promise<Result<M>> {
-    const { signal, accept, hear } = options;
+    const { signal, accept } = options;
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       const frame = requestFrame(id, method, params);
@@ -104,10 +111,6 @@ export class Connection {
       signal?.addEventListener("abort", cancel, { once: true });
       this.#pending.set(id, {
         method,
-        hear: (unchecked) => {
-          settle();
-          hear?.(unchecked);
-        },
         resolve: (result) => {
           settle();
           accept?.(result as Result<M>);
@@ -155,32 +158,46 @@ export class Connection {
 
   #receive(text: string): void {
     const frame = parseJson(text);
-    if (frame !== undefined && this.#checks !== undefined) this.#take(frame, this.#checks);
-    else if (frame !== undefined) this.#keep(frame);
+    if (frame === undefined) return;
+    if (this.#checks === undefined && this.#isBelieved(frame)) this.#checks = believed;
+    if (this.#checks === undefined) this.#keep(frame);
+    else this.#takeOrGiveUp(frame, this.#checks);
+  }
+
+  #isBelieved({ id, result }: Frame): boolean {
+    const asked = typeof id === "number" ? this.#pending.get(id)?.method : undefined;
+    return asked === "initialize" && this.#believedRelease !== undefined && releaseIn(result) === this.#believedRelease;
   }
 
   #keep(frame: Frame): void {
     this.#unchecked.push(frame);
     this.#socket.pause();
-    if (typeof frame.id === "number") this.#pending.get(frame.id)?.hear(frame.result);
-    // Loading takes every turn until it is done: whoever heard asks first.
-    if (this.#unchecked.length === 1) setImmediate(() => this.#loadChecks());
+    if (this.#unchecked.length === 1) this.#loadChecks();
   }
 
   #loadChecks(): void {
     import("./checks.js").then(
-      (checks) => this.#check(checks),
-      (error: unknown) => {
-        this.#rejectAll(toStrataError(error, "Cannot read what the daemon says"));
-        this.#socket.terminate();
+      (checks) => {
+        this.#checks = checks;
+        for (const frame of this.#unchecked.splice(0)) this.#takeOrGiveUp(frame, checks);
+        this.#socket.resume();
       },
+      (error: unknown) => this.#giveUp(error),
     );
   }
 
-  #check(checks: Checks): void {
-    this.#checks = checks;
-    for (const frame of this.#unchecked.splice(0)) this.#take(frame, checks);
-    this.#socket.resume();
+  /** Who is believed and says what no daemon says has the connection ended, and nothing else. */
+  #takeOrGiveUp(frame: Frame, checks: Checks): void {
+    try {
+      this.#take(frame, checks);
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  #giveUp(error: unknown): void {
+    this.#rejectAll(toStrataError(error, "Cannot read what the daemon says"));
+    this.#socket.terminate();
   }
 
   /** Notifications that this client does not know are a newer daemon's and passed over. */
@@ -199,15 +216,10 @@ export class Connection {
   #answer(id: number, frame: Frame, checks: Checks): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
-    this.#pending.delete(id);
     const answer = checks.answerOf(pending.method, frame);
-    if ("result" in answer) {
-      pending.resolve(answer.result);
-      return;
-    }
-    pending.reject(answer.error);
-    // What was asked meanwhile was asked of a daemon that is not understood.
-    if (pending.method === "initialize") this.#rejectAll(answer.error);
+    this.#pending.delete(id);
+    if ("result" in answer) pending.resolve(answer.result);
+    else pending.reject(answer.error);
   }
 
   #lose(code: number): void {
@@ -257,6 +269,12 @@ function parseJson(text: string): Frame | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The release that an answer to `initialize` names, whatever else it says. */
+function releaseIn(unchecked: unknown): string | undefined {
+  const release = (unchecked as { serverInfo?: { version?: unknown } | null } | null | undefined)?.serverInfo?.version;
+  return typeof release === "string" ? release : undefined;
 }
 
 export function nameOf(endpoint: Endpoint): string {

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StrataError } from "../errors.js";
 import type { MethodName, Params, Result } from "../messages/methods.js";
 import { PROTOCOL_VERSION } from "../messages/protocol.js";
+import { ownVersion } from "../version.js";
 import { Connection, cancelled, nameOf, type RequestOptions } from "./connection.js";
 import { type Endpoint, type FindOptions, findEndpoints } from "./endpoint.js";
 
@@ -28,11 +29,6 @@ export interface ConnectOptions extends FindOptions {
   readonly firstReconnectTimeoutMs?: number | undefined;
   /** Ends the first connect only. */
   readonly signal?: AbortSignal | undefined;
-  /**
-   * Whether a daemon of this release may be asked while the check of its answer to `initialize` is still being loaded; none where it is
-   * not given. What it answers is checked all the same, and nothing of it is given where that first answer does not fit.
-   */
-  readonly askEarly?: ((release: string) => boolean) | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 5000;
@@ -65,16 +61,10 @@ export class ReconnectingConnection {
     }
   }
 
-  /** What the daemon said of itself when it was last connected; throws while that is not checked. */
+  /** What the daemon said of itself when it was last connected. */
   get server(): ServerInfo {
-    if (this.#server === undefined && !this.isClosed)
-      throw new StrataError("DAEMON_UNREACHABLE", "Cannot tell of the daemon: its first answer is not checked yet");
     if (this.#server === undefined) throw closed();
     return this.#server;
-  }
-
-  get isAgreed(): boolean {
-    return this.#server !== undefined;
   }
 
   get isClosed(): boolean {
@@ -162,8 +152,10 @@ export class ReconnectingConnection {
     let connection: Connection | undefined;
     this.#wasLost = false;
     try {
-      connection = await Connection.open(endpoint, signal);
-      await this.#agree(connection, signal);
+      connection = await Connection.open(endpoint, { release: await ownVersion(), signal });
+      const clientInfo = this.#options.clientInfo ?? { name: "stratad-client", version: "0" };
+      const protocolVersions = [PROTOCOL_VERSION];
+      this.#server = await connection.request("initialize", { clientInfo, protocolVersions }, { signal });
       if (this.isClosed) throw closed();
       this.#current = connection;
       return connection;
@@ -176,36 +168,6 @@ export class ReconnectingConnection {
       throw new StrataError("DAEMON_UNREACHABLE", `Cannot connect to ${nameOf(endpoint)}: ${fact}`, { cause: thrown });
     }
   }
-
-  /** On the version. Resolves sooner where the daemon may be asked early; what it said then ends the connection if it does not fit. */
-  async #agree(connection: Connection, signal: AbortSignal): Promise<void> {
-    const { askEarly, clientInfo = { name: "stratad-client", version: "0" } } = this.#options;
-    await new Promise<void>((resolve, reject) => {
-      let early = false;
-      const hear = (unchecked: unknown) => {
-        const release = releaseIn(unchecked);
-        early = release !== undefined && askEarly?.(release) === true;
-        if (early) resolve();
-      };
-      const params = { clientInfo, protocolVersions: [PROTOCOL_VERSION] };
-      connection.request("initialize", params, { signal, hear }).then(
-        (server) => {
-          this.#server = server;
-          resolve();
-        },
-        (thrown: unknown) => {
-          reject(thrown);
-          if (early) void connection.close();
-        },
-      );
-    });
-  }
-}
-
-/** The release that an answer to `initialize` names, whatever else it says. */
-function releaseIn(unchecked: unknown): string | undefined {
-  const release = (unchecked as { serverInfo?: { version?: unknown } | null } | null | undefined)?.serverInfo?.version;
-  return typeof release === "string" ? release : undefined;
 }
 
 /** The caller's signal ends its wait, not the dialling that others wait for. */

@@ -25,8 +25,6 @@ import type { Options, Verb } from "../verb.js";
 
 /** How long the answer to a cancellation is waited for; the daemon goes on with it anyway. */
 const CANCEL_GRACE_MS = 3000;
-/** The daemon installs while this loads what its answers are checked and shown with. */
-const EARLY = { early: true };
 const LEFT_HINT = "The next daemon goes on with the job; `stratad ps` lists it, and starts one.";
 
 export const install: Verb = {
@@ -46,11 +44,7 @@ export const install: Verb = {
     const requests = references.map((text) => requestFor(text, options, context.host.cwd));
     const outcomes =
       options.detach === true
-        ? await withDaemon(
-            context,
-            (client) => Promise.all(requests.map((request) => startDetached(client, request))),
-            EARLY,
-          )
+        ? await withDaemon(context, (client) => Promise.all(requests.map((request) => startDetached(client, request))))
         : await follow(context, references, requests);
     if (linkPath !== undefined) await place(linkPath, outcomes[0]);
     return report(context, references, { outcomes, detached: options.detach === true });
@@ -121,7 +115,7 @@ async function follow(context: Context, labels: readonly string[], requests: rea
     () => {},
   );
   try {
-    const ask = async (client: StratadClient) => {
+    return await withDaemon(context, async (client) => {
       connected = true;
       const installs = requests.map((request) => client.install(request));
       const all = Promise.all(installs.map((install, index) => followOne(install, show(index))));
@@ -129,8 +123,7 @@ async function follow(context: Context, labels: readonly string[], requests: rea
       if (first !== "interrupted") return first;
       await cancelAll(installs, all);
       throw interrupted();
-    };
-    return await withDaemon(context, ask, EARLY);
+    });
   } catch (error) {
     if (!(error instanceof StrataError) || error.code !== "TIMED_OUT" || latest.size === 0) throw error;
     const hint = "The job goes on; `stratad wait JOB` waits for it.";
