@@ -4,8 +4,8 @@
  */
 import { createInflateRaw, type InflateRaw, inflateRawSync } from "node:zlib";
 import { StrataError } from "../src/errors.js";
+import { free } from "../src/freed-chunk.js";
 import type { ByteInput } from "./byte-input.js";
-import { free } from "./freed-chunk.js";
 
 /** Each is a trip to the pool and back, which wakes a processor twice. */
 const CHUNK_BYTES = 1024 * 1024;

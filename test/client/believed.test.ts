@@ -86,5 +86,8 @@ test("the errors of a daemon that is believed are given with all that they say",
 
 test("a daemon that is believed and says what none says loses the connection, and nothing else is lost", async (t) => {
   const endpoint = await startDaemon(t, { answer: { error: 7 } });
-  await assert.rejects(ask(t, endpoint), { code: "INTERNAL", message: "Cannot read what the daemon says: an unexpected error" });
+  await assert.rejects(ask(t, endpoint), {
+    code: "INTERNAL",
+    message: "Cannot read what the daemon says: an unexpected error",
+  });
 });

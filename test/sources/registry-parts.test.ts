@@ -100,18 +100,18 @@ test("Retry-After is seconds or a date", () => {
   assert.equal(parseRetryAfter("120", now), 120_000);
   assert.equal(parseRetryAfter("Mon, 01 Jan 2024 00:00:30 GMT", now), 30_000);
   assert.equal(parseRetryAfter("Mon, 01 Jan 2020 00:00:30 GMT", now), 0);
-  for (const value of [null, "soon", "-"]) assert.equal(parseRetryAfter(value, now), undefined);
+  for (const value of [undefined, "soon", "-"]) assert.equal(parseRetryAfter(value, now), undefined);
 });
 
-test("what fetch throws has a code", () => {
-  const failed = (code: string) => new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code }) });
+test("what a request throws has a code, also where several addresses were tried", () => {
+  const failed = (code: string) => new AggregateError([Object.assign(new Error("x"), { code })]);
   for (const [code, expected] of [
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "TLS_UNTRUSTED"],
     ["CERT_HAS_EXPIRED", "TLS_UNTRUSTED"],
     ["ERR_TLS_CERT_ALTNAME_INVALID", "TLS_UNTRUSTED"],
     ["ECONNREFUSED", "REGISTRY_UNREACHABLE"],
     ["ENOTFOUND", "REGISTRY_UNREACHABLE"],
-    ["UND_ERR_SOCKET", "REGISTRY_UNREACHABLE"],
+    ["HPE_INVALID_HEADER_TOKEN", "REGISTRY_UNREACHABLE"],
   ] as const) {
     assert.equal(networkError(failed(code), "h").code, expected);
   }

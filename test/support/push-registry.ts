@@ -54,6 +54,7 @@ export async function startPushRegistry(options: PushRegistryOptions = {}): Prom
   const kinds: string[] = [];
   const repositories = new Map<string, Repository>();
   const sessions = new Map<string, Buffer>();
+  let begun = 0;
   const user = { username: "pusher", password: "s3cret" };
   const basic = `Basic ${Buffer.from(`${user.username}:${user.password}`).toString("base64")}`;
   const repository = (name: string): Repository => {
@@ -118,7 +119,7 @@ export async function startPushRegistry(options: PushRegistryOptions = {}): Prom
           .writeHead(201, { location: `/v2/${name}/blobs/${mount}`, "docker-content-digest": mount })
           .end();
       }
-      const id = `session-${sessions.size}`;
+      const id = `session-${begun++}`;
       sessions.set(id, Buffer.alloc(0));
       return session(id);
     }

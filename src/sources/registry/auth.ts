@@ -49,7 +49,7 @@ export class Authorizer {
    */
   async answer(unauthorized: Answer, used: string | undefined, signal: AbortSignal): Promise<void> {
     if (this.#header !== used) return;
-    const header = unauthorized.headers.get("www-authenticate") ?? "";
+    const header = unauthorized.header("www-authenticate") ?? "";
     for (;;) {
       this.#pending ??= this.#renew(parseChallenges(header), signal).finally(() => {
         this.#pending = undefined;
@@ -117,7 +117,7 @@ export class Authorizer {
     const { status, url } = answer;
     if (status !== 200) {
       answer.discard();
-      const transient = transientStatus(status, url.host, answer.headers.get("retry-after"));
+      const transient = transientStatus(status, url.host, answer.header("retry-after"));
       throw (
         transient ?? this.#refusal(this.#hadCredential, `its token service ${printable(url.host)} answered ${status}`)
       );

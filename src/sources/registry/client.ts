@@ -43,8 +43,8 @@ export class RegistryClient {
     if (answer.status !== 200) throw this.#unexpected(answer, `manifest ${name}`, "MANIFEST_UNKNOWN");
     return {
       bytes: typeof named === "string" ? await this.#document(answer, name) : await this.#described(answer, named),
-      contentType: answer.headers.get("content-type") ?? undefined,
-      contentDigest: answer.headers.get("docker-content-digest") ?? undefined,
+      contentType: answer.header("content-type"),
+      contentDigest: answer.header("docker-content-digest"),
     };
   }
 
@@ -95,7 +95,7 @@ export class RegistryClient {
   #unexpected(answer: Answer, what: string, missing: "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN"): Error {
     answer.discard();
     const { status, url } = answer;
-    const transient = transientStatus(status, url.host, answer.headers.get("retry-after"));
+    const transient = transientStatus(status, url.host, answer.header("retry-after"));
     if (transient !== undefined) return transient;
     if (status === 401 || status === 403) return this.#requests.refused(status);
     if (status !== 404)
@@ -114,6 +114,6 @@ export function refuseOtherLength(answer: Answer, descriptor: Descriptor, expect
 }
 
 function startsAt(answer: Answer, offset: number): boolean {
-  const range = /^bytes (\d+)-/.exec(answer.headers.get("content-range") ?? "");
+  const range = /^bytes (\d+)-/.exec(answer.header("content-range") ?? "");
   return range !== null && Number(range[1]) === offset;
 }

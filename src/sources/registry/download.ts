@@ -7,6 +7,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { toStrataError } from "../../errors.js";
+import { free } from "../../freed-chunk.js";
 import { GrowthWriter } from "../../growth.js";
 import type { Descriptor } from "../../oci/documents.js";
 import { sizeMismatch } from "../checked-document.js";
@@ -124,15 +125,26 @@ class GrowingFile {
 
   async #write(): Promise<void> {
     if (this.#gatheredBytes === 0) return;
-    const bytes = Buffer.concat(this.#gathered);
+    const chunks = this.#gathered;
     this.#gathered = [];
     this.#gatheredBytes = 0;
-    for (let from = 0; from < bytes.byteLength; ) {
-      const { bytesWritten } = await this.#handle.write(bytes, from, bytes.byteLength - from, this.bytes);
-      from += bytesWritten;
+    for (let left: readonly Uint8Array[] = chunks; left.length > 0; ) {
+      const { bytesWritten } = await this.#handle.writev(left, this.bytes);
       this.bytes += bytesWritten;
+      left = behind(left, bytesWritten);
     }
+    for (const chunk of chunks) free(chunk);
     this.#lastWrite = performance.now();
     this.#advance(this.bytes);
   }
+}
+
+/** What is left of the chunks when so many bytes of them are gone. */
+function behind(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let gone = bytes;
+  return chunks.flatMap((chunk) => {
+    const left = chunk.subarray(Math.min(gone, chunk.byteLength));
+    gone -= chunk.byteLength - left.byteLength;
+    return left.byteLength === 0 ? [] : [left];
+  });
 }

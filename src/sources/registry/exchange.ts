@@ -4,6 +4,9 @@
  * Redirects are followed here so that Authorization never reaches another origin and TLS is never given up. Knows nothing of
  * images, of authentication or of trying again.
  */
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { pipeline } from "node:stream/promises";
 import { toStrataError } from "../../errors.js";
 import { MAX_REDIRECTS } from "../../limits.js";
 import { printable } from "../../printable.js";
@@ -31,10 +34,11 @@ export interface Content {
 
 export interface Answer {
   readonly status: number;
-  readonly headers: Headers;
+  /** By its name in small letters; what came several times is joined by commas (RFC 9110, 5.3). */
+  header(name: string): string | undefined;
   /** Where the answer came from, after redirects. */
   readonly url: URL;
-  /** To be read once; a chunk must come within the stall timeout (REGISTRY_TIMEOUT). Leaving the loop ends the connection. */
+  /** To be read once; a chunk, which is the reader's, must come within the stall timeout (REGISTRY_TIMEOUT). Leaving the loop ends the connection. */
   readonly body: AsyncIterable<Uint8Array>;
   /** Ends the connection without reading the body. */
   discard(): void;
@@ -47,9 +51,11 @@ export async function exchange(start: URL, request: ExchangeRequest): Promise<An
     const answer = await once(url, start.origin === url.origin, request);
     if (!REDIRECTS.has(answer.status)) return checkedEncoding(answer);
     answer.discard();
-    const location = answer.headers.get("location");
+    const location = answer.header("location");
     if (hops === MAX_REDIRECTS) throw registryError("REGISTRY_BAD_RESPONSE", start.host, "it redirects too often");
-    if (location === null || !mayFollow(answer.status, request)) {
+    if (request.content !== undefined)
+      throw registryError("REGISTRY_BAD_RESPONSE", url.host, "it redirects what is sent to it");
+    if (location === undefined || !mayFollow(answer.status, request)) {
       throw registryError(
         "REGISTRY_BAD_RESPONSE",
         url.host,
@@ -61,8 +67,8 @@ export async function exchange(start: URL, request: ExchangeRequest): Promise<An
 }
 
 /** How long the body is, as far as the answer says. */
-export function announcedLength({ headers }: Answer): number | undefined {
-  const text = headers.get("content-length") ?? "";
+export function announcedLength(answer: Answer): number | undefined {
+  const text = answer.header("content-length") ?? "";
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
@@ -92,37 +98,48 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
   if (!withAuthorization) delete headers.authorization;
   deadline.restart(timings.headersTimeoutMs, "no answer");
   try {
-    const response = await fetch(url, {
-      headers: request.content === undefined ? headers : { ...headers, "content-length": `${request.content.bytes}` },
-      redirect: "manual",
-      signal: deadline.signal,
-      ...sending(request, deadline),
-    });
+    const response = await answerTo(send(url, headers, request, deadline));
     deadline.stop();
-    const body = read(response, deadline, timings.stallTimeoutMs);
-    return { status: response.status, headers: response.headers, url, body, discard: () => deadline.abandon() };
+    return {
+      status: response.statusCode ?? 0,
+      header: (name) => response.headers[name]?.toString(),
+      url,
+      body: read(response, deadline, timings.stallTimeoutMs),
+      discard: () => deadline.abandon(),
+    };
   } catch (error) {
     deadline.abandon();
-    throw deadline.reason ?? redirectOfContent(error, url) ?? networkError(error, url.host);
+    throw deadline.reason ?? networkError(error, url.host);
   } finally {
     deadline.sent();
   }
 }
 
-function sending({ method, form, content, timings }: ExchangeRequest, deadline: Deadline): RequestInit {
-  if (form !== undefined) return { method: "POST", body: form };
-  if (content === undefined) return method === undefined ? {} : { method };
-  const body = taken(content, deadline, timings);
-  // Without a window and without redirects fetch keeps no copy of all that it has sent; without credentials of its own it takes a
-  // 401 to a stream for an answer (Fetch Standard, HTTP-network-or-cache fetch).
-  return { method: method ?? "POST", body, duplex: "half", window: null, redirect: "error", credentials: "omit" };
+/** By node:http and not by fetch, whose streams cost a download twice the processor time and are loaded for it. */
+function send(
+  url: URL,
+  headers: Readonly<Record<string, string>>,
+  { method, form, content, timings }: ExchangeRequest,
+  deadline: Deadline,
+): ClientRequest {
+  const ask = url.protocol === "https:" ? httpsRequest : httpRequest;
+  const { signal } = deadline;
+  if (content !== undefined) {
+    const sized = { ...headers, "content-length": `${content.bytes}` };
+    const sending = ask(url, { method: method ?? "POST", headers: sized, signal });
+    // What breaks it is what the answer fails with; an answer before the end is one.
+    pipeline(taken(content, deadline, timings), sending).catch(() => undefined);
+    return sending;
+  }
+  const typed = form === undefined ? headers : { ...headers, "content-type": "application/x-www-form-urlencoded" };
+  return ask(url, { method: form === undefined ? method : "POST", headers: typed, signal }).end(form?.toString());
 }
 
-/** fetch says only in words that it was a redirect that it did not follow. */
-function redirectOfContent(error: unknown, { host }: URL): Error | undefined {
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (!(cause instanceof Error && cause.message === "unexpected redirect")) return undefined;
-  return registryError("REGISTRY_BAD_RESPONSE", host, "it redirects what is sent to it");
+function answerTo(request: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    // The latter also behind the answer, whose body then tells.
+    request.once("response", resolve).on("error", reject);
+  });
 }
 
 /** The timer runs while the registry takes a chunk, and then until it answers, which it may do before the end. */
@@ -139,11 +156,14 @@ async function* taken(content: Content, deadline: Deadline, timings: RegistryTim
   }
 }
 
-async function* read(response: Response, deadline: Deadline, stallTimeoutMs: number): AsyncGenerator<Uint8Array> {
+async function* read(
+  response: IncomingMessage,
+  deadline: Deadline,
+  stallTimeoutMs: number,
+): AsyncGenerator<Uint8Array> {
   try {
-    if (response.body === null) return;
     deadline.restart(stallTimeoutMs, "no byte");
-    for await (const chunk of response.body) {
+    for await (const chunk of response) {
       deadline.stop();
       yield chunk as Uint8Array;
       deadline.restart(stallTimeoutMs, "no byte");
@@ -155,7 +175,7 @@ async function* read(response: Response, deadline: Deadline, stallTimeoutMs: num
   }
 }
 
-/** One abort signal out of the caller's and a timer; remembers why it fired, because fetch does not tell. */
+/** One abort signal out of the caller's and a timer; remembers why it fired. */
 class Deadline {
   readonly host: string;
   readonly #caller: AbortSignal;
@@ -209,10 +229,10 @@ class Deadline {
   }
 }
 
-/** fetch decodes in silence, and the digest is of the bytes as stored. */
+/** The digest is of the bytes as stored. */
 function checkedEncoding(answer: Answer): Answer {
-  const encoding = answer.headers.get("content-encoding");
-  if (encoding === null || encoding.toLowerCase() === "identity") return answer;
+  const encoding = answer.header("content-encoding");
+  if (encoding === undefined || encoding.toLowerCase() === "identity") return answer;
   answer.discard();
   throw registryError("REGISTRY_BAD_RESPONSE", answer.url.host, `it encodes the answer as '${printable(encoding)}'`);
 }

@@ -1,7 +1,7 @@
 /**
  * What can go wrong with a registry, as our codes, and which of it may pass when tried again.
  *
- * Total: whatever fetch throws, and every status that is not an answer, becomes a StrataError here. Hosts are named, secrets never.
+ * Total: whatever a request throws, and every status that is not an answer, becomes a StrataError here. Hosts are named, secrets never.
  */
 import { type ErrorCode, type ErrorOptions, StrataError, systemErrorCode } from "../../errors.js";
 import { printable } from "../../printable.js";
@@ -26,7 +26,7 @@ export function cancelled(): StrataError {
   return new StrataError("CANCELLED", "Cannot finish the transfer: it was cancelled");
 }
 
-/** What fetch, or reading a body, threw. REGISTRY_UNREACHABLE, TLS_UNTRUSTED; a StrataError stays what it is. */
+/** What a request, or reading a body, threw. REGISTRY_UNREACHABLE, TLS_UNTRUSTED; a StrataError stays what it is. */
 export function networkError(thrown: unknown, host: string): StrataError {
   if (thrown instanceof StrataError) return thrown;
   const code = causeCode(thrown);
@@ -44,7 +44,11 @@ export function networkError(thrown: unknown, host: string): StrataError {
 }
 
 /** 408, 429 and 5xx: worth another try. Undefined for every other status. */
-export function transientStatus(status: number, host: string, retryAfter: string | null): TransientError | undefined {
+export function transientStatus(
+  status: number,
+  host: string,
+  retryAfter: string | undefined,
+): TransientError | undefined {
   const retryAfterMs = parseRetryAfter(retryAfter);
   if (status === 429) return transient("REGISTRY_RATE_LIMITED", host, "it answered 429", { retryAfterMs });
   if (status === 408) return transient("REGISTRY_TIMEOUT", host, "it answered 408", { retryAfterMs });
@@ -53,8 +57,8 @@ export function transientStatus(status: number, host: string, retryAfter: string
 }
 
 /** Seconds or a date (RFC 9110, Retry-After), as milliseconds from now. */
-export function parseRetryAfter(value: string | null, now = Date.now()): number | undefined {
-  if (value === null) return undefined;
+export function parseRetryAfter(value: string | undefined, now = Date.now()): number | undefined {
+  if (value === undefined) return undefined;
   if (/^\s*\d{1,9}\s*$/.test(value)) return Number(value) * 1000;
   const date = Date.parse(value);
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
@@ -63,7 +67,7 @@ export function parseRetryAfter(value: string | null, now = Date.now()): number 
 const TLS =
   /^(?:ERR_TLS_|CERT_|UNABLE_TO_(?:GET|VERIFY|DECRYPT|DECODE)|DEPTH_ZERO_|SELF_SIGNED_|CRL_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH)/;
 
-/** fetch wraps what happened in a TypeError, and several addresses in an AggregateError. */
+/** Several addresses are wrapped in an AggregateError. */
 function causeCode(thrown: unknown): string {
   let error = thrown;
   for (let depth = 0; depth < 4 && error instanceof Error; depth += 1) {

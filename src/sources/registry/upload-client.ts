@@ -134,24 +134,25 @@ export class UploadClient {
 
   async #session(answer: Answer): Promise<UploadSession> {
     await drained(answer);
-    const { url, headers } = answer;
-    const location = headers.get("location");
-    if (location === null) throw registryError("REGISTRY_BAD_RESPONSE", url.host, "it does not say where to upload to");
-    const min = headers.get("oci-chunk-min-length") ?? "";
+    const { url } = answer;
+    const location = answer.header("location");
+    if (location === undefined)
+      throw registryError("REGISTRY_BAD_RESPONSE", url.host, "it does not say where to upload to");
+    const min = answer.header("oci-chunk-min-length") ?? "";
     return { location: locationOf(location, url), minChunkBytes: /^\d{1,15}$/.test(min) ? Number(min) : undefined };
   }
 
   /** A Range is inclusive (distribution-spec v1.1, Pushing a blob in chunks). */
-  #checkRange({ headers, url }: Answer, bytes: number, digest: Digest): void {
-    const end = /^(?:bytes=)?0-(\d{1,15})$/.exec(headers.get("range") ?? "")?.[1];
+  #checkRange(answer: Answer, bytes: number, digest: Digest): void {
+    const end = /^(?:bytes=)?0-(\d{1,15})$/.exec(answer.header("range") ?? "")?.[1];
     if (end === undefined || Number(end) + 1 === bytes) return;
-    throw this.#transient(`push blob ${digest}`, `it has ${Number(end) + 1} bytes of ${bytes}`, url);
+    throw this.#transient(`push blob ${digest}`, `it has ${Number(end) + 1} bytes of ${bytes}`, answer.url);
   }
 
   /** What the registry calls what it took, if it says so. DIGEST_MISMATCH. */
   async #taken(answer: Answer, expected: Digest): Promise<void> {
     await drained(answer);
-    const actual = answer.headers.get("docker-content-digest") ?? expected;
+    const actual = answer.header("docker-content-digest") ?? expected;
     if (actual === expected) return;
     const fact = `the registry calls it '${printable(actual)}'`;
     throw new StrataError("DIGEST_MISMATCH", `Cannot push ${expected} to ${this.#place}: ${fact}`, {
@@ -160,9 +161,9 @@ export class UploadClient {
   }
 
   async #refusal(answer: Answer, action: string, mayPass: readonly number[] = []): Promise<Error> {
-    const { status, url, headers } = answer;
+    const { status, url } = answer;
     const told = await errorCode(answer);
-    const transient = transientStatus(status, url.host, headers.get("retry-after"));
+    const transient = transientStatus(status, url.host, answer.header("retry-after"));
     if (transient !== undefined) return transient;
     if (status === 401 || status === 403) return this.#requests.refused(status);
     const fact = `it answered ${status}${told === undefined ? "" : ` (${told})`}`;

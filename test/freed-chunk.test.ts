@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { free } from "../../workers/freed-chunk.js";
+import { free } from "../src/freed-chunk.js";
 
 test("the memory of a chunk that reaches to its end is given back at once", () => {
   const memory = Buffer.alloc(256 * 1024);

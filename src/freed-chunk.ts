@@ -1,8 +1,8 @@
 /**
  * Gives the memory of a chunk that nobody needs any more back at once.
  *
- * zlib and its like put each chunk into a Buffer of its own, outside V8's heap. V8 sees hundreds of megabytes of those come while its
- * heap stays small, and collects it again and again to be rid of them: a fifth of what inflating a layer costs, measured.
+ * zlib, sockets and their like put each chunk into a Buffer of its own, outside V8's heap. V8 sees hundreds of megabytes of those come while
+ * its heap stays small, and collects it again and again to be rid of them: a fifth of what inflating a layer costs, measured.
  */
 import { MessageChannel } from "node:worker_threads";
 
