@@ -6,15 +6,26 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemErrorCode } from "./errors.js";
 
-/** The nearest package.json above the compiled file is the package's own, wherever it is installed. */
-export async function ownVersion(): Promise<string> {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  for (;;) {
+const NAME = "stratad";
+
+let own: Promise<string> | undefined;
+
+/** Read once: what runs stays what it is when its files are replaced. Rejects where this was bundled into another package. */
+export function ownVersion(): Promise<string> {
+  own ??= readVersion();
+  return own;
+}
+
+/** The nearest package.json of stratad above the compiled file is its own, wherever it is installed. */
+async function readVersion(): Promise<string> {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let directory = start; ; directory = dirname(directory)) {
     const text = await readFile(join(directory, "package.json"), "utf8").catch((error: unknown) => {
-      if (systemErrorCode(error) !== "ENOENT" || directory === dirname(directory)) throw error;
+      if (systemErrorCode(error) !== "ENOENT") throw error;
     });
-    if (text !== undefined) return String((JSON.parse(text) as { version: unknown }).version);
-    directory = dirname(directory);
+    const { name, version } = JSON.parse(text ?? "{}") as { readonly name?: unknown; readonly version?: unknown };
+    if (name === NAME) return String(version);
+    if (directory === dirname(directory)) throw new Error(`no package.json of ${NAME} stands above ${start}`);
   }
 }
 

@@ -29,8 +29,8 @@ export interface RequestOptions<M extends MethodName> {
 }
 
 export interface OpenOptions {
-  /** The release that this client is of. */
-  readonly release: string;
+  /** That this client is of; undefined where it was bundled, and nobody knows. */
+  readonly release: string | undefined;
   readonly signal: AbortSignal;
 }
 

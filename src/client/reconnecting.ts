@@ -152,7 +152,8 @@ export class ReconnectingConnection {
     let connection: Connection | undefined;
     this.#wasLost = false;
     try {
-      connection = await Connection.open(endpoint, { release: await ownVersion(), signal });
+      const release = await ownVersion().catch(() => undefined);
+      connection = await Connection.open(endpoint, { release, signal });
       const clientInfo = this.#options.clientInfo ?? { name: "stratad-client", version: "0" };
       const protocolVersions = [PROTOCOL_VERSION];
       this.#server = await connection.request("initialize", { clientInfo, protocolVersions }, { signal });

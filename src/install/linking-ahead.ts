@@ -36,7 +36,7 @@ export class LinkingAhead {
     for (const layer of layers) this.#begin(layer);
     const ends = await Promise.allSettled(this.#linked.values());
     const results = ends.flatMap((end) => (end.status === "fulfilled" ? end.value : []));
-    return this.#stopping.signal.aborted || ends.some(({ status }) => status === "rejected") ? undefined : results;
+    return this.#stopping.signal.aborted ? undefined : results;
   }
 
   /** Resolves when nothing is under way; what was linked is not taken. */

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { cp, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { WebSocketServer } from "ws";
 import { type Result, StratadClient } from "../../src/client/client.js";
 import { ownVersion } from "../../src/version.js";
@@ -48,8 +50,8 @@ async function startDaemon(
 
 const unfit = { result: { draining: "no" } };
 
-async function ask(t: TestContext, endpoint: string): Promise<unknown> {
-  const client = await StratadClient.connect({ endpoint, reconnect: false });
+async function ask(t: TestContext, endpoint: string, Client = StratadClient): Promise<unknown> {
+  const client = await Client.connect({ endpoint, reconnect: false });
   t.after(() => client.close());
   return client.request("server/drain", {});
 }
@@ -76,6 +78,18 @@ test("a daemon that names no release in its first answer is not believed", async
     const endpoint = await startDaemon(t, { initialized: { ...agreed, serverInfo } });
     await assert.rejects(ask(t, endpoint), { code: "UNSUPPORTED_VERSION" });
   }
+});
+
+test("a client that was bundled into another package checks all that it hears, whatever that one's version is", async (t) => {
+  const bundle = await temporaryDirectory(t);
+  const { version } = agreed.serverInfo;
+  await writeFile(join(bundle, "package.json"), JSON.stringify({ name: "plugin", type: "module", version }));
+  await cp(new URL("../../src", import.meta.url), join(bundle, "src"), { recursive: true });
+  await symlink(fileURLToPath(new URL("../../../node_modules", import.meta.url)), join(bundle, "node_modules"));
+  const { StratadClient: Bundled } = await import(join(bundle, "src/client/client.js"));
+  assert.deepEqual(await ask(t, await startDaemon(t, {}), Bundled), { draining: true });
+  const endpoint = await startDaemon(t, { answer: unfit });
+  await assert.rejects(ask(t, endpoint, Bundled), { code: "UNSUPPORTED_VERSION" });
 });
 
 test("the errors of a daemon that is believed are given with all that they say", async (t) => {
