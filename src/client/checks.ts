@@ -8,9 +8,10 @@ import { EventParams } from "../messages/events.js";
 import { ResponseFrame } from "../messages/frames.js";
 import { type MethodName, methods } from "../messages/methods.js";
 import { ProgressParams } from "../messages/notifications.js";
+import { type Answered, unreadable } from "./believed.js";
 
 /** A result that fits its schema, or why there is none: the daemon's error, or UNSUPPORTED_VERSION. */
-export function answerOf(method: MethodName, frame: object): { result: unknown } | { error: StrataError } {
+export function answerOf(method: MethodName, frame: object): Answered {
   const response = ResponseFrame.safeParse(frame);
   const error = response.data?.error?.data;
   if (error !== undefined) return { error: StrataError.fromWire(error) };
@@ -23,10 +24,3 @@ export const eventOf = (params: unknown): EventParams | undefined => EventParams
 export const progressOf = (params: unknown): ProgressParams | undefined => ProgressParams.safeParse(params).data;
 
 export const onlyReads = (method: MethodName): boolean => methods[method].scope === "read";
-
-function unreadable(method: MethodName): StrataError {
-  return new StrataError(
-    "UNSUPPORTED_VERSION",
-    `Cannot read the daemon's answer to ${method}: it does not fit the schema`,
-  );
-}

@@ -34,7 +34,7 @@ export interface OpenOptions {
   readonly signal: AbortSignal;
 }
 
-type Checks = typeof believed;
+type Checks = Pick<typeof believed, "answerOf" | "eventOf" | "progressOf">;
 type Frame = Readonly<Record<string, unknown>>;
 
 interface Pending {
@@ -159,9 +159,9 @@ export class Connection {
   #receive(text: string): void {
     const frame = parseJson(text);
     if (frame === undefined) return;
-    if (this.#checks === undefined && this.#isBelieved(frame)) this.#checks = believed;
+    if (this.#checks === undefined && this.#unchecked.length === 0 && this.#isBelieved(frame)) this.#checks = believed;
     if (this.#checks === undefined) this.#keep(frame);
-    else this.#takeOrGiveUp(frame, this.#checks);
+    else this.#take(frame, this.#checks);
   }
 
   #isBelieved({ id, result }: Frame): boolean {
@@ -179,25 +179,14 @@ export class Connection {
     import("./checks.js").then(
       (checks) => {
         this.#checks = checks;
-        for (const frame of this.#unchecked.splice(0)) this.#takeOrGiveUp(frame, checks);
+        for (const frame of this.#unchecked.splice(0)) this.#take(frame, checks);
         this.#socket.resume();
       },
-      (error: unknown) => this.#giveUp(error),
+      (error: unknown) => {
+        this.#rejectAll(toStrataError(error, "Cannot read what the daemon says"));
+        this.#socket.terminate();
+      },
     );
-  }
-
-  /** Who is believed and says what no daemon says has the connection ended, and nothing else. */
-  #takeOrGiveUp(frame: Frame, checks: Checks): void {
-    try {
-      this.#take(frame, checks);
-    } catch (error) {
-      this.#giveUp(error);
-    }
-  }
-
-  #giveUp(error: unknown): void {
-    this.#rejectAll(toStrataError(error, "Cannot read what the daemon says"));
-    this.#socket.terminate();
   }
 
   /** Notifications that this client does not know are a newer daemon's and passed over. */
@@ -216,8 +205,8 @@ export class Connection {
   #answer(id: number, frame: Frame, checks: Checks): void {
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
-    const answer = checks.answerOf(pending.method, frame);
     this.#pending.delete(id);
+    const answer = checks.answerOf(pending.method, frame);
     if ("result" in answer) pending.resolve(answer.result);
     else pending.reject(answer.error);
   }

@@ -98,10 +98,15 @@ test("the errors of a daemon that is believed are given with all that they say",
   await assert.rejects(ask(t, endpoint), { code: "UNKNOWN_ROOT", message: "Cannot find it" });
 });
 
-test("a daemon that is believed and says what none says loses the connection, and nothing else is lost", async (t) => {
-  const endpoint = await startDaemon(t, { answer: { error: 7 } });
-  await assert.rejects(ask(t, endpoint), {
-    code: "INTERNAL",
-    message: "Cannot read what the daemon says: an unexpected error",
-  });
+test("what no daemon says is UNSUPPORTED_VERSION, though it is believed", async (t) => {
+  for (const answer of [
+    {},
+    { result: null },
+    { error: 7 },
+    { error: { data: null } },
+    { error: { data: { code: "ODD" } } },
+  ]) {
+    const endpoint = await startDaemon(t, { answer });
+    await assert.rejects(ask(t, endpoint), { code: "UNSUPPORTED_VERSION" });
+  }
 });

@@ -34,13 +34,13 @@ export interface Content {
 
 export interface Answer {
   readonly status: number;
-  /** By its name in small letters; what came several times is joined by commas (RFC 9110, 5.3). */
+  /** By its name in small letters; what came several times is joined by commas, or is the first where it may come only once. */
   header(name: string): string | undefined;
   /** Where the answer came from, after redirects. */
   readonly url: URL;
   /** To be read once; a chunk, which is the reader's, must come within the stall timeout (REGISTRY_TIMEOUT). Leaving the loop ends the connection. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Ends the connection without reading the body. */
+  /** Does not wait for the body; the connection is kept for the next request where all of it has come already, else ended. */
   discard(): void;
 }
 
@@ -105,7 +105,7 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
       header: (name) => response.headers[name]?.toString(),
       url,
       body: read(response, deadline, timings.stallTimeoutMs),
-      discard: () => deadline.abandon(),
+      discard: () => discard(response, deadline),
     };
   } catch (error) {
     deadline.abandon();
@@ -127,19 +127,37 @@ function send(
   if (content !== undefined) {
     const sized = { ...headers, "content-length": `${content.bytes}` };
     const sending = ask(url, { method: method ?? "POST", headers: sized, signal });
-    // What breaks it is what the answer fails with; an answer before the end is one.
-    pipeline(taken(content, deadline, timings), sending).catch(() => undefined);
+    whenConnected(sending, () => {
+      // What breaks it is what the answer fails with; an answer before the end is one.
+      pipeline(taken(content, deadline, timings), sending).catch(() => undefined);
+    });
     return sending;
   }
   const typed = form === undefined ? headers : { ...headers, "content-type": "application/x-www-form-urlencoded" };
   return ask(url, { method: form === undefined ? method : "POST", headers: typed, signal }).end(form?.toString());
 }
 
+/** What is written sooner waits in memory, and would look sent. */
+function whenConnected(request: ClientRequest, send: () => void): void {
+  request.once("socket", (socket) => {
+    if (request.reusedSocket) send();
+    else socket.once(request.protocol === "https:" ? "secureConnect" : "connect", send);
+  });
+}
+
 function answerTo(request: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    // The latter also behind the answer, whose body then tells.
-    request.once("response", resolve).on("error", reject);
+    // Errors behind the answer are told by its body. A change of protocol, which nobody asked for, is only a close.
+    request
+      .once("response", resolve)
+      .on("error", reject)
+      .once("close", () => reject(new Error("no answer")));
   });
+}
+
+function discard(response: IncomingMessage, deadline: Deadline): void {
+  if (response.complete) response.once("close", () => deadline.abandon()).resume();
+  else deadline.abandon();
 }
 
 /** The timer runs while the registry takes a chunk, and then until it answers, which it may do before the end. */

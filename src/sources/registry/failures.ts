@@ -34,7 +34,7 @@ export function networkError(thrown: unknown, host: string): StrataError {
     return registryError("TLS_UNTRUSTED", host, `its certificate is refused (${code})`, { cause: thrown });
   if (code === "ENOTFOUND")
     return registryError("REGISTRY_UNREACHABLE", host, "there is no such host", { cause: thrown });
-  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") {
+  if (NO_TLS.test(`${code} ${thrown instanceof Error ? thrown.message : ""}`)) {
     return registryError("REGISTRY_UNREACHABLE", host, "it does not speak TLS", {
       cause: thrown,
       hint: "Name the host in the configuration if plain HTTP is what it shall be asked with.",
@@ -66,6 +66,9 @@ export function parseRetryAfter(value: string | undefined, now = Date.now()): nu
 
 const TLS =
   /^(?:ERR_TLS_|CERT_|UNABLE_TO_(?:GET|VERIFY|DECRYPT|DECODE)|DEPTH_ZERO_|SELF_SIGNED_|CRL_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH)/;
+
+/** OpenSSL's words: the code that Node gives differs with where the handshake was. */
+const NO_TLS = /^(?:EPROTO|ERR_SSL_).*(?:wrong.version.number|packet.length.too.long)/is;
 
 /** Several addresses are wrapped in an AggregateError. */
 function causeCode(thrown: unknown): string {
