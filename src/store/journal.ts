@@ -50,6 +50,7 @@ export class Journal {
   #backlogBytes = 0;
   #isWorking = false;
   #timer: NodeJS.Timeout | undefined;
+  #trimmed = Promise.resolve();
   #isFailing = false;
   #isClosed = false;
 
@@ -109,11 +110,12 @@ export class Journal {
     await this.#added("", { untilOnDisk: false }).catch(() => undefined);
   }
 
-  /** What is appended afterwards is dropped: the next daemon may have the journal. */
+  /** What is appended afterwards is dropped, and no segment is removed: the next daemon may have the journal. */
   async close(): Promise<void> {
     const flushed = this.flush();
     this.#isClosed = true;
     await flushed;
+    await this.#trimmed;
     clearTimeout(this.#timer);
     await this.#open?.close();
   }
@@ -160,9 +162,14 @@ export class Journal {
   }
 
   /** Removes the segments before `neededFrom`: how long what stands in them is kept is for those to say who ask for it. */
-  async trim(neededFrom: number): Promise<void> {
+  trim(neededFrom: number): Promise<void> {
+    this.#trimmed = this.#trimmed.then(() => this.#removeBefore(neededFrom));
+    return this.#trimmed;
+  }
+
+  async #removeBefore(neededFrom: number): Promise<void> {
     for (const number of this.#segments.keys()) {
-      if (number >= Math.min(neededFrom, this.#number)) return;
+      if (this.#isClosed || number >= Math.min(neededFrom, this.#number)) return;
       this.#segments.delete(number);
       await this.#remove(number);
     }

@@ -21,7 +21,9 @@ async function listen(t: TestContext, server: Server): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test("a change of protocol that nobody asked for is no answer, and waits for no timeout", async (t) => {
+test("a change of protocol that nobody asked for is no answer, and waits for no timeout", {
+  timeout: 10_000,
+}, async (t) => {
   const odd = createTcpServer((socket) => {
     socket.once("data", () =>
       socket.end("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
@@ -76,7 +78,7 @@ test("a port that does not speak TLS is named so, and not tried again", async (t
 test("what is sent is not taken to be sent before there is a connection", async (t) => {
   const silent = createTcpServer();
   const url = new URL(`https://${await listen(t, silent)}/`);
-  const sockets = once(silent, "connection");
+  silent.on("connection", (socket) => t.after(() => socket.destroy()));
   let isTaken = false;
   const content = {
     bytes: 1,
@@ -90,6 +92,4 @@ test("what is sent is not taken to be sent before there is a connection", async 
     message: /: no answer for 100 ms$/,
   });
   assert.equal(isTaken, false);
-  const [socket] = await sockets;
-  socket.destroy();
 });

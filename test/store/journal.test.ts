@@ -255,6 +255,18 @@ test("segments are small, and go from the oldest on as soon as nothing needs the
   await journal.close();
 });
 
+test("a journal that is closed removes no segment any more: the next daemon may have it", async (t) => {
+  const { journal, layout } = await openJournal(await directory(t), { segmentBytes: 1000 });
+  for (let n = 0; n < 100; n += 1) await journal.appendDurably(started());
+  const trimmed = journal.trim(Number.POSITIVE_INFINITY);
+  await journal.close();
+  const left = await readdir(layout.journal);
+  await trimmed;
+  for (let n = 0; n < 20; n += 1) await journal.trim(Number.POSITIVE_INFINITY);
+  assert.deepEqual(await readdir(layout.journal), left);
+  assert.ok(left.length > 1, `${left.length} segments`);
+});
+
 test("beyond its bound the journal names the segments that have to go", async (t) => {
   const { journal, layout } = await openJournal(await directory(t), { segmentBytes: 1000, maxBytes: 5000 });
   for (let n = 0; n < 100; n += 1) await journal.appendDurably(started());
