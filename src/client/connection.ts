@@ -29,7 +29,7 @@ export interface RequestOptions<M extends MethodName> {
 }
 
 export interface OpenOptions {
-  /** That this client is of; undefined where it was bundled, and nobody knows. */
+  /** The one that this client is of; undefined where it was bundled into another package, and nobody knows. */
   readonly release: string | undefined;
   readonly signal: AbortSignal;
 }
