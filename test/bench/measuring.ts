@@ -99,9 +99,13 @@ export interface Taken extends Figures {
 /** Says why not where commands cannot be measured. */
 export const timeTool = toolOrSkip("time", { PATH: process.env.PATH });
 
+const { PATH, HOME, TMPDIR } = process.env;
+/** What every peer gets, as our commands get a sandbox's: with NODE_EXTRA_CA_CERTS, say, Node 20 takes 50 ms longer to start. */
+export const plainEnvironment: NodeJS.ProcessEnv = { PATH, HOME, TMPDIR, LANG: "C.UTF-8" };
+
 export async function measured(
   command: readonly string[],
-  { cwd, env = process.env }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
+  { cwd, env = plainEnvironment }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
 ): Promise<{ readonly taken: Taken; readonly stdout: string }> {
   const report = join(cwd, "taken");
   const [program, ...before] = timeTool.path === undefined ? [] : [timeTool.path, "-f", "%U %S %M", "-o", report, "--"];

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { cached, run } from "../support/cached.js";
 import { toolOrSkip } from "../support/tools.js";
 import type { Codec } from "./inputs.js";
-import { CommandFailed, measured } from "./measuring.js";
+import { CommandFailed, measured, plainEnvironment } from "./measuring.js";
 import { type Contestant, Missing, type Setting } from "./race.js";
 
 interface Peer {
@@ -49,7 +49,7 @@ export function peer(name: PeerName, codec: Codec = "gzip"): Contestant {
     open: async (setting) => {
       requireTools(needs);
       const modules = options.npm === undefined ? undefined : await installed(options.npm, setting);
-      const env = { ...process.env, NODE_PATH: modules, IMAGE: `${setting.input.layout}:${codec}` };
+      const env = { ...plainEnvironment, NODE_PATH: modules, IMAGE: `${setting.input.layout}:${codec}` };
       const layers = setting.input.layers(codec);
       return async ({ directory }) => {
         const into = join(directory, "tree");
