@@ -3,7 +3,7 @@
  * left (protocol/answer.ts, events.ts, progress.ts; the percentage of an export excepted). To load them once more would be a fifth of a warm
  * install. What is nothing of the kind is refused all the same. Pure.
  */
-import { errorCodes, StrataError, type WireError } from "../errors.js";
+import { isErrorCode, StrataError, type WireError } from "../errors.js";
 import type { EventParams } from "../messages/events.js";
 import type { MethodName } from "../messages/methods.js";
 import type { ProgressParams } from "../messages/notifications.js";
@@ -35,5 +35,7 @@ export function unreadable(method: MethodName): StrataError {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-const isWireError = (data: unknown): data is WireError =>
-  isObject(data) && errorCodes.some((code) => code === (data as { readonly code?: unknown }).code);
+function isWireError(data: unknown): data is WireError {
+  const code = isObject(data) ? (data as { readonly code?: unknown }).code : undefined;
+  return typeof code === "string" && isErrorCode(code);
+}
