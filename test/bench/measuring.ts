@@ -96,12 +96,12 @@ export interface Taken extends Figures {
   readonly "peak MB": number;
 }
 
-/** Says why not where commands cannot be measured. */
-export const timeTool = toolOrSkip("time", { PATH: process.env.PATH });
-
 const { PATH, HOME, TMPDIR } = process.env;
 /** What every peer gets, as our commands get a sandbox's: with NODE_EXTRA_CA_CERTS, say, Node 20 takes 50 ms longer to start. */
 export const plainEnvironment: NodeJS.ProcessEnv = { PATH, HOME, TMPDIR, LANG: "C.UTF-8" };
+
+/** Says why not where commands cannot be measured. */
+export const timeTool = toolOrSkip("time", plainEnvironment);
 
 export async function measured(
   command: readonly string[],

@@ -83,7 +83,7 @@ export const hardlinkCopy: Contestant = {
 
 export function requireTools(names: readonly string[]): void {
   for (const name of names) {
-    const tool = toolOrSkip(name, { PATH: process.env.PATH });
+    const tool = toolOrSkip(name, plainEnvironment);
     if (tool.skip !== false) throw new Missing(tool.skip);
   }
 }
