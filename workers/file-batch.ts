@@ -9,6 +9,8 @@ import { OpenDirectories } from "./open-directories.js";
 import { type NewFile, type WrittenFile, writeSmallFile } from "./small-file.js";
 
 const BATCH_BYTES = 1024 * 1024;
+/** One is filled while the others are written. */
+const BATCHES = 4;
 /** Larger files gain nothing from a second thread and would only be copied. */
 export const MAX_BATCHED_BYTES = 512 * 1024;
 
@@ -33,6 +35,9 @@ export interface BatchPlace {
   /** What other layers have of them; absent: each file is written. */
   readonly objects: FileObjects | undefined;
 }
+
+/** Those of one thread that fills them. */
+export const newBatches = (): FileBatch[] => Array.from({ length: BATCHES }, () => new FileBatch());
 
 export class FileBatch {
   readonly shared: SharedArrayBuffer;

@@ -14,11 +14,7 @@ const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
 
 /** Takes exactly one deflate stream from the input and gives what it inflates to, each chunk valid until the next. CODEC_TRUNCATED, CODEC_CORRUPT. */
-export type DeflateEngine = (
-  input: ByteInput,
-  /** Whether the blob starts with it: it may be a download that has just begun, and what it holds is wanted early. */
-  options: { readonly isFirst: boolean },
-) => AsyncIterable<Buffer>;
+export type DeflateEngine = (input: ByteInput) => AsyncIterable<Buffer>;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING. */
 export async function* gunzip(
@@ -26,18 +22,16 @@ export async function* gunzip(
   limits: ImageLimits,
   inflateDeflate: DeflateEngine,
 ): AsyncGenerator<Buffer> {
-  let isFirst = true;
   do {
     await skipHeader(input, limits);
     let crc = 0;
     let bytes = 0;
-    for await (const chunk of inflateDeflate(input, { isFirst })) {
+    for await (const chunk of inflateDeflate(input)) {
       crc = crc32(chunk, crc);
       bytes += chunk.length;
       yield chunk;
     }
     await checkFooter(input, crc, bytes);
-    isFirst = false;
   } while (await anotherMember(input));
 }
 

@@ -2,7 +2,7 @@
  * A layer's compressed bytes into its tar, whatever the codec, behind one interface: chunks in, chunks out.
  *
  * Owns which engine reads which codec and the limits that hold for all of them; the exact framing of each codec stands in its
- * own file. The consumer may work synchronously: native engines inflate ahead in libuv's pool while it does.
+ * own file.
  */
 import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
@@ -11,7 +11,7 @@ import type { Decoders } from "../src/tasks.js";
 import { ByteInput, type ChunkSource } from "./byte-input.js";
 import { inflateWithFflate } from "./deflate-fflate.js";
 import { inflateNatively } from "./deflate-native.js";
-import { gunzip } from "./gunzip.js";
+import { type DeflateEngine, gunzip } from "./gunzip.js";
 import { hasXzMagic, unxz } from "./unxz.js";
 import { hasZstdMagic, unzstd } from "./unzstd.js";
 import { Windows } from "./windows.js";
@@ -35,19 +35,25 @@ const zstdBy = (engine: ZstdEngine): Inflater => ({
   decoder: engine.name,
   chunks: (input, { windows }) => unzstd(input, engine, windows),
 });
+const gzipBy = (decoder: string, engine: DeflateEngine): Inflater => ({
+  decoder,
+  chunks: (input, { limits }) => gunzip(input, limits, engine),
+});
+const fflateGzip = gzipBy("fflate", inflateWithFflate);
+const nativeGzip = inflateNatively && gzipBy("node:zlib", inflateNatively);
 const plain: Inflater = { decoder: "none", chunks: (input) => input.rest() };
 const xz: Inflater = { decoder: "stratad", chunks: (input, { windows }) => unxz(input, windows) };
 
 const inflaters: Readonly<Record<Decoders, Readonly<Record<Codec, Inflater>>>> = {
   native: {
     none: plain,
-    gzip: { decoder: "node:zlib", chunks: (input, { limits }) => gunzip(input, limits, inflateNatively) },
+    gzip: nativeGzip ?? fflateGzip,
     zstd: zstdBy(nativeZstd ?? wasmZstd),
     xz,
   },
   javascript: {
     none: plain,
-    gzip: { decoder: "fflate", chunks: (input, { limits }) => gunzip(input, limits, inflateWithFflate) },
+    gzip: fflateGzip,
     zstd: zstdBy(wasmZstd),
     xz,
   },

@@ -1,8 +1,8 @@
 /**
  * A tar on its way from the thread that inflates it to the thread that writes its tree: a ring of bytes in shared memory.
  *
- * The writer waits without blocking, because codecs inflate while it does; the reader has nothing else to do and blocks. Owns
- * the layout of that memory; knows nothing of tars.
+ * The reader has nothing else to do and blocks; the writer may do something meanwhile, and then waits without blocking. Owns the layout
+ * of that memory; knows nothing of tars.
  */
 
 import { copyBytes } from "./copy-bytes.js";
@@ -11,11 +11,11 @@ import { copyBytes } from "./copy-bytes.js";
 const RING_BYTES = 4 * 1024 * 1024;
 /** The reader gives its room back piece by piece. */
 const PIECE_BYTES = 256 * 1024;
-/** The writer waits for so much room, or for as much as it needs: to wake a thread for each piece costs more than to copy it. */
+/** A writer that found too little room waits for so much: to wake a thread for each piece costs more than to copy it. */
 const ROOM_BYTES = RING_BYTES / 4;
 
-/** `bell` rises with everything that the other side may wait for; `wanted` is the room that the writer waits for. */
-const WORD = { written: 0, taken: 1, end: 2, bell: 3, wanted: 4 } as const;
+/** `bell` rises with everything that the other side may wait for. */
+const WORD = { written: 0, taken: 1, end: 2, bell: 3, isLeft: 4 } as const;
 const WORDS_BYTES = 64;
 
 /** `cut`: no more can be had, although the tar is not over. `refused`: the reader wants no more. */
@@ -48,11 +48,20 @@ class Ring {
     this.ring();
   }
 
+  /** The reader takes no more. */
+  leave(): void {
+    Atomics.store(this.words, WORD.isLeft, 1);
+    this.end(END.refused);
+  }
+
   ring(): void {
     Atomics.add(this.words, WORD.bell, 1);
     Atomics.notify(this.words, WORD.bell);
   }
 }
+
+/** Something else that a writer can do: a bit of it, and whether there was any. */
+type Meanwhile = () => boolean;
 
 export class FeedWriter {
   readonly shared = new SharedArrayBuffer(WORDS_BYTES + RING_BYTES);
@@ -64,22 +73,21 @@ export class FeedWriter {
   }
 
   /** Resolves when all bytes are in the ring: true, or false where the reader wants no more of them. */
-  async write(bytes: Buffer): Promise<boolean> {
-    const { words } = this.#ring;
+  async write(bytes: Buffer, meanwhile: Meanwhile = () => false): Promise<boolean> {
     for (let done = 0; done < bytes.length; ) {
       const bell = this.#ring.load(WORD.bell);
       if (this.#ring.load(WORD.end) !== END.open) return false;
-      const wanted = Math.min(bytes.length - done, ROOM_BYTES);
-      Atomics.store(words, WORD.wanted, wanted);
-      if (this.#ring.room < wanted) {
-        const rung = Atomics.waitAsync(words, WORD.bell, bell);
-        if (rung.async) await rung.value;
-      } else {
+      if (this.#ring.room >= Math.min(bytes.length - done, ROOM_BYTES)) {
         done += this.#put(bytes, done);
         this.#ring.ring();
-      }
+      } else if (!meanwhile()) await this.#rungAfter(bell);
     }
     return true;
+  }
+
+  async #rungAfter(bell: number): Promise<void> {
+    const rung = Atomics.waitAsync(this.#ring.words, WORD.bell, bell);
+    if (rung.async) await rung.value;
   }
 
   /** As much of it as there is room for, around the ring's border. */
@@ -99,9 +107,18 @@ export class FeedWriter {
     this.#ring.end(END[how]);
   }
 
-  /** The reader is gone: as if it had refused. */
+  /** Resolves when the reader has left. */
+  async left(meanwhile: Meanwhile = () => false): Promise<void> {
+    for (;;) {
+      const bell = this.#ring.load(WORD.bell);
+      if (this.#ring.load(WORD.isLeft) === 1) return;
+      if (!meanwhile()) await this.#rungAfter(bell);
+    }
+  }
+
+  /** The reader's thread has ended: it has left. */
   readerLost(): void {
-    this.#ring.end(END.refused);
+    this.#ring.leave();
   }
 }
 
@@ -139,7 +156,7 @@ export class FeedReader {
     if (this.#held === 0) return;
     Atomics.add(this.#ring.words, WORD.taken, this.#held);
     this.#held = 0;
-    if (this.#ring.room >= this.#ring.load(WORD.wanted)) this.#ring.ring();
+    if (this.#ring.room >= ROOM_BYTES) this.#ring.ring();
   }
 
   /** After `next` has returned undefined. */
@@ -147,8 +164,13 @@ export class FeedReader {
     return this.#ring.load(WORD.end) === END.whole;
   }
 
-  /** No more is wanted: the writer stops. */
-  refuse(): void {
-    this.#ring.end(END.refused);
+  /** A writer that waits looks whether there is something for it meanwhile. */
+  callWriter(): void {
+    this.#ring.ring();
+  }
+
+  /** No more is taken: the writer stops. */
+  leave(): void {
+    this.#ring.leave();
   }
 }

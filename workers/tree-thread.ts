@@ -1,18 +1,21 @@
 /**
- * The thread that turns a tar into a layer's tree and changeset, beside the one that inflates it (unpack.ts): guard → second
+ * The thread that turns a tar into a layer's tree and changeset, beside the one that inflates it (unpack.ts): hash → guard → second
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
+import { createHash } from "node:crypto";
 import { closeSync, mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { type MessagePort, parentPort } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { BusyThreads } from "../src/busy-threads.js";
 import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
+import { parseDiffId } from "../src/oci/digest.js";
 import { encodeChangeset } from "../src/overlap/changeset.js";
 import type { Folding } from "../src/overlap/name-folding.js";
 import type { TopLevelName } from "../src/root-tasks.js";
 import { TaskProgress } from "../src/task-progress.js";
 import { type LayerDocument, type Outcome, outcomeOf } from "../src/tasks.js";
 import { fromHere } from "./disk-path.js";
+import { FileBatch } from "./file-batch.js";
 import { type FileObjects, withFileObjects } from "./file-objects.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 import { Pace } from "./pace.js";
@@ -23,9 +26,16 @@ import { TarGuard } from "./tar-guard.js";
 import { TreeWriter } from "./tree-writer.js";
 import { WriteBehind } from "./write-behind.js";
 
+export interface TreeThreadData {
+  /** Of small files, for whichever thread has time. */
+  readonly batches: readonly SharedArrayBuffer[];
+}
+
 export interface TreeTask {
   /** Gets tree/ and changeset. */
   readonly staging: string;
+  /** Of the diffID. */
+  readonly algorithm: string;
   readonly limits: ImageLimits;
   readonly folding: Folding | undefined;
   readonly progress: SharedArrayBuffer;
@@ -37,17 +47,17 @@ export interface TreeTask {
   readonly topLevel: MessagePort;
 }
 
-/** What layer.json says of the tree; undefined where the feed was cut before it was whole. */
-export type BuiltTree = Omit<LayerDocument, "schema" | "diffId" | "tarBytes" | "decoder" | "createdAt"> | undefined;
+/** What layer.json says of the tar and its tree; undefined where the feed was cut before it was whole. */
+export type BuiltTree = Omit<LayerDocument, "schema" | "decoder" | "createdAt"> | undefined;
 
 /** One for the thread: its memory and its helper are kept from task to task. */
-const behind = new WriteBehind();
+const behind = new WriteBehind((workerData as TreeThreadData).batches.map((memory) => new FileBatch(memory)));
 
 parentPort?.on("message", async (task: TreeTask) => {
   const feed = new FeedReader(task.feed);
   const outcome: Outcome<BuiltTree> = await outcomeOf("Cannot unpack the layer", () => build(task, feed));
   task.topLevel.close();
-  feed.refuse();
+  feed.leave();
   parentPort?.postMessage(outcome);
 });
 
@@ -76,7 +86,7 @@ interface Site {
 
 async function fill(
   { staging, tree, objects }: Site,
-  { limits, folding, progress, busy, topLevel }: TreeTask,
+  { algorithm, limits, folding, progress, busy, topLevel }: TreeTask,
   feed: FeedReader,
 ): Promise<BuiltTree> {
   const told = new TaskProgress(progress);
@@ -85,12 +95,21 @@ async function fill(
     told.steps += 1;
   };
   const pace = new Pace(availableParallelism());
-  behind.open({ tree, objects }, () => pace.needsHelp(threads.count));
+  behind.open(
+    { tree, objects },
+    {
+      isReaderBehind: () => feed.isBehind,
+      needsHelper: () => pace.needsHelper(threads.count),
+      call: () => feed.callWriter(),
+    },
+  );
   const writer = new TreeWriter(tree, { limits, folding, behind, objects, tick });
   writer.index.onTopLevel(teller(topLevel));
-  if (!(await write(feed, writer, { limits, progress: told, pace }))) return undefined;
+  const tar = await write(feed, writer, { algorithm, limits, progress: told, pace });
+  if (tar === undefined) return undefined;
   const changeset = encodeChangeset(writer.index.changeset());
   return {
+    ...tar,
     ...writer.counts,
     topLevel: writer.index.topLevel(),
     changesetSha256: writeSyncedText(inDirectory(staging, "changeset"), changeset, tick),
@@ -105,29 +124,38 @@ function teller(port: MessagePort): (name: TopLevelName) => void {
   };
 }
 
-/** Everything of the feed through the guard into the tree. False where it was cut before it was whole. */
+interface Writing extends Pick<TreeTask, "algorithm" | "limits"> {
+  readonly progress: TaskProgress;
+  readonly pace: Pace;
+}
+
+/** Everything of the feed through the guard into the tree. Undefined where it was cut before it was whole. */
 async function write(
   feed: FeedReader,
   writer: TreeWriter,
-  { limits, progress, pace }: { readonly limits: ImageLimits; readonly progress: TaskProgress; readonly pace: Pace },
-): Promise<boolean> {
+  { algorithm, limits, progress, pace }: Writing,
+): Promise<Pick<LayerDocument, "diffId" | "tarBytes"> | undefined> {
+  const hash = createHash(algorithm);
+  let tarBytes = 0;
   const second = new SecondReader(writer);
   const guard = new TarGuard(second, limits);
   let isWritten = false;
   try {
     for (let piece = feed.next(); piece !== undefined; piece = feed.next()) {
+      hash.update(piece);
+      tarBytes += piece.length;
       guard.push(piece);
       await second.settle();
-      pace.wrote({ bytes: piece.length, entries: guard.entries - progress.entries, isBehind: feed.isBehind });
+      pace.wrote(piece.length, feed.isBehind);
       progress.bytesWritten += piece.length;
       progress.entries = guard.entries;
     }
-    if (!feed.isWhole) return false;
+    if (!feed.isWhole) return undefined;
     guard.finish();
     await second.finish();
     writer.finish();
     isWritten = true;
-    return true;
+    return { diffId: parseDiffId(`${algorithm}:${hash.digest("hex")}`), tarBytes };
   } finally {
     if (!isWritten) {
       writer.abandon();

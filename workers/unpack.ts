@@ -1,15 +1,14 @@
 /**
  * Worker entry: one blob into one layer, in the staging directory that the caller made.
  *
- * blob → hash → inflate → hash, and on another thread guard → second reader → tree and changeset (tree-thread.ts); then
+ * blob → hash → inflate, and on another thread hash → guard → second reader → tree and changeset (tree-thread.ts); then
  * layer.json, synced. Nothing here commits anything; whatever fails comes back as an outcome, and the caller removes the
  * staging directory.
  */
-import { createHash } from "node:crypto";
 import { closeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
-import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
+import { digestAlgorithm, parseDigest } from "../src/oci/digest.js";
 import { TaskProgress } from "../src/task-progress.js";
 import { type LayerDocument, type Outcome, outcomeOf, type UnpackResult, type UnpackTask } from "../src/tasks.js";
 import { BlobReader } from "./blob-reader.js";
@@ -35,15 +34,15 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const reader = new BlobReader(task.blob, algorithmOf(promise?.digest), progress);
   const windows = new Windows(task.limits, task.wideWindow, progress);
   try {
-    const { tree, tar } = await buildTree(task, reader, { promise, windows });
+    const { tree, decoder } = await buildTree(task, reader, { promise, windows });
     const digest = blobDigest(reader, promise);
-    if (expected.diffId !== undefined && expected.diffId !== tar.diffId) {
+    if (expected.diffId !== undefined && expected.diffId !== tree.diffId) {
       throw new StrataError(
         "DIFF_ID_MISMATCH",
-        `Cannot unpack the layer: its diffID is ${tar.diffId}, the config says ${expected.diffId}`,
+        `Cannot unpack the layer: its diffID is ${tree.diffId}, the config says ${expected.diffId}`,
       );
     }
-    const layer: LayerDocument = { schema: 1, ...tar, ...tree, createdAt: new Date().toISOString() };
+    const layer: LayerDocument = { schema: 1, ...tree, decoder, createdAt: new Date().toISOString() };
     writeLayerDocument(task.staging, layer);
     return { digest, layer };
   } finally {
@@ -73,21 +72,13 @@ function promiseOf({ codec, expected: { digest, diffId } }: UnpackTask): Promise
   return codec === "none" && diffId !== undefined ? { digest: diffId, code: "DIFF_ID_MISMATCH" } : undefined;
 }
 
-interface Tar {
-  readonly diffId: DiffId;
-  readonly tarBytes: number;
-  readonly decoder: string;
-}
-
 async function buildTree(
   { blob, staging, limits, folding, progress, busy, topLevel, files, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
   { promise, windows }: { readonly promise: Promised | undefined; readonly windows: Windows },
-): Promise<{ tree: NonNullable<BuiltTree>; tar: Tar }> {
-  const building = builder.build({ staging, limits, folding, progress, busy, topLevel, files });
+): Promise<{ tree: NonNullable<BuiltTree>; decoder: string }> {
   const algorithm = algorithmOf(expected.diffId);
-  const tarHash = createHash(algorithm);
-  let tarBytes = 0;
+  builder.start({ staging, algorithm, limits, folding, progress, busy, topLevel, files });
   const told = new TaskProgress(progress);
   let decoder = "";
   let failure: unknown;
@@ -96,24 +87,16 @@ async function buildTree(
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
       told.throwIfCancelled();
-      const given = builder.feed.write(chunk);
-      tarHash.update(chunk);
-      tarBytes += chunk.length;
-      if (!(await given)) break;
+      if (!(await builder.write(chunk))) break;
     }
-    builder.feed.end("whole");
   } catch (thrown) {
     failure = thrown;
-    builder.feed.end("cut");
   }
-  const built = await building;
+  const built = await builder.end(failure === undefined ? "whole" : "cut");
   // What the tree was refused for lies before whatever ended the codec: it is the first thing wrong with the blob.
   if (!built.ok) throw await blameTheBlob(StrataError.fromWire(built.error), reader, promise);
   if (built.value === undefined) throw await blameTheBlob(failure, reader, promise);
-  return {
-    tree: built.value,
-    tar: { diffId: parseDiffId(`${algorithm}:${tarHash.digest("hex")}`), tarBytes, decoder },
-  };
+  return { tree: built.value, decoder };
 }
 
 /**

@@ -1,18 +1,16 @@
 /**
- * Small files, written by two threads: the reader of the archive writes them itself, straight from the archive, and where it falls
- * behind, batches of them are written behind it by a helper. So both processors work on one layer, and nothing is copied for a
- * helper that is not needed.
+ * Small files, written by several threads: the reader of the archive writes them itself, straight from the archive, and where it falls
+ * behind it leaves batches of them to others: to the thread that inflates the archive, which has nothing to do then, and to a helper
+ * where there are processors for one. So both processors work on one layer, and nothing is copied for a help that is not needed.
  *
  * With small files the kernel's work for each is the cost of a layer; one thread cannot do it while it reads. Knows nothing of archives.
  */
 import { resourceLimits, Worker } from "node:worker_threads";
-import { type BatchPlace, FileBatch, MAX_BATCHED_BYTES } from "./file-batch.js";
+import { type BatchPlace, type FileBatch, MAX_BATCHED_BYTES } from "./file-batch.js";
 import type { FileWriterData } from "./file-writer.js";
 import { OpenDirectories } from "./open-directories.js";
 import { type NewFile, type WrittenFile, writeSmallFile } from "./small-file.js";
 
-/** 4 MiB in all: one is filled while the helper has the others before it. */
-const BATCHES = 4;
 const HEAP_MB = 32;
 const NOTHING = Buffer.alloc(0);
 
@@ -29,26 +27,39 @@ interface Announced {
   readonly written: Written;
 }
 
+/** Who else is there to write. */
+export interface Others {
+  /** Asked for each file. */
+  readonly isReaderBehind: () => boolean;
+  readonly needsHelper: () => boolean;
+  /** A batch waits for whoever has time. */
+  readonly call: () => void;
+}
+
 interface Place extends BatchPlace {
   readonly directories: OpenDirectories;
-  /** Asked for each file: whether the reader is behind, and a processor free for a helper. */
-  readonly needsHelp: () => boolean;
+  readonly others: Others;
 }
 
 export class WriteBehind {
-  readonly #slots: readonly Slot[] = Array.from({ length: BATCHES }, () => ({ batch: new FileBatch(), callbacks: [] }));
+  readonly #slots: readonly Slot[];
   readonly #bell = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   /** Submitted and not collected, oldest first. */
   readonly #submitted: Slot[] = [];
-  #filling: Slot = this.#slots[0] as Slot;
+  #filling: Slot;
   #helper: Worker | undefined;
   #place: Place | undefined;
   /** Nothing of its content has come yet. */
   #announced: Announced | undefined;
 
+  constructor(batches: readonly FileBatch[]) {
+    this.#slots = batches.map((batch) => ({ batch, callbacks: [] }));
+    this.#filling = this.#slots[0] as Slot;
+  }
+
   /** From now on files go there; the caller keeps the descriptors open until `flush` or `discard`. */
-  open(place: BatchPlace, needsHelp: () => boolean): void {
-    this.#place = { ...place, directories: new OpenDirectories(place.tree), needsHelp };
+  open(place: BatchPlace, others: Others): void {
+    this.#place = { ...place, directories: new OpenDirectories(place.tree), others };
   }
 
   takes(size: number): boolean {
@@ -89,9 +100,9 @@ export class WriteBehind {
   }
 
   #begin({ file, written }: Announced, piece: Buffer): void {
-    const { directories, objects, needsHelp } = this.#place as Place;
+    const { directories, objects, others } = this.#place as Place;
     this.#announced = undefined;
-    if (piece.length === file.size && (!needsHelp() || this.#isHelperBehind())) {
+    if (piece.length === file.size && (!others.isReaderBehind() || this.#areOthersBehind())) {
       written(writeSmallFile(file, { content: piece, directories, objects }));
       return;
     }
@@ -101,17 +112,19 @@ export class WriteBehind {
     this.#filling.batch.append(piece);
   }
 
-  /** It has all the batches before it that there are. */
-  #isHelperBehind(): boolean {
+  /** They have all the batches before them that there are. */
+  #areOthersBehind(): boolean {
     while (this.#submitted[0]?.batch.isDone) this.#collectOldest();
-    return this.#submitted.length === BATCHES - 1;
+    return this.#submitted.length === this.#slots.length - 1;
   }
 
   #submit(): void {
+    const { others } = this.#place as Place;
     this.#submitFilling();
-    if (this.#place?.needsHelp()) this.#wakeHelper();
-    else this.#lendAHand();
-    if (this.#submitted.length === BATCHES) {
+    if (!others.isReaderBehind()) this.#lendAHand();
+    else others.call();
+    if (others.needsHelper()) this.#wakeHelper();
+    if (this.#submitted.length === this.#slots.length) {
       this.#lendAHand();
       this.#collectOldest();
     }
@@ -129,7 +142,7 @@ export class WriteBehind {
     Atomics.notify(this.#bell, 0);
   }
 
-  /** This thread writes a batch itself, the newest, since the helper takes the oldest first. */
+  /** This thread writes a batch itself, the newest, since others take the oldest first. */
   #lendAHand(): void {
     this.#submitted.findLast(({ batch }) => batch.claim())?.batch.write();
   }
@@ -137,7 +150,8 @@ export class WriteBehind {
   #collectOldest(): void {
     const slot = this.#submitted.shift();
     if (slot === undefined) return;
-    slot.batch.waitUntilDone();
+    if (slot.batch.claim()) slot.batch.write();
+    else slot.batch.waitUntilDone();
     const callbacks = slot.callbacks.splice(0);
     for (const [index, file] of slot.batch.collect().entries()) callbacks[index]?.(file);
   }

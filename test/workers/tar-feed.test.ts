@@ -35,14 +35,13 @@ suite("tar feed", () => {
     );
   });
 
-  test("a writer waits while the ring is full, and goes on when there is room", async () => {
+  test("a writer waits while the ring is full, and goes on when there is room for many pieces", async () => {
     const writer = new FeedWriter();
     const reader = new FeedReader(writer.shared);
     await writer.write(noise);
     const more = writer.write(Buffer.from("more"));
     assert.equal(await Promise.race([more, new Promise((resolve) => setTimeout(resolve, 50, "waits"))]), "waits");
-    reader.next();
-    reader.next();
+    for (let piece = 0; piece < 5; piece += 1) reader.next();
     assert.equal(await more, true);
   });
 
@@ -59,15 +58,52 @@ suite("tar feed", () => {
     assert.equal(waiting, 0);
   });
 
-  test("a reader that refuses lets a waiting writer go, and no byte follows", async () => {
+  test("a writer that finds no room does what else there is, and waits when there is nothing", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    await writer.write(noise);
+    let left = 3;
+    const meanwhile = (): boolean => {
+      left -= 1;
+      if (left === 0) for (let piece = 0; piece < 5; piece += 1) reader.next();
+      return left >= 0;
+    };
+    assert.equal(await writer.write(Buffer.from("more"), meanwhile), true);
+    assert.equal(left, 0);
+    await writer.write(noise.subarray(0, RING_BYTES / 8));
+    const waits = writer.write(noise.subarray(0, RING_BYTES / 4), meanwhile);
+    assert.equal(await Promise.race([waits, new Promise((resolve) => setTimeout(resolve, 50, "waits"))]), "waits");
+    left = 1;
+    reader.callWriter();
+    assert.equal(await waits, true);
+  });
+
+  test("a writer that has ended does what else there is until the reader has left", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    let toDo = 2;
+    writer.end("whole");
+    const left = writer.left(() => {
+      toDo -= 1;
+      return toDo >= 0;
+    });
+    assert.equal(toDo, -1);
+    assert.equal(await Promise.race([left, new Promise((resolve) => setTimeout(resolve, 50, "waits"))]), "waits");
+    reader.leave();
+    await left;
+    assert.equal(reader.isWhole, true);
+  });
+
+  test("a reader that leaves lets a waiting writer go, and no byte follows", async () => {
     const writer = new FeedWriter();
     const reader = new FeedReader(writer.shared);
     await writer.write(noise);
     const more = writer.write(Buffer.from("more"));
-    reader.refuse();
+    reader.leave();
     assert.equal(await more, false);
     assert.equal(await writer.write(Buffer.from("again")), false);
     writer.end("whole");
+    await writer.left();
     assert.equal(reader.isWhole, false);
   });
 

@@ -19,16 +19,18 @@ import { join } from "node:path";
 import { after, suite, test } from "node:test";
 import { imageLimits, MAX_TOP_LEVEL_BYTES } from "../../src/limits.js";
 import type { Folding } from "../../src/overlap/name-folding.js";
+import { newBatches } from "../../workers/file-batch.js";
 import { LayerIndex } from "../../workers/layer-index.js";
 import { openDirectory } from "../../workers/open-directories.js";
 import type { TarEntry } from "../../workers/tar-entry.js";
 import { TreeWriter } from "../../workers/tree-writer.js";
 import { WriteBehind } from "../../workers/write-behind.js";
 
-const behind = new WriteBehind();
+const behind = new WriteBehind(newBatches());
 const top = mkdtempSync(join(tmpdir(), "tree-writer-"));
 after(() => rmSync(top, { recursive: true }));
 let serial = 0;
+const nobodyElse = { isReaderBehind: () => true, needsHelper: () => false, call: () => undefined };
 
 const entry = (fields: Partial<TarEntry>): TarEntry => ({
   index: 0,
@@ -53,7 +55,7 @@ function written(
   mkdirSync(path);
   prepare(path);
   const tree = openDirectory(path);
-  behind.open({ tree, objects: undefined }, () => true);
+  behind.open({ tree, objects: undefined }, nobodyElse);
   const writer = new TreeWriter(tree, { limits: imageLimits, folding, behind, tick: () => undefined });
   try {
     for (const fields of entries) {
