@@ -28,6 +28,10 @@ import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 import { TopLevelChannel, topLevelTold } from "./top-level.js";
+import { layersAtOnce } from "./weights.js";
+
+/** A smaller one is over before its two threads are both at work. */
+const LARGE_BLOB_BYTES = 1024 * 1024;
 
 export interface LayerCounters {
   blobsRead: number;
@@ -56,6 +60,7 @@ export class LayerInstaller {
   readonly #wideWindow = new Turn();
   readonly #decoders: Decoders;
   readonly #growing: Slots;
+  readonly #large: Slots;
   readonly counters: LayerCounters = { blobsRead: 0, layersUnpacked: 0 };
 
   constructor(options: {
@@ -66,6 +71,7 @@ export class LayerInstaller {
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
+    this.#large = new Slots(layersAtOnce(options.pool.threads));
     this.#growing = new Slots(Math.max(1, options.pool.threads - 1));
     this.#limits = options.limits;
     this.#decoders = options.decoders;
@@ -190,7 +196,9 @@ export class LayerInstaller {
       };
       const options = { signal: bothSignal, weight: descriptor.size, progress: task };
       // The thread may have been ended while it had the turn.
-      return this.#pool.run("unpack", unpack, options).finally(() => giveTurnBack(wideWindow));
+      const run = () => this.#pool.run("unpack", unpack, options).finally(() => giveTurnBack(wideWindow));
+      const isLarge = blob.growth === undefined && blob.length >= LARGE_BLOB_BYTES;
+      return isLarge ? this.#large.run(blob.length, bothSignal, run) : run();
     });
     unpacked.catch(() => both.abort());
     const [fetchEnd, unpackEnd] = await Promise.allSettled([blob.done, unpacked]);

@@ -8,6 +8,7 @@ import type { DiffId } from "../oci/digest.js";
 import type { LinkResult } from "../root-tasks.js";
 import { Slots } from "../slots.js";
 import type { LayerDocument } from "../tasks.js";
+import { layersAtOnce } from "./weights.js";
 
 /** Links one layer, each part of it in a slot; settles when nothing is under way for it any more. */
 export type LinkLayer = (layer: LayerDocument, slots: Slots, signal: AbortSignal) => Promise<readonly LinkResult[]>;
@@ -15,18 +16,23 @@ export type LinkLayer = (layer: LayerDocument, slots: Slots, signal: AbortSignal
 export class LinkingAhead {
   readonly #link: LinkLayer;
   readonly #slots: Slots;
+  readonly #atOnce: number;
+  #left: number;
   readonly #linked = new Map<DiffId, Promise<readonly LinkResult[]>>();
   readonly #stopping = new AbortController();
 
-  /** Each of the image's layers may need a thread until it is stored. */
+  /** As many of the image's layers as are unpacked at once need a thread until they are stored. */
   constructor(link: LinkLayer, { threads, layers }: { readonly threads: number; readonly layers: number }) {
     this.#link = link;
-    this.#slots = new Slots(threads - layers);
+    this.#atOnce = layersAtOnce(threads);
+    this.#left = layers;
+    this.#slots = new Slots(threads - Math.min(layers, this.#atOnce));
   }
 
-  /** One more layer is stored, and its thread is free. */
+  /** One more layer is stored; its thread is free where no other layer waits for it. */
   add(layer: LayerDocument): void {
-    this.#slots.add(1);
+    this.#left -= 1;
+    if (this.#left < this.#atOnce) this.#slots.add(1);
     this.#begin(layer);
   }
 

@@ -1,6 +1,8 @@
-/** Which tasks of the pool go before others; an unpack weighs as many bytes as it has to read. */
+/** Which tasks of the pool go before others, and how many of a kind at once; an unpack weighs as many bytes as it has to read. */
 
 /** Links go before unpacks: they are short, and somebody's install ends with them. */
 export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
+/** Layers that are unpacked side by side where nothing has to be waited for: each has two threads, and each thread compiles its code for itself. */
+export const layersAtOnce = (threads: number): number => Math.ceil(threads / 2);
 /** What keeps the store tidy goes behind every unpack, however small. */
 export const UPKEEP_WEIGHT = -1;

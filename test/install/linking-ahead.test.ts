@@ -39,21 +39,31 @@ function stage(options: { threads: number; layers: number }) {
 }
 
 suite("linking ahead", () => {
-  test("takes no thread that a layer still to come may need, and one more with each that is stored", async () => {
-    const { ahead, running, names } = stage({ threads: 2, layers: 4 });
+  test("takes no thread that a layer still to come may need, and the rest of them when the last are stored", async () => {
+    const { ahead, running, names } = stage({ threads: 2, layers: 3 });
     for (const name of ["a", "b"]) ahead.add(layer(name));
     await settle();
-    assert.deepEqual([...running.keys()], []);
+    assert.deepEqual([...running.keys()], ["a"]);
     ahead.add(layer("c"));
     await settle();
-    assert.deepEqual([...running.keys()], ["a"]);
-    ahead.add(layer("d"));
+    assert.deepEqual([...running.keys()], ["a", "b"]);
+    const all = ahead.finish(["a", "b", "c"].map(layer));
+    await settle();
+    for (const name of ["c", "b", "a"]) await running.get(name)?.end();
+    assert.deepEqual(names(await all), ["a", "b", "c"]);
+  });
+
+  test("of four threads leaves two to the layers that are unpacked, and one to the last", async () => {
+    const { ahead, running } = stage({ threads: 4, layers: 6 });
+    for (const name of ["a", "b", "c", "d"]) ahead.add(layer(name));
     await settle();
     assert.deepEqual([...running.keys()], ["a", "b"]);
-    const all = ahead.finish(["a", "b", "c", "d"].map(layer));
+    ahead.add(layer("e"));
     await settle();
-    for (const name of ["d", "c", "b", "a"]) await running.get(name)?.end();
-    assert.deepEqual(names(await all), ["a", "b", "c", "d"]);
+    assert.deepEqual([...running.keys()], ["a", "b", "c"]);
+    const abandoned = ahead.abandon();
+    for (const { end } of running.values()) await end();
+    await abandoned;
   });
 
   test("links what was not added when all are there, and a layer that an image has twice once", async () => {

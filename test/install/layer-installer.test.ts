@@ -1,0 +1,79 @@
+/** How many layers are unpacked at once, by how large they are and whether they are there. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { LayerInstaller } from "../../src/install/layer-installer.js";
+import type { LayerDescriptor } from "../../src/oci/documents.js";
+import type { Pool } from "../../src/pool.js";
+import type { Blob, ImageSource } from "../../src/sources/source.js";
+import type { StagingPaths } from "../../src/store/layout.js";
+import type { Store } from "../../src/store/store.js";
+import { until } from "../support/deadline.js";
+
+const MB = 1024 * 1024;
+
+/** Unpacks that end when they are told to; with `growth`, of downloads that have not ended. */
+function stage(threads: number) {
+  const work = mkdtempSync(join(tmpdir(), "layer-installer-"));
+  const running = new Map<string, () => void>();
+  const run = (_name: string, { blob }: { blob: Blob }) =>
+    new Promise((resolve) => running.set(blob.path, () => resolve({ layer: {} }))).finally(() =>
+      running.delete(blob.path),
+    );
+  const installer = new LayerInstaller({
+    store: { sharedFiles: {} } as Store,
+    pool: { threads, sharedBusy: new SharedArrayBuffer(4), run } as unknown as Pool,
+    limits: { maxLayerBytes: 100 * MB } as never,
+    decoders: "native",
+  });
+  const unpack = (name: string, length: number, growth?: SharedArrayBuffer): Promise<unknown> => {
+    const blob = { path: name, offset: 0, length, digestIsOfBytes: true, done: Promise.resolve() };
+    const source = { blob: async () => (growth === undefined ? blob : { ...blob, growth }) };
+    const descriptor = { mediaType: "application/vnd.oci.image.layer.v1.tar", size: length };
+    return installer.unpackAnew({ layer: join(work, name) } as StagingPaths, source as unknown as ImageSource, {
+      layer: { descriptor } as Required<LayerDescriptor>,
+      signal: new AbortController().signal,
+    });
+  };
+  /** So many are unpacked, or wait until they may be. */
+  const asked = async (layers: number): Promise<void> => {
+    await until(`${layers} layers have their place`, () => readdirSync(work).length === layers);
+    for (let turn = 0; turn < 10; turn += 1) await nextTurn();
+  };
+  return { unpack, running, asked, end: () => rmSync(work, { recursive: true }) };
+}
+
+suite("layers at once", () => {
+  test("large layers that are there have two threads of the pool each, the largest first", async () => {
+    const { unpack, running, asked, end } = stage(3);
+    const all = [unpack("a", 9 * MB), unpack("b", 8 * MB)];
+    await asked(2);
+    all.push(unpack("c", 6 * MB), unpack("d", 7 * MB));
+    await asked(4);
+    assert.deepEqual([...running.keys()].sort(), ["a", "b"]);
+    running.get("a")?.();
+    await all[0];
+    assert.deepEqual([...running.keys()].sort(), ["b", "d"]);
+    running.get("b")?.();
+    await all[1];
+    assert.deepEqual([...running.keys()].sort(), ["c", "d"]);
+    for (const over of running.values()) over();
+    await Promise.all(all);
+    end();
+  });
+
+  test("small layers, and those that are still downloaded, are not held up by a large one", async () => {
+    const { unpack, running, asked, end } = stage(2);
+    const all = [unpack("large", 9 * MB)];
+    await asked(1);
+    all.push(unpack("small", MB - 1), unpack("growing", 9 * MB, new SharedArrayBuffer(64)));
+    await asked(3);
+    assert.deepEqual([...running.keys()].sort(), ["growing", "large", "small"]);
+    for (const over of running.values()) over();
+    await Promise.all(all);
+    end();
+  });
+});
