@@ -222,9 +222,12 @@ suite("after a power cut", { skip: machineParts().skip }, () => {
       serve(on.sandbox, { env: { ...on.machine.env, KILL_AT: String(2 + Math.floor(kills / 3)) } }).catch(
         () => undefined,
       );
-    while ((await starting()) === undefined) kills += 1;
+    let whole = await starting();
+    for (; whole === undefined; whole = await starting()) kills += 1;
     assert.ok(kills >= 10, `only ${kills} moments`);
+    // A later rename may have killed it already; the lock is free when it has ended.
     for (const pid of await on.sandbox.processes()) process.kill(pid, "SIGKILL");
+    await whole.ended;
     const { wire } = await start(scope, on);
     const { roots } = await wire.request("root/list");
     const left = [durable, sound].map(({ root }) => root.rootId);
