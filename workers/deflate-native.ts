@@ -10,10 +10,8 @@ import { constants, createInflateRaw } from "node:zlib";
 import { StrataError } from "../src/errors.js";
 import { free } from "../src/freed-chunk.js";
 import type { ByteInput } from "./byte-input.js";
-import type { DeflateEngine } from "./gunzip.js";
+import type { DeflateEngine, Room } from "./gunzip.js";
 
-/** Stays in the processor's cache until it is read. */
-const CHUNK_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 /** What stands behind a stream of node:zlib. */
@@ -33,7 +31,6 @@ interface Internals {
 class Zlib {
   readonly #handle: Handle;
   readonly #state: Readonly<Uint32Array>;
-  readonly #out = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   #failure: string | undefined;
 
   constructor() {
@@ -45,14 +42,14 @@ class Zlib {
     };
   }
 
-  /** As much of `input` as a chunk has room for: `made` is valid until the next call, and full where more may come of the same input. */
-  inflate(input: Buffer, flush: number): { made: Buffer; isFull: boolean; left: Buffer } {
-    this.#handle.writeSync(flush, input, 0, input.length, this.#out, 0, CHUNK_BYTES);
+  /** As much of `input` as there is room for: where that is full, more may come of the same input. */
+  inflate(input: Buffer, flush: number, room: Buffer): { made: Buffer; isFull: boolean; left: Buffer } {
+    this.#handle.writeSync(flush, input, 0, input.length, room, 0, room.length);
     if (this.#failure !== undefined) throw codecError(this.#failure);
-    const [room = 0, left = 0] = this.#state;
+    const [unused = 0, left = 0] = this.#state;
     return {
-      made: this.#out.subarray(0, CHUNK_BYTES - room),
-      isFull: room === 0,
+      made: room.subarray(0, room.length - unused),
+      isFull: unused === 0,
       left: input.subarray(input.length - left),
     };
   }
@@ -70,21 +67,21 @@ export const inflateNatively: DeflateEngine | undefined = isUsable() ? inflateHe
 
 function isUsable(): boolean {
   try {
-    const { made, left } = new Zlib().inflate(Buffer.from("4b040061", "hex"), constants.Z_NO_FLUSH);
+    const { made, left } = new Zlib().inflate(Buffer.from("4b040061", "hex"), constants.Z_NO_FLUSH, Buffer.alloc(2));
     return made.toString() === "a" && left.toString() === "a";
   } catch {
     return false;
   }
 }
 
-async function* inflateHere(input: ByteInput): AsyncGenerator<Buffer> {
+async function* inflateHere(input: ByteInput, room: Room): AsyncGenerator<Buffer> {
   const zlib = idle.pop() ?? new Zlib();
   for (;;) {
     const piece = await input.take();
     const flush = piece === undefined ? constants.Z_FINISH : constants.Z_NO_FLUSH;
     let left = piece ?? NOTHING;
     for (let isFull = true; isFull; ) {
-      const step = zlib.inflate(left, flush);
+      const step = zlib.inflate(left, flush, await room());
       if (step.made.length > 0) yield step.made;
       ({ left, isFull } = step);
     }

@@ -13,20 +13,23 @@ const MAGIC = Buffer.from([0x1f, 0x8b, 8]);
 const FOOTER_BYTES = 8;
 const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16, reserved: 0xe0 } as const;
 
+/** Memory for the next chunk, which may be left unused. */
+export type Room = () => Promise<Buffer>;
+
 /** Takes exactly one deflate stream from the input and gives what it inflates to, each chunk valid until the next. CODEC_TRUNCATED, CODEC_CORRUPT. */
-export type DeflateEngine = (input: ByteInput) => AsyncIterable<Buffer>;
+export type DeflateEngine = (input: ByteInput, room: Room) => AsyncIterable<Buffer>;
 
 /** CODEC_HEADER, CODEC_TRUNCATED, CODEC_CORRUPT, CODEC_TRAILING. */
 export async function* gunzip(
   input: ByteInput,
-  limits: ImageLimits,
+  { limits, room }: { readonly limits: ImageLimits; readonly room: Room },
   inflateDeflate: DeflateEngine,
 ): AsyncGenerator<Buffer> {
   do {
     await skipHeader(input, limits);
     let crc = 0;
     let bytes = 0;
-    for await (const chunk of inflateDeflate(input)) {
+    for await (const chunk of inflateDeflate(input, room)) {
       crc = crc32(chunk, crc);
       bytes += chunk.length;
       yield chunk;

@@ -11,7 +11,7 @@ import type { Decoders } from "../src/tasks.js";
 import { ByteInput, type ChunkSource } from "./byte-input.js";
 import { inflateWithFflate } from "./deflate-fflate.js";
 import { inflateNatively } from "./deflate-native.js";
-import { type DeflateEngine, gunzip } from "./gunzip.js";
+import { type DeflateEngine, gunzip, type Room } from "./gunzip.js";
 import { hasXzMagic, unxz } from "./unxz.js";
 import { hasZstdMagic, unzstd } from "./unzstd.js";
 import { Windows } from "./windows.js";
@@ -28,6 +28,7 @@ export interface Inflater {
 
 interface Bounds {
   readonly limits: ImageLimits;
+  readonly room: Room;
   readonly windows: Windows;
 }
 
@@ -37,7 +38,7 @@ const zstdBy = (engine: ZstdEngine): Inflater => ({
 });
 const gzipBy = (decoder: string, engine: DeflateEngine): Inflater => ({
   decoder,
-  chunks: (input, { limits }) => gunzip(input, limits, engine),
+  chunks: (input, bounds) => gunzip(input, bounds, engine),
 });
 const fflateGzip = gzipBy("fflate", inflateWithFflate);
 const nativeGzip = inflateNatively && gzipBy("node:zlib", inflateNatively);
@@ -66,6 +67,8 @@ export interface Inflating {
   readonly decoders?: Decoders;
   /** Absent: nobody else is there to take turns with. */
   readonly windows?: Windows;
+  /** Where a chunk is wanted; an engine that has it elsewhere does not ask. Absent: one memory for all. */
+  readonly room?: Room;
 }
 
 export interface Inflated {
@@ -78,12 +81,19 @@ export interface Inflated {
 export async function inflate(
   codec: Codec,
   source: ChunkSource,
-  { blobBytes, limits, decoders = "native", windows = new Windows(limits) }: Inflating,
+  { blobBytes, limits, decoders = "native", windows = new Windows(limits), room = oneChunk() }: Inflating,
 ): Promise<Inflated> {
   const input = new ByteInput(source);
   await refuseMismatch(codec, input);
   const { decoder, chunks } = inflaters[decoders][codec];
-  return { decoder, chunks: bounded(chunks(input, { limits, windows }), blobBytes, limits) };
+  return { decoder, chunks: bounded(chunks(input, { limits, windows, room }), blobBytes, limits) };
+}
+
+const CHUNK_BYTES = 256 * 1024;
+
+function oneChunk(): Room {
+  const memory = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  return async () => memory;
 }
 
 /** Ends a bomb while it unpacks: bytes and ratio are judged chunk by chunk. */

@@ -42,6 +42,11 @@ class Ring {
     return RING_BYTES - this.filled;
   }
 
+  /** Where the next byte is written. */
+  get at(): number {
+    return this.load(WORD.written) & (RING_BYTES - 1);
+  }
+
   /** The first end counts. */
   end(how: number): void {
     Atomics.compareExchange(this.words, WORD.end, END.open, how);
@@ -72,12 +77,24 @@ export class FeedWriter {
     this.#ring.words.fill(0);
   }
 
+  /** Memory in the ring, for bytes that are written next: they need not be copied. Resolves when there is much of it. */
+  async room(meanwhile: Meanwhile = () => false): Promise<Buffer> {
+    for (;;) {
+      const bell = this.#ring.load(WORD.bell);
+      const { room, at } = this.#ring;
+      // Behind an end nobody reads any more, so that any memory does.
+      if (room >= ROOM_BYTES || this.#ring.load(WORD.end) !== END.open)
+        return this.#ring.bytes.subarray(at, Math.min(at + ROOM_BYTES, RING_BYTES));
+      if (!meanwhile()) await this.#rungAfter(bell);
+    }
+  }
+
   /** Resolves when all bytes are in the ring: true, or false where the reader wants no more of them. */
   async write(bytes: Buffer, meanwhile: Meanwhile = () => false): Promise<boolean> {
     for (let done = 0; done < bytes.length; ) {
       const bell = this.#ring.load(WORD.bell);
       if (this.#ring.load(WORD.end) !== END.open) return false;
-      if (this.#ring.room >= Math.min(bytes.length - done, ROOM_BYTES)) {
+      if (bytes.buffer === this.shared || this.#ring.room >= Math.min(bytes.length - done, ROOM_BYTES)) {
         done += this.#put(bytes, done);
         this.#ring.ring();
       } else if (!meanwhile()) await this.#rungAfter(bell);
@@ -92,12 +109,13 @@ export class FeedWriter {
 
   /** As much of it as there is room for, around the ring's border. */
   #put(bytes: Buffer, from: number): number {
-    const { bytes: memory, room } = this.#ring;
+    const { bytes: memory, room, at } = this.#ring;
     const end = Math.min(bytes.length, from + room);
-    const at = this.#ring.load(WORD.written) & (RING_BYTES - 1);
-    const border = Math.min(end, from + RING_BYTES - at);
-    copyBytes(bytes.subarray(from, border), memory, at);
-    copyBytes(bytes.subarray(border, end), memory, 0);
+    if (bytes.buffer !== this.shared) {
+      const border = Math.min(end, from + RING_BYTES - at);
+      copyBytes(bytes.subarray(from, border), memory, at);
+      copyBytes(bytes.subarray(border, end), memory, 0);
+    }
     Atomics.add(this.#ring.words, WORD.written, end - from);
     return end - from;
   }

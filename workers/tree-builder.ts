@@ -39,6 +39,11 @@ export class TreeBuilder {
     });
   }
 
+  /** Memory for what is written next. */
+  room(): Promise<Buffer> {
+    return this.#feed.room(() => this.#lendAHand());
+  }
+
   /** Resolves when the thread has them all: true, or false where it wants no more. */
   write(bytes: Buffer): Promise<boolean> {
     return this.#feed.write(bytes, () => this.#lendAHand());

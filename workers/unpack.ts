@@ -83,7 +83,13 @@ async function buildTree(
   let decoder = "";
   let failure: unknown;
   try {
-    const inflated = await inflate(codec, () => reader.next(), { blobBytes: blob.length, limits, decoders, windows });
+    const inflated = await inflate(codec, () => reader.next(), {
+      blobBytes: blob.length,
+      limits,
+      decoders,
+      windows,
+      room: () => builder.room(),
+    });
     decoder = inflated.decoder;
     for await (const chunk of inflated.chunks) {
       told.throwIfCancelled();

@@ -63,6 +63,8 @@ const inflated = (
 
 /** What every Node that this runs on has. */
 const native = inflateNatively as DeflateEngine;
+const memory = Buffer.alloc(256 * 1024);
+const room = async (): Promise<Buffer> => memory;
 
 const byFflate = (blob: Buffer, pieceBytes = blob.length): Promise<Inflated> =>
   inflated("gzip", blob, pieceBytes, "javascript");
@@ -153,7 +155,7 @@ suite("gzip", () => {
       const left = chunks.map((chunk) => Buffer.from(chunk));
       let bytes = 0;
       const read = async (): Promise<void> => {
-        for await (const chunk of native(new ByteInput(async () => left.shift()))) {
+        for await (const chunk of native(new ByteInput(async () => left.shift()), room)) {
           bytes += chunk.length;
           for (let turn = 0; turn < turns; turn += 1) await nextTurn();
         }
@@ -187,7 +189,7 @@ suite("gzip", () => {
       }
       skip(bytes);
     };
-    for await (const _ of gunzip(input, imageLimits, native));
+    for await (const _ of gunzip(input, { limits: imageLimits, room }, native));
     assert.equal(taken, blob.length);
   });
 

@@ -78,6 +78,43 @@ suite("tar feed", () => {
     assert.equal(await waits, true);
   });
 
+  test("bytes that are written in the ring's own memory come out as they were put there, over its border", async () => {
+    const writer = new FeedWriter();
+    const reader = new FeedReader(writer.shared);
+    const sizes = [
+      RING_BYTES / 4,
+      RING_BYTES / 4 - 5,
+      3,
+      RING_BYTES / 4,
+      RING_BYTES / 4 - 100,
+      RING_BYTES,
+      1000,
+      RING_BYTES,
+    ];
+    for (const [index, size] of sizes.entries()) {
+      const room = await writer.room();
+      const given = noise.subarray(index, index + Math.min(size, room.length));
+      given.copy(room);
+      assert.equal(await writer.write(room.subarray(0, given.length)), true);
+      const got: Buffer[] = [];
+      for (let bytes = 0; bytes < given.length; bytes += got.at(-1)?.length ?? 0)
+        got.push(Buffer.from(reader.next() as Buffer));
+      assert.ok(Buffer.concat(got).equals(given));
+    }
+    await writer.write(noise.subarray(0, RING_BYTES / 2));
+    await writer.write(noise.subarray(0, RING_BYTES / 4));
+    let left = 1;
+    const meanwhile = (): boolean => {
+      left -= 1;
+      for (let piece = 0; piece < 5; piece += 1) reader.next();
+      return true;
+    };
+    assert.ok((await writer.room(meanwhile)).length > 0);
+    assert.equal(left, 0);
+    reader.leave();
+    assert.ok((await writer.room()).length > 0, "nobody waits for a reader that has left");
+  });
+
   test("a writer that has ended does what else there is until the reader has left", async () => {
     const writer = new FeedWriter();
     const reader = new FeedReader(writer.shared);
