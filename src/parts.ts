@@ -4,6 +4,7 @@
  */
 import type { Config } from "./config.js";
 import { freeSpace } from "./host/space.js";
+import type { Job } from "./install/job.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { reserveOf } from "./install/space-ledger.js";
@@ -57,7 +58,8 @@ export async function buildParts(config: Config, around: Surroundings): Promise<
     return buildWorks(config, around, { catalog, jobs, policies, collector, measure });
   });
   const installer = {
-    run: async (job: Parameters<Works["installer"]["run"]>[0]) => (await works.get()).installer.run(job),
+    run: async (job: Job) => (await works.get()).installer.run(job),
+    runStanding: async (job: Job) => (await works.get()).installer.runStanding(job),
   };
   const jobs = new Jobs({ installer, policies, journal: new JobJournal(journal, log), emit });
   life.onEnd("jobs", () => interruptJobs(jobs));

@@ -55,6 +55,13 @@ interface Making {
   readonly open: ImageSource;
 }
 
+/** A root that is there, and what the job says of it. */
+interface Standing {
+  readonly manifest: KnownManifest;
+  readonly root: RootDocument;
+  readonly note: string | undefined;
+}
+
 export class Installer {
   readonly #options: InstallerOptions;
   readonly #flights = new SingleFlight<string, RootDocument>();
@@ -68,9 +75,34 @@ export class Installer {
   /** Runs the job to its end; it never rejects: how it went stands in the job. */
   async run(job: Job): Promise<void> {
     const lease = this.#options.store.leases.open();
-    try {
+    await this.#toItsEnd(job, lease, async () => {
       job.started();
       await this.#install(job, lease);
+    });
+  }
+
+  /**
+   * The same for a job whose root stands already, which is a look and takes nothing that others wait for. False where it does not, or where
+   * that cannot be told at once: the job is to be run then.
+   */
+  async runStanding(job: Job): Promise<boolean> {
+    const lease = this.#options.store.leases.open();
+    const standing = await this.#standingAtOnce(job, lease).catch(() => undefined);
+    if (standing === undefined) {
+      lease.drop();
+      return false;
+    }
+    let isOver = true;
+    await this.#toItsEnd(job, lease, async () => {
+      job.started();
+      isOver = await this.#finish(tellStanding(job, standing), { job, lease });
+    });
+    return isOver;
+  }
+
+  async #toItsEnd(job: Job, lease: Lease, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
     } catch (error) {
       await job.failed(error);
       if (job.view().error?.code === "INTERNAL") this.#options.log.error("job.failed", { jobId: job.jobId, error });
@@ -80,25 +112,33 @@ export class Installer {
     }
   }
 
+  async #standingAtOnce(job: Job, lease: Lease): Promise<Standing | undefined> {
+    const { spec, signal } = job;
+    this.#options.store.refuseFoldedName(spec.name);
+    const platform = platformOf(job);
+    const { known } = await untilAborted(this.#manifests.look(spec.reference, platform), signal);
+    return known && (await this.#find(known, platform, { job, lease }));
+  }
+
   async #install(job: Job, lease: Lease): Promise<void> {
     const { store, sources, maxLayers } = this.#options;
-    const { request, reference, link, name } = job.spec;
+    const { reference, link, name } = job.spec;
     await refuseWithoutReflink(link, store);
     store.refuseFoldedName(name);
     const { signal } = job;
-    const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
+    const platform = platformOf(job);
     const look = await untilAborted(this.#manifests.look(reference, platform), signal);
     if (look.known !== undefined) {
-      const root = await this.#find(look.known, platform, { job, lease });
-      if (root !== undefined && (await this.#finish(root, { job, lease }))) return;
+      const standing = await this.#find(look.known, platform, { job, lease });
+      if (standing !== undefined && (await this.#finish(tellStanding(job, standing), { job, lease }))) return;
     }
     const source = new HeldSource(await untilAborted(openSource(reference, sources), signal));
     await source.use(async (open) => {
       const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
       await untilAborted(look.remember(manifest), signal);
       for (;;) {
-        const root =
-          (await this.#find(manifest, platform, { job, lease })) ?? (await this.#make(manifest, { job, source, open }));
+        const standing = await this.#find(manifest, platform, { job, lease });
+        const root = standing ? tellStanding(job, standing) : await this.#make(manifest, { job, source, open });
         if (await this.#finish(root, { job, lease })) return;
       }
     });
@@ -146,7 +186,7 @@ export class Installer {
     manifest: KnownManifest,
     platform: Platform | undefined,
     { job, lease }: { readonly job: Job; readonly lease: Lease },
-  ): Promise<RootDocument | undefined> {
+  ): Promise<Standing | undefined> {
     const rootId = this.#rootIdOf(manifest, job);
     lease.root(rootId);
     const root = this.#options.store.roots.get(rootId);
@@ -155,18 +195,7 @@ export class Installer {
     const isFor = packaged === undefined ? root.platform : formatPlatform(packaged.platform);
     // Without an index only the config knows the platform: it is judged where that is read.
     if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(isFor), platform)) return undefined;
-    job.resolved(isFor, packaged?.note);
-    const progress = new ImageProgress(
-      root.manifestDigest,
-      manifest.manifest.layers.map((descriptor, index) => ({
-        descriptor,
-        diffId: root.layers[index] as (typeof root.layers)[number],
-      })),
-      () => undefined,
-    );
-    for (const index of root.layers.keys()) progress.layer(index, { state: "stored", reused: true });
-    job.update(progress.view());
-    return { ...root, platform: isFor };
+    return { manifest, root: { ...root, platform: isFor }, note: packaged?.note };
   }
 
   async #make(manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {
@@ -242,3 +271,21 @@ function tell(work: SharedWork): void {
   const view = work.progress?.view();
   if (view !== undefined) for (const job of work.jobs) job.update(view);
 }
+
+function tellStanding(job: Job, { manifest, root, note }: Standing): RootDocument {
+  job.resolved(root.platform, note);
+  const progress = new ImageProgress(
+    root.manifestDigest,
+    manifest.manifest.layers.map((descriptor, index) => ({
+      descriptor,
+      diffId: root.layers[index] as (typeof root.layers)[number],
+    })),
+    () => undefined,
+  );
+  for (const index of root.layers.keys()) progress.layer(index, { state: "stored", reused: true });
+  job.update(progress.view());
+  return root;
+}
+
+const platformOf = ({ spec: { request } }: Job): Platform | undefined =>
+  request.platform === undefined ? undefined : parsePlatform(request.platform);

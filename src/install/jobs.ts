@@ -31,7 +31,7 @@ const priorities: Readonly<Record<Priority, number>> = { interactive: 2, normal:
 const BUSY_RETRY_MS = 1000;
 
 export interface JobsOptions {
-  readonly installer: Pick<Installer, "run">;
+  readonly installer: Pick<Installer, "run" | "runStanding">;
   readonly policies: Policies;
   readonly journal: JobJournal;
   readonly emit: (event: DaemonEvent) => void;
@@ -243,6 +243,8 @@ export class Jobs {
   async #run(job: Job, sessionId: string): Promise<void> {
     const { installer } = this.#options;
     try {
+      // What stands already is answered behind nobody's downloads.
+      if (await installer.runStanding(job)) return;
       await this.#slots.run(sessionId, priorities[job.spec.priority], job.signal, () => installer.run(job));
     } catch (error) {
       await job.failed(error); // stopped while it waited for its turn

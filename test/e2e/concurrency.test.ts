@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
-import { type Daemon, serve } from "../support/daemon.js";
+import { type Daemon, fixtureImages, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { type Gate, gateAt } from "../support/gate.js";
 import { bulkyTar, layerDigests } from "../support/images.js";
@@ -206,4 +206,21 @@ test("a read-only session may ask and may not install", async (t) => {
   const refused = await wire.refused("install/start", { reference });
   assert.deepEqual([refused.data.code, refused.data.exitCode], ["NOT_ALLOWED", 77]);
   assert.equal((await wire.request("image/status", { reference })).installed, false);
+});
+
+test("what is installed is answered while all that a session may run waits for a download", async (t) => {
+  const { gate, reference, connect } = await stage(t, await host(t));
+  // Not written just now, so that one look tells what it names.
+  const here = `oci:${fixtureImages}:gcc-amd64`;
+  const wire = await connect();
+  const first = await wire.ready(here);
+  const jobs: Json[] = [];
+  for (const name of ["a", "b", "c", "d", "e"]) jobs.push(await wire.request("install/start", { reference, name }));
+  await gate.reached;
+  const again = await wire.ready(here, { name: "again" });
+  assert.equal(again.root.path, first.root.path);
+  const { jobs: counts } = await wire.request("server/status");
+  assert.deepEqual([counts.running, counts.queued], [4, 1]);
+  gate.open();
+  for (const { jobId } of jobs) assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
 });

@@ -31,6 +31,10 @@ class StubInstaller {
   readonly running = new Map<string, { job: Job; end(): void }>();
   readonly begun: string[] = [];
 
+  async runStanding(): Promise<boolean> {
+    return false;
+  }
+
   async run(job: Job): Promise<void> {
     job.started();
     this.begun.push(job.spec.name);
