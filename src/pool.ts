@@ -155,7 +155,7 @@ async function threadsOf({ threads, heapMb = HEAP_MB, log }: PoolOptions): Promi
     minThreads: 1,
     maxThreads: threads,
     idleTimeout: 2 ** 31 - 1,
-    // The default wait would stop pending asynchronous work in the thread: inflating ahead.
+    // The default wait would stop a thread's own asynchronous work: it would not hear that its second thread has ended.
     atomics: "disabled",
     resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: YOUNG_MB },
   });

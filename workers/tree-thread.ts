@@ -50,7 +50,7 @@ export interface TreeTask {
 /** What layer.json says of the tar and its tree; undefined where the feed was cut before it was whole. */
 export type BuiltTree = Omit<LayerDocument, "schema" | "decoder" | "createdAt"> | undefined;
 
-/** One for the thread: its memory and its helper are kept from task to task. */
+/** One for the thread: its helper is kept from task to task. */
 const behind = new WriteBehind((workerData as TreeThreadData).batches.map((memory) => new FileBatch(memory)));
 
 parentPort?.on("message", async (task: TreeTask) => {

@@ -1,6 +1,6 @@
 /** How many layers are unpacked at once, by how large they are and whether they are there. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
@@ -18,6 +18,7 @@ const MB = 1024 * 1024;
 /** Unpacks that end when they are told to; with `growth`, of downloads that have not ended. */
 function stage(threads: number) {
   const work = mkdtempSync(join(tmpdir(), "layer-installer-"));
+  let blobs = 0;
   const running = new Map<string, () => void>();
   const run = (_name: string, { blob }: { blob: Blob }) =>
     new Promise((resolve) => running.set(blob.path, () => resolve({ layer: {} }))).finally(() =>
@@ -31,7 +32,12 @@ function stage(threads: number) {
   });
   const unpack = (name: string, length: number, growth?: SharedArrayBuffer): Promise<unknown> => {
     const blob = { path: name, offset: 0, length, digestIsOfBytes: true, done: Promise.resolve() };
-    const source = { blob: async () => (growth === undefined ? blob : { ...blob, growth }) };
+    const source = {
+      blob: async () => {
+        blobs += 1;
+        return growth === undefined ? blob : { ...blob, growth };
+      },
+    };
     const descriptor = { mediaType: "application/vnd.oci.image.layer.v1.tar", size: length };
     return installer.unpackAnew({ layer: join(work, name) } as StagingPaths, source as unknown as ImageSource, {
       layer: { descriptor } as Required<LayerDescriptor>,
@@ -40,8 +46,9 @@ function stage(threads: number) {
   };
   /** So many are unpacked, or wait until they may be. */
   const asked = async (layers: number): Promise<void> => {
-    await until(`${layers} layers have their place`, () => readdirSync(work).length === layers);
-    for (let turn = 0; turn < 10; turn += 1) await nextTurn();
+    await until(`${layers} blobs are asked for`, () => blobs === layers);
+    // From there on nothing is waited for but a turn to unpack.
+    await nextTurn();
   };
   return { unpack, running, asked, end: () => rmSync(work, { recursive: true }) };
 }
