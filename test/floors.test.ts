@@ -108,7 +108,7 @@ const marks: readonly { readonly text: RegExp; readonly only: RegExp; readonly r
   {
     text: /\b(mkdirSync|symlinkSync|linkSync|renameSync|copyFileSync|writeFileSync|createWriteStream|cpSync|O_CREAT)\b/,
     // The plan's names are those that tree-writer.ts allowed; the others create names of our own in staging, and memos.
-    only: /^(src\/.*|workers\/(memo|tree-writer|small-file|file-objects|link|tree-thread|plan|remove|copy-inode|file-modes|settle|symlinks|empty-file|mender)\.ts)$/,
+    only: /^(src\/.*|workers\/(memo|tree-writer|small-file|file-objects|link|layer-site|plan|remove|copy-inode|file-modes|settle|symlinks|empty-file|mender)\.ts)$/,
     rule: "only tree-writer.ts (and what writes for it) creates under a name that an archive chose",
   },
 ];

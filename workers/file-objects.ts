@@ -5,10 +5,10 @@
  * An object vouches for nothing. It is used only where it looks like its name and something besides it holds the inode; one that does
  * not is forgotten, which loses no file of any layer. So no sweep, no crash and no hand-edited store can make a layer wrong.
  */
-import { closeSync, linkSync, lstatSync, mkdirSync, renameSync, unlinkSync } from "node:fs";
+import { linkSync, lstatSync, mkdirSync, renameSync, unlinkSync } from "node:fs";
 import { threadId } from "node:worker_threads";
 import { systemErrorCode } from "../src/errors.js";
-import { inDirectory, openDirectory } from "./open-directories.js";
+import { inDirectory } from "./open-directories.js";
 
 /** What files must have in common to be one inode. */
 export interface FileIdentity {
@@ -88,17 +88,6 @@ export class FileObjects {
     const { directory, name } = placeOf(file);
     return inDirectory(this.directory, `${directory}/${name}`);
   }
-}
-
-/** Opens both directories for as long as `use` runs, or gives it nothing where there is no `files`. */
-export function withFileObjects<Value>(
-  files: string | undefined,
-  scratch: number,
-  use: (objects: FileObjects | undefined) => Promise<Value>,
-): Promise<Value> {
-  if (files === undefined) return use(undefined);
-  const directory = openDirectory(files);
-  return use(new FileObjects(directory, scratch)).finally(() => closeSync(directory));
 }
 
 function isAsNamed(path: string | Buffer, { size, mode, mtime }: FileIdentity): boolean {

@@ -29,11 +29,13 @@ export class TreeBuilder {
         worker.off("message", over).off("error", lost).unref();
         resolve(outcome);
       };
-      const lost = (cause: unknown): void => {
-        this.#feed.readerLost();
-        const fact = "Cannot unpack the layer: the thread that writes it ended";
-        over({ ok: false, error: new StrataError("WORKER_CRASHED", fact, { cause }).toWire() });
-      };
+      // Behind its exit its helper has ended too.
+      const lost = (cause: unknown): unknown =>
+        worker.once("exit", () => {
+          this.#feed.readerLost();
+          const fact = "Cannot unpack the layer: the thread that writes it ended";
+          over({ ok: false, error: new StrataError("WORKER_CRASHED", fact, { cause }).toWire() });
+        });
       worker.on("message", over).on("error", lost).ref();
       worker.postMessage({ ...task, feed: this.#feed.shared } satisfies TreeTask, [task.topLevel]);
     });

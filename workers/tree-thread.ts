@@ -3,7 +3,6 @@
  * reader → tree. It lives as long as its pool thread, and sleeps when there is nothing to build.
  */
 import { createHash } from "node:crypto";
-import { closeSync, mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { BusyThreads } from "../src/busy-threads.js";
@@ -14,10 +13,10 @@ import type { Folding } from "../src/overlap/name-folding.js";
 import type { TopLevelName } from "../src/root-tasks.js";
 import { TaskProgress } from "../src/task-progress.js";
 import { type LayerDocument, type Outcome, outcomeOf } from "../src/tasks.js";
-import { fromHere } from "./disk-path.js";
 import { FileBatch } from "./file-batch.js";
-import { type FileObjects, withFileObjects } from "./file-objects.js";
-import { inDirectory, openDirectory } from "./open-directories.js";
+import { FileObjects } from "./file-objects.js";
+import type { Site } from "./layer-site.js";
+import { inDirectory } from "./open-directories.js";
 import { Pace } from "./pace.js";
 import { writeSyncedText } from "./synced-file.js";
 import { SecondReader } from "./tar-entries.js";
@@ -32,8 +31,7 @@ export interface TreeThreadData {
 }
 
 export interface TreeTask {
-  /** Gets tree/ and changeset. */
-  readonly staging: string;
+  readonly site: Site;
   /** Of the diffID. */
   readonly algorithm: string;
   readonly limits: ImageLimits;
@@ -42,8 +40,6 @@ export interface TreeTask {
   /** The pool's BusyThreads. */
   readonly busy: SharedArrayBuffer;
   readonly feed: SharedArrayBuffer;
-  /** Of the store, for files that layers share; absent: they share none. */
-  readonly files: string | undefined;
   readonly topLevel: MessagePort;
 }
 
@@ -61,34 +57,11 @@ parentPort?.on("message", async (task: TreeTask) => {
   parentPort?.postMessage(outcome);
 });
 
-async function build(task: TreeTask, feed: FeedReader): Promise<BuiltTree> {
-  const staging = openDirectory(fromHere(task.staging));
-  try {
-    mkdirSync(inDirectory(staging, "tree"), 0o755);
-    const tree = openDirectory(inDirectory(staging, "tree"));
-    try {
-      const files = task.files === undefined ? undefined : fromHere(task.files);
-      return await withFileObjects(files, staging, (objects) => fill({ staging, tree, objects }, task, feed));
-    } finally {
-      closeSync(tree);
-    }
-  } finally {
-    closeSync(staging);
-  }
-}
-
-/** Descriptors of where a layer is built. */
-interface Site {
-  readonly staging: number;
-  readonly tree: number;
-  readonly objects: FileObjects | undefined;
-}
-
-async function fill(
-  { staging, tree, objects }: Site,
-  { algorithm, limits, folding, progress, busy, topLevel }: TreeTask,
+async function build(
+  { site: { staging, tree, files }, algorithm, limits, folding, progress, busy, topLevel }: TreeTask,
   feed: FeedReader,
 ): Promise<BuiltTree> {
+  const objects = files === undefined ? undefined : new FileObjects(files, staging);
   const told = new TaskProgress(progress);
   const threads = new BusyThreads(busy);
   const tick = (): void => {

@@ -14,6 +14,7 @@ import { type LayerDocument, type Outcome, outcomeOf, type UnpackResult, type Un
 import { BlobReader } from "./blob-reader.js";
 import { fromHere } from "./disk-path.js";
 import { inflate } from "./inflate.js";
+import { atSite, type Site } from "./layer-site.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 import { writeSynced } from "./synced-file.js";
 import { TreeBuilder } from "./tree-builder.js";
@@ -34,7 +35,7 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const reader = new BlobReader(task.blob, algorithmOf(promise?.digest), progress);
   const windows = new Windows(task.limits, task.wideWindow, progress);
   try {
-    const { tree, decoder } = await buildTree(task, reader, { promise, windows });
+    const { tree, decoder } = await atSite(task, (site) => buildTree(task, reader, { site, promise, windows }));
     const digest = blobDigest(reader, promise);
     if (expected.diffId !== undefined && expected.diffId !== tree.diffId) {
       throw new StrataError(
@@ -72,13 +73,19 @@ function promiseOf({ codec, expected: { digest, diffId } }: UnpackTask): Promise
   return codec === "none" && diffId !== undefined ? { digest: diffId, code: "DIFF_ID_MISMATCH" } : undefined;
 }
 
+interface Building {
+  readonly site: Site;
+  readonly promise: Promised | undefined;
+  readonly windows: Windows;
+}
+
 async function buildTree(
-  { blob, staging, limits, folding, progress, busy, topLevel, files, codec, decoders, expected }: UnpackTask,
+  { blob, limits, folding, progress, busy, topLevel, codec, decoders, expected }: UnpackTask,
   reader: BlobReader,
-  { promise, windows }: { readonly promise: Promised | undefined; readonly windows: Windows },
+  { site, promise, windows }: Building,
 ): Promise<{ tree: NonNullable<BuiltTree>; decoder: string }> {
   const algorithm = algorithmOf(expected.diffId);
-  builder.start({ staging, algorithm, limits, folding, progress, busy, topLevel, files });
+  builder.start({ site, algorithm, limits, folding, progress, busy, topLevel });
   const told = new TaskProgress(progress);
   let decoder = "";
   let failure: unknown;

@@ -82,8 +82,8 @@ export class Installer {
   }
 
   /**
-   * The same for a job whose root stands already, which is a look and takes nothing that others wait for. False where it does not, or where
-   * that cannot be told at once: the job is to be run then.
+   * The same for a job that has only to be told so: its root stands, and nothing has to be read, compared or waited for. That takes nothing
+   * which others wait for. False, and nothing was done, where more is to do.
    */
   async runStanding(job: Job): Promise<boolean> {
     const lease = this.#options.store.leases.open();
@@ -92,12 +92,12 @@ export class Installer {
       lease.drop();
       return false;
     }
-    let isOver = true;
     await this.#toItsEnd(job, lease, async () => {
       job.started();
-      isOver = await this.#finish(tellStanding(job, standing), { job, lease });
+      // Removed in this very moment.
+      if (!(await this.#finish(tellStanding(job, standing), { job, lease }))) await this.#install(job, lease);
     });
-    return isOver;
+    return true;
   }
 
   async #toItsEnd(job: Job, lease: Lease, work: () => Promise<void>): Promise<void> {
@@ -113,11 +113,17 @@ export class Installer {
   }
 
   async #standingAtOnce(job: Job, lease: Lease): Promise<Standing | undefined> {
-    const { spec, signal } = job;
-    this.#options.store.refuseFoldedName(spec.name);
+    const { store } = this.#options;
+    const { request, reference, link, name } = job.spec;
+    await refuseWithoutReflink(link, store);
+    store.refuseFoldedName(name);
     const platform = platformOf(job);
-    const { known } = await untilAborted(this.#manifests.look(spec.reference, platform), signal);
-    return known && (await this.#find(known, platform, { job, lease }));
+    const { known } = await untilAborted(this.#manifests.look(reference, platform), job.signal);
+    const standing = known && (await this.#find(known, platform, { job, lease }));
+    job.signal.throwIfAborted();
+    if (standing === undefined || (request.durable === true && !isDurable(standing.root, store))) return undefined;
+    const had = store.names.current(name);
+    return had === undefined || had.rootId === standing.root.rootId ? standing : undefined;
   }
 
   async #install(job: Job, lease: Lease): Promise<void> {
