@@ -98,5 +98,5 @@ function codecError(code: string): StrataError {
   if (code === "Z_BUF_ERROR") {
     return new StrataError("CODEC_TRUNCATED", "Cannot inflate the layer: it ends within a deflate stream");
   }
-  return new StrataError("CODEC_CORRUPT", `Cannot inflate the layer: its deflate stream is damaged (${code})`);
+  return new StrataError("CODEC_CORRUPT", "Cannot inflate the layer: its deflate stream is damaged");
 }

@@ -1,6 +1,6 @@
 /**
- * The second thread of an unpack: writes batches of small files while the first one reads the archive (write-behind.ts). It
- * lives as long as its pool thread, and sleeps when there is nothing to write.
+ * A third thread of an unpack, where there are processors for one: writes batches of small files while the second reads the archive
+ * (write-behind.ts). It lives as long as that one, and sleeps when there is nothing to write.
  */
 import { workerData } from "node:worker_threads";
 import { FileBatch } from "./file-batch.js";

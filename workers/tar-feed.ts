@@ -65,12 +65,15 @@ class Ring {
   }
 }
 
-/** Something else that a writer can do: a bit of it, and whether there was any. */
-type Meanwhile = () => boolean;
-
 export class FeedWriter {
   readonly shared = new SharedArrayBuffer(WORDS_BYTES + RING_BYTES);
   readonly #ring = new Ring(this.shared);
+  readonly #meanwhile: () => boolean;
+
+  /** `meanwhile` does a bit of something else where this would wait, and says whether there was any. */
+  constructor(meanwhile: () => boolean = () => false) {
+    this.#meanwhile = meanwhile;
+  }
 
   /** Empties it for the next tar; the reader must be done with the last. */
   restart(): void {
@@ -78,31 +81,33 @@ export class FeedWriter {
   }
 
   /** Memory in the ring, for bytes that are written next: they need not be copied. Resolves when there is much of it. */
-  async room(meanwhile: Meanwhile = () => false): Promise<Buffer> {
+  async room(): Promise<Buffer> {
     for (;;) {
       const bell = this.#ring.load(WORD.bell);
       const { room, at } = this.#ring;
       // Behind an end nobody reads any more, so that any memory does.
       if (room >= ROOM_BYTES || this.#ring.load(WORD.end) !== END.open)
         return this.#ring.bytes.subarray(at, Math.min(at + ROOM_BYTES, RING_BYTES));
-      if (!meanwhile()) await this.#rungAfter(bell);
+      await this.#wait(bell);
     }
   }
 
-  /** Resolves when all bytes are in the ring: true, or false where the reader wants no more of them. */
-  async write(bytes: Buffer, meanwhile: Meanwhile = () => false): Promise<boolean> {
+  /** Resolves when all bytes are in the ring, those at the start of the last `room` as they stand: true, or false where the reader wants no more. */
+  async write(bytes: Buffer): Promise<boolean> {
     for (let done = 0; done < bytes.length; ) {
       const bell = this.#ring.load(WORD.bell);
       if (this.#ring.load(WORD.end) !== END.open) return false;
       if (bytes.buffer === this.shared || this.#ring.room >= Math.min(bytes.length - done, ROOM_BYTES)) {
         done += this.#put(bytes, done);
         this.#ring.ring();
-      } else if (!meanwhile()) await this.#rungAfter(bell);
+      } else await this.#wait(bell);
     }
     return true;
   }
 
-  async #rungAfter(bell: number): Promise<void> {
+  /** Until the bell rings again; not at all where there was something else to do. */
+  async #wait(bell: number): Promise<void> {
+    if (this.#meanwhile()) return;
     const rung = Atomics.waitAsync(this.#ring.words, WORD.bell, bell);
     if (rung.async) await rung.value;
   }
@@ -126,11 +131,11 @@ export class FeedWriter {
   }
 
   /** Resolves when the reader has left. */
-  async left(meanwhile: Meanwhile = () => false): Promise<void> {
+  async left(): Promise<void> {
     for (;;) {
       const bell = this.#ring.load(WORD.bell);
       if (this.#ring.load(WORD.isLeft) === 1) return;
-      if (!meanwhile()) await this.#rungAfter(bell);
+      await this.#wait(bell);
     }
   }
 

@@ -15,7 +15,7 @@ interface TreeThread {
 }
 
 export class TreeBuilder {
-  readonly #feed = new FeedWriter();
+  readonly #feed = new FeedWriter(() => this.#lendAHand());
   #thread: TreeThread | undefined = this.#newThread();
   #built: Promise<Outcome<BuiltTree>> | undefined;
 
@@ -43,18 +43,18 @@ export class TreeBuilder {
 
   /** Memory for what is written next. */
   room(): Promise<Buffer> {
-    return this.#feed.room(() => this.#lendAHand());
+    return this.#feed.room();
   }
 
   /** Resolves when the thread has them all: true, or false where it wants no more. */
   write(bytes: Buffer): Promise<boolean> {
-    return this.#feed.write(bytes, () => this.#lendAHand());
+    return this.#feed.write(bytes);
   }
 
   /** After the last byte: whether it was the tar's. Nothing is written any more when it resolves. */
   async end(how: "whole" | "cut"): Promise<Outcome<BuiltTree>> {
     this.#feed.end(how);
-    await this.#feed.left(() => this.#lendAHand());
+    await this.#feed.left();
     return this.#built as Promise<Outcome<BuiltTree>>;
   }
 

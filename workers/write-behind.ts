@@ -121,8 +121,8 @@ export class WriteBehind {
   #submit(): void {
     const { others } = this.#place as Place;
     this.#submitFilling();
-    if (!others.isReaderBehind()) this.#lendAHand();
-    else others.call();
+    if (others.isReaderBehind()) others.call();
+    else this.#lendAHand();
     if (others.needsHelper()) this.#wakeHelper();
     if (this.#submitted.length === this.#slots.length) {
       this.#lendAHand();
