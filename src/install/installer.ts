@@ -87,7 +87,7 @@ export class Installer {
    */
   async runStanding(job: Job): Promise<boolean> {
     const lease = this.#options.store.leases.open();
-    const standing = await this.#standingAtOnce(job, lease).catch(() => undefined);
+    const standing = await this.#toldAtOnce(job, lease).catch(() => undefined);
     if (standing === undefined) {
       lease.drop();
       return false;
@@ -112,32 +112,34 @@ export class Installer {
     }
   }
 
-  async #standingAtOnce(job: Job, lease: Lease): Promise<Standing | undefined> {
+  async #toldAtOnce(job: Job, lease: Lease): Promise<Standing | undefined> {
     const { store } = this.#options;
-    const { request, reference, link, name } = job.spec;
-    await refuseWithoutReflink(link, store);
-    store.refuseFoldedName(name);
-    const platform = platformOf(job);
-    const { known } = await untilAborted(this.#manifests.look(reference, platform), job.signal);
-    const standing = known && (await this.#find(known, platform, { job, lease }));
+    const { request, name } = job.spec;
+    const { standing } = await this.#look(job, lease);
     job.signal.throwIfAborted();
     if (standing === undefined || (request.durable === true && !isDurable(standing.root, store))) return undefined;
     const had = store.names.current(name);
     return had === undefined || had.rootId === standing.root.rootId ? standing : undefined;
   }
 
-  async #install(job: Job, lease: Lease): Promise<void> {
-    const { store, sources, maxLayers } = this.#options;
-    const { reference, link, name } = job.spec;
+  /** What the reference names, as far as one look tells, and the root of that where it stands. */
+  async #look(job: Job, lease: Lease) {
+    const { store } = this.#options;
+    const { request, reference, link, name } = job.spec;
     await refuseWithoutReflink(link, store);
     store.refuseFoldedName(name);
+    const platform = request.platform === undefined ? undefined : parsePlatform(request.platform);
+    const look = await untilAborted(this.#manifests.look(reference, platform), job.signal);
+    const standing = look.known && (await this.#find(look.known, platform, { job, lease }));
+    return { platform, look, standing };
+  }
+
+  async #install(job: Job, lease: Lease): Promise<void> {
+    const { sources, maxLayers } = this.#options;
     const { signal } = job;
-    const platform = platformOf(job);
-    const look = await untilAborted(this.#manifests.look(reference, platform), signal);
-    if (look.known !== undefined) {
-      const standing = await this.#find(look.known, platform, { job, lease });
-      if (standing !== undefined && (await this.#finish(tellStanding(job, standing), { job, lease }))) return;
-    }
+    const { reference } = job.spec;
+    const { platform, look, standing } = await this.#look(job, lease);
+    if (standing !== undefined && (await this.#finish(tellStanding(job, standing), { job, lease }))) return;
     const source = new HeldSource(await untilAborted(openSource(reference, sources), signal));
     await source.use(async (open) => {
       const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
@@ -292,6 +294,3 @@ function tellStanding(job: Job, { manifest, root, note }: Standing): RootDocumen
   job.update(progress.view());
   return root;
 }
-
-const platformOf = ({ spec: { request } }: Job): Platform | undefined =>
-  request.platform === undefined ? undefined : parsePlatform(request.platform);

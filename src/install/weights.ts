@@ -2,7 +2,8 @@
 
 /** Links go before unpacks: they are short, and somebody's install ends with them. */
 export const LINK_WEIGHT = Number.MAX_SAFE_INTEGER;
-/** Layers that are unpacked side by side where nothing has to be waited for: each has two threads, and each thread compiles its code for itself. */
-export const layersAtOnce = (threads: number): number => Math.ceil(threads / 2);
 /** What keeps the store tidy goes behind every unpack, however small. */
 export const UPKEEP_WEIGHT = -1;
+
+/** Layers that are unpacked side by side where nothing has to be waited for: each has two threads, and each thread compiles its code for itself. */
+export const layersAtOnce = (threads: number): number => Math.ceil(threads / 2);
