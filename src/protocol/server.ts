@@ -91,7 +91,7 @@ class Sessions {
   readonly #max: Readonly<Record<Scope, number>>;
   readonly #options: StartServerOptions;
   readonly #webSockets: ws.WebSocketServer;
-  readonly #connect: (socket: ws.WebSocket, scope: Scope) => void;
+  readonly #connect: (socket: ws.WebSocket, stream: Duplex, scope: Scope) => void;
   #lastGoneAt = performance.now();
   #shut = false;
 
@@ -101,8 +101,8 @@ class Sessions {
     this.#webSockets = new WebSocketServer(webSocketOptions);
     const handlers = createHandlers({ ...options, sessions: () => this.count() });
     const { log, services, timing = sessionTiming } = options;
-    this.#connect = (socket, scope) => {
-      const session = new Session(socket, { scope, timing, log });
+    this.#connect = (socket, stream, scope) => {
+      const session = new Session(socket, { stream, scope, timing, log });
       const dispatcher = new Dispatcher({ session, handlers, log });
       session.onText((text) => {
         dispatcher.receive(text).catch((error: unknown) => log.error("request.broken", { session: session.id, error }));
@@ -124,7 +124,9 @@ class Sessions {
       refuse(socket, admission);
       return;
     }
-    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#connect(webSocket, admission.scope));
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+      this.#connect(webSocket, socket, admission.scope),
+    );
   }
 
   count(): { full: number; read: number } {

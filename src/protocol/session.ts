@@ -5,6 +5,7 @@
  * its newer self while it waits. Does not know what a frame says.
  */
 import { randomUUID } from "node:crypto";
+import type { Writable } from "node:stream";
 import type { WebSocket } from "ws";
 import {
   FIRST_MESSAGE_TIMEOUT_MS,
@@ -34,6 +35,8 @@ export const sessionTiming: SessionTiming = {
 };
 
 export interface SessionOptions {
+  /** What the WebSocket stands on: the connection that was upgraded. */
+  readonly stream: Writable;
   readonly scope: Scope;
   readonly timing: SessionTiming;
   readonly log: Log;
@@ -43,6 +46,8 @@ export class Session {
   readonly id = randomUUID();
   readonly scope: Scope;
   readonly #socket: WebSocket;
+  readonly #stream: Writable;
+  #isGathering = false;
   /** Sizes of the frames that the operating system has not taken yet, oldest first. */
   readonly #unsent: number[] = [];
   /** The latest of each mergeable frame that waits for the watermark. */
@@ -50,9 +55,10 @@ export class Session {
   readonly #drained = new Set<() => void>();
   readonly #closed = new Set<() => void>();
 
-  constructor(socket: WebSocket, { scope, timing, log }: SessionOptions) {
+  constructor(socket: WebSocket, { stream, scope, timing, log }: SessionOptions) {
     this.scope = scope;
     this.#socket = socket;
+    this.#stream = stream;
     const firstMessage = setTimeout(() => this.close(closeCodes.silent, "no first message"), timing.firstMessageMs);
     socket.once("message", () => clearTimeout(firstMessage));
     const stopPings = this.#watchForDeath(timing.pingIntervalMs);
@@ -103,6 +109,7 @@ export class Session {
       this.closeSlow();
       return;
     }
+    this.#gather();
     this.#unsent.push(Buffer.byteLength(frame));
     this.#socket.send(frame, { binary: false }, () => this.#frameLeft());
   }
@@ -130,6 +137,17 @@ export class Session {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  /** What is sent in one turn leaves in one write: thousands of subscriptions get several events at a time. */
+  #gather(): void {
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    this.#stream.cork();
+    process.nextTick(() => {
+      this.#isGathering = false;
+      this.#stream.uncork();
+    });
   }
 
   #frameLeft(): void {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type TestContext, test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { WebSocket, WebSocketServer } from "ws";
 import { PROGRESS_WATERMARK_BYTES, SLOW_CONSUMER_BYTES } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
@@ -15,7 +16,7 @@ async function stalledPair(t: TestContext) {
   const accepting = new WebSocketServer({ server });
   await once(server, "listening");
   const peer = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  const [socket] = await once(accepting, "connection");
+  const [socket, { socket: stream }] = await once(accepting, "connection");
   if (peer.readyState !== WebSocket.OPEN) await once(peer, "open");
   peer.pause();
   t.after(() => {
@@ -23,11 +24,12 @@ async function stalledPair(t: TestContext) {
     server.close();
   });
   const session = new Session(socket, {
+    stream,
     scope: "full",
     timing: sessionTiming,
     log: createLog("error", () => undefined),
   });
-  return { session, peer };
+  return { session, peer, stream };
 }
 
 const big = "x".repeat(16 * 1024 * 1024);
@@ -40,6 +42,21 @@ test("below the watermark every report flows", async (t) => {
   peer.resume();
   while (received.length < 3) await once(peer, "message");
   assert.deepEqual(received, ["a", "b", "c"]);
+});
+
+test("frames that are sent in one turn leave in one write, in order", async (t) => {
+  const { session, peer, stream } = await stalledPair(t);
+  const writes = t.mock.method(stream, "_writev");
+  const received: string[] = [];
+  peer.on("message", (data) => received.push(String(data)));
+  for (const turn of [["a", "b", "c"], ["d"]]) {
+    for (const text of turn) session.send(text);
+    await nextTurn();
+  }
+  peer.resume();
+  while (received.length < 4) await once(peer, "message");
+  assert.deepEqual(received, ["a", "b", "c", "d"]);
+  assert.equal(writes.mock.callCount(), 2);
 });
 
 test("above the watermark only the latest of each key is kept, and sent once there is room", async (t) => {
