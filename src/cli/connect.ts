@@ -22,7 +22,7 @@ const SYSTEM_SOCKET = "/run/stratad/stratad.sock";
 const START_TIMEOUT_MS = 10_000;
 /** A daemon that was lost in the handshake is restarting, or ending by itself: then one is started after this long. */
 const RESTART_GRACE_MS = 5000;
-/** Between two looks; the first come quickly, since a daemon usually needs a quarter of a second. */
+/** Between two looks: at first this long, then a tenth more each time, so that nobody waits a tenth longer than the daemon took. */
 const FIRST_LOOK_MS = 20;
 const LOOK_MS = 250;
 
@@ -112,7 +112,7 @@ async function start(context: Context, config: Config): Promise<StratadClient> {
   if (running !== undefined) return running;
   const untilMs = performance.now() + START_TIMEOUT_MS;
   let daemon = await startInBackground(context.host, config);
-  for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(LOOK_MS, lookMs * 1.5)) {
+  for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(LOOK_MS, lookMs * 1.1)) {
     context.signal.throwIfAborted();
     const reason = await Promise.race([daemon.ended, sleep(lookMs)]);
     // Another command started one at the same time, or its predecessor is about to leave: give it a moment, then try again.
