@@ -5,7 +5,7 @@
 import { createHash, hash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
-import { decodeEntries, type Entry } from "../src/overlap/changeset.js";
+import { decodeEntry, type Entry } from "../src/overlap/changeset.js";
 import { decodePlanned } from "../src/overlap/plan-file.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { EntriesFile } from "../src/root-tasks.js";
@@ -31,21 +31,20 @@ export function withEntries<Value>({ kind, path, sha256 }: EntriesFile, use: (en
 }
 
 /** A layer as it stands is a plan of its own, but for what no root can hold. */
-function* asPlanned(lines: string): Generator<PlannedEntry> {
-  for (const entry of decodeEntries(lines)) {
-    if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved")
-      throw new Error(`a ${entry.type} is nothing to link`);
-    yield { layer: 0, from: entry.path, entry };
-  }
+function asPlanned(line: string): PlannedEntry {
+  const entry = decodeEntry(line);
+  if (entry.type === "whiteout" || entry.type === "opaque" || entry.type === "unresolved")
+    throw new Error(`a ${entry.type} is nothing to link`);
+  return { layer: 0, from: entry.path, entry };
 }
 
 export class StoredEntries {
   readonly #descriptor: number;
   readonly #size: number;
-  readonly #decode: (lines: string) => Generator<PlannedEntry>;
+  readonly #decode: (line: string) => PlannedEntry;
 
   /** The descriptor stays the caller's. */
-  constructor(descriptor: number, decode: (lines: string) => Generator<PlannedEntry>) {
+  constructor(descriptor: number, decode: (line: string) => PlannedEntry) {
     this.#descriptor = descriptor;
     this.#decode = decode;
     this.#size = fstatSync(descriptor).size;
@@ -59,12 +58,12 @@ export class StoredEntries {
 
   /** The entries of part `index` of `of`: each entry stands in exactly one, and the parts follow each other. */
   *part(index: number, of: number): Generator<PlannedEntry> {
-    for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* this.#decode(lines);
+    for (const line of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield this.#decode(line);
   }
 
   /** A changeset, whiteouts and unresolved links too; all of it, or a part. */
   *unplanned(index = 0, of = 1): Generator<Entry> {
-    for (const lines of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield* decodeEntries(lines);
+    for (const line of this.#lines(this.#border(index, of), this.#border(index + 1, of))) yield decodeEntry(line);
   }
 
   /** The files without content, found by the hash that they all have: the other entries are not decoded. */
@@ -87,10 +86,10 @@ export class StoredEntries {
   }
 
   *#holding(text: string): Generator<PlannedEntry> {
-    for (const lines of this.#lines(this.#border(0, 1), this.#size)) {
+    for (const lines of this.#blocks(this.#border(0, 1), this.#size)) {
       for (let at = lines.indexOf(text); at !== -1; ) {
-        const end = lines.indexOf("\n", at) + 1;
-        yield* this.#decode(lines.slice(lines.lastIndexOf("\n", at) + 1, end));
+        const end = lines.indexOf("\n", at);
+        yield this.#decode(lines.slice(lines.lastIndexOf("\n", at) + 1, end));
         at = lines.indexOf(text, end);
       }
     }
@@ -98,7 +97,7 @@ export class StoredEntries {
 
   /** The first entry behind part `index`; undefined behind the last. */
   following(index: number, of: number): PlannedEntry | undefined {
-    for (const lines of this.#lines(this.#border(index + 1, of), this.#size)) return this.#decode(lines).next().value;
+    for (const line of this.#lines(this.#border(index + 1, of), this.#size)) return this.#decode(line);
     return undefined;
   }
 
@@ -118,8 +117,19 @@ export class StoredEntries {
     return this.#size;
   }
 
-  /** Whole lines, some at a time; `from` and `to` are borders. */
+  /** Line by line, without their ends; `from` and `to` are borders. */
   *#lines(from: number, to: number): Generator<string> {
+    for (const lines of this.#blocks(from, to)) {
+      for (let at = 0; at < lines.length; ) {
+        const end = lines.indexOf("\n", at);
+        yield lines.slice(at, end);
+        at = end + 1;
+      }
+    }
+  }
+
+  /** Whole lines, some at a time. */
+  *#blocks(from: number, to: number): Generator<string> {
     let begun = "";
     for (const piece of this.#pieces(from, to)) {
       const end = piece.lastIndexOf(NEWLINE) + 1;

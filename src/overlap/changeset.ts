@@ -70,21 +70,6 @@ export function* encodeChangeset(changeset: Iterable<Entry>): Generator<string> 
   yield piece;
 }
 
-/** The inverse, of the file read as latin1. Throws a plain Error on anything that `encodeChangeset` does not write. */
-export function decodeChangeset(text: string): Entry[] {
-  if (!text.startsWith(`${HEADER}\n`) || !text.endsWith("\n")) throw new Error("not a changeset");
-  return [...decodeEntries(text.slice(HEADER.length + 1))];
-}
-
-/** The entries of whole lines behind the header. */
-export function* decodeEntries(lines: string): Generator<Entry> {
-  for (let at = 0; at < lines.length; ) {
-    const newline = lines.indexOf("\n", at);
-    yield decodeEntry(lines.slice(at, newline));
-    at = newline + 1;
-  }
-}
-
 /** One line, without its end. */
 export function encodeEntry(entry: Entry): string {
   const path = escapeField(entry.path);
@@ -108,7 +93,7 @@ export function encodeEntry(entry: Entry): string {
   }
 }
 
-/** The inverse. Throws a plain Error. */
+/** The inverse. Throws a plain Error on anything that `encodeEntry` does not write. */
 export function decodeEntry(line: string): Entry {
   return line.startsWith("f\t") ? decodeFile(line) : decodeOther(line);
 }

@@ -26,16 +26,8 @@ export function* encodePlan(plan: Iterable<PlannedEntry>): Generator<string> {
   yield piece;
 }
 
-/** The entries of whole lines behind the header. Throws a plain Error on anything that `encodePlan` does not write. */
-export function* decodePlanned(lines: string): Generator<PlannedEntry> {
-  for (let at = 0; at < lines.length; ) {
-    const newline = lines.indexOf("\n", at);
-    yield decodeLine(lines.slice(at, newline));
-    at = newline + 1;
-  }
-}
-
-function decodeLine(line: string): PlannedEntry {
+/** One line behind the header, without its end. Throws a plain Error on anything that `encodePlan` does not write. */
+export function decodePlanned(line: string): PlannedEntry {
   const first = line.indexOf("\t");
   const second = line.indexOf("\t", first + 1);
   const place = line.slice(first + 1, second);

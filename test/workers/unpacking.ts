@@ -9,11 +9,12 @@ import { BusyThreads } from "../../src/busy-threads.js";
 import type { WireError } from "../../src/errors.js";
 import { type ImageLimits, imageLimits } from "../../src/limits.js";
 import type { Codec } from "../../src/oci/media-types.js";
-import { decodeChangeset, type Entry } from "../../src/overlap/changeset.js";
+import type { Entry } from "../../src/overlap/changeset.js";
 import { TaskProgress } from "../../src/task-progress.js";
 import type { Decoders, LayerDocument, UnpackTask } from "../../src/tasks.js";
 import { Turn } from "../../src/turn.js";
 import unpack from "../../workers/unpack.js";
+import { entriesIn } from "../support/changeset-file.js";
 import { stayAwake } from "./work-directory.js";
 
 export interface Unpacking {
@@ -89,7 +90,7 @@ export async function unpackFile(
     ...(files === undefined ? {} : { files }),
   });
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
-  const changeset = decodeChangeset(readFileSync(join(staging, "changeset"), "latin1"));
+  const changeset = entriesIn(readFileSync(join(staging, "changeset"), "latin1"));
   return { layer: outcome.value.layer, tree: describeTree(join(staging, "tree")), changeset, staging };
 }
 
