@@ -5,7 +5,7 @@
  * this very layer, held open: whoever swaps one for a symlink moves no write (open-directories.ts). Files keep their mode without write bits, because every root shares their inodes (invariant 6).
  * Knows no policy: whiteouts and hard links whose target the layer lacks become data (invariant 8).
  */
-import { fchmodSync, futimesSync, linkSync, lutimesSync, mkdirSync, symlinkSync } from "node:fs";
+import { fchmodSync, linkSync, lutimesSync, mkdirSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
 import type { Entry } from "../src/overlap/changeset.js";
@@ -147,9 +147,9 @@ export class TreeWriter implements TarSink {
     for (const { path, attributes } of directories.reverse()) {
       this.#tick();
       const { mode, mtime } = attributes ?? { mode: IMPLIED_MODE, mtime: 0 };
-      const directory = this.#directories.descriptorOf(path);
-      if (mode !== IMPLIED_MODE) fchmodSync(directory, storedDirectoryMode(mode));
-      futimesSync(directory, mtime, mtime);
+      if (mode !== IMPLIED_MODE) fchmodSync(this.#directories.descriptorOf(path), storedDirectoryMode(mode));
+      // By its name: most directories hold none, and need not be opened for this.
+      lutimesSync(this.#directories.at(path), mtime, mtime);
     }
     this.#closeDirectories();
   }
