@@ -29,7 +29,10 @@ export function servicesOf(parts: Parts, self: Self): Services {
     },
     roots: rootServices(parts),
     layers: {
-      list: ({ limit, cursor }) => catalog.layers({ limit, cursor: cursor as DiffId | undefined }),
+      list: async ({ limit, cursor }) => {
+        await store.layers.inOrder;
+        return catalog.layers({ limit, cursor: cursor as DiffId | undefined });
+      },
     },
     store: {
       usage: () => catalog.usage(),
@@ -44,7 +47,10 @@ export function servicesOf(parts: Parts, self: Self): Services {
 
 function rootServices({ store, catalog, collector, emit }: Parts): Services["roots"] {
   return {
-    list: (page) => catalog.roots(page),
+    list: async (page) => {
+      await store.roots.inOrder;
+      return catalog.roots(page);
+    },
     get: (selector) => catalog.get(selector),
     snapshot: () => catalog.snapshot(),
     remove: async (selector) => {

@@ -81,8 +81,8 @@ export function createHandlers(options: MethodsOptions): Handlers {
       }
     },
     "image/status": (query) => services.images.status(query),
-    "root/list": (page) => {
-      const { items, nextCursor } = roots.list(page);
+    "root/list": async (page) => {
+      const { items, nextCursor } = await roots.list(page);
       return { roots: [...items], nextCursor };
     },
     "root/get": (selector) => roots.get(selector),
@@ -91,8 +91,8 @@ export function createHandlers(options: MethodsOptions): Handlers {
     "root/pin": (params) => roots.pin(params),
     "root/hold": (params) => roots.hold(params),
     "root/release": async ({ holdId }) => ({ released: await roots.release(holdId) }),
-    "layer/list": (page) => {
-      const { items, nextCursor } = services.layers.list(page);
+    "layer/list": async (page) => {
+      const { items, nextCursor } = await services.layers.list(page);
       return { layers: [...items], nextCursor };
     },
     "store/export": (params, call) => exportNames(params, call, services),

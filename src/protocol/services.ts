@@ -59,7 +59,7 @@ export interface Services {
     plan(request: ParsedParams<"install/plan">, options: { sessionId: string; signal: AbortSignal }): Promise<Plan>;
   };
   readonly roots: {
-    list(page: Page): Paged<Root>;
+    list(page: Page): Promise<Paged<Root>>;
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     get(selector: RootSelector): Root;
     remove(selector: RootSelector): Promise<Result<"root/remove">>;
@@ -74,7 +74,7 @@ export interface Services {
     /** As they stand when it is asked for, the oldest first, and as many as one frame takes: from `nextCursor` on there are more. */
     snapshot(): Promise<Paged<Root>>;
   };
-  readonly layers: { list(page: Page): Paged<Layer> };
+  readonly layers: { list(page: Page): Promise<Paged<Layer>> };
   readonly store: {
     usage(): Promise<StoreUsage>;
     /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */

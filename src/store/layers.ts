@@ -39,6 +39,7 @@ export class Layers {
   readonly #unreadable = new Set<string>();
   /** What a layer and its meta say of each other holds because they change together, one change at a time. */
   readonly #changes = new KeyedMutex<DiffId>();
+  #inOrder = Promise.resolve();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
@@ -62,8 +63,12 @@ export class Layers {
           this.#log.warn("layer.unreadable", { layer, error });
         },
       });
-    // Pages come at once from then on; nobody waits for that.
-    void this.#index.sort();
+    this.#inOrder = this.#index.sort();
+  }
+
+  /** Resolves when a page costs what it holds: a start does not wait for that, who asks for one early does. */
+  get inOrder(): Promise<void> {
+    return this.#inOrder;
   }
 
   get(diffId: DiffId): StoredLayer | undefined {

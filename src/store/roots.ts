@@ -58,6 +58,7 @@ export class Roots {
   readonly #unreadable = new Set<string>();
   readonly #changes = new KeyedMutex<string>();
   readonly #looks = new SharedLook<boolean>();
+  #inOrder = Promise.resolve();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
     this.#layout = layout;
@@ -78,7 +79,12 @@ export class Roots {
         this.#log.warn("root.unreadable", { rootId, error });
       },
     });
-    void this.#index.sort();
+    this.#inOrder = this.#index.sort();
+  }
+
+  /** As `Layers.inOrder`. */
+  get inOrder(): Promise<void> {
+    return this.#inOrder;
   }
 
   get(rootId: string): RootDocument | undefined {

@@ -176,7 +176,7 @@ export class FakeServices implements Services {
   };
 
   readonly roots: Services["roots"] = {
-    list: () => ({ items: [fakeRoot] }),
+    list: async () => ({ items: [fakeRoot] }),
     get: (selector) => {
       if (selector.name !== "app") throw new StrataError("UNKNOWN_NAME", "Cannot find the name: there is none");
       return fakeRoot;
@@ -189,7 +189,7 @@ export class FakeServices implements Services {
     snapshot: async () => ({ items: [fakeRoot] }),
   };
 
-  readonly layers: Services["layers"] = { list: () => ({ items: [fakeLayer] }) };
+  readonly layers: Services["layers"] = { list: async () => ({ items: [fakeLayer] }) };
 
   readonly store: Services["store"] = {
     usage: async () => ({ apparentBytes: 10, uniqueBytes: 10, sharedBytes: 0, roots: [] }),
