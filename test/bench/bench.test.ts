@@ -84,6 +84,7 @@ suite("bench", () => {
       scenario: name,
       title: `Of ${name}`,
       rows,
+      nodeStartMs: name === "few" ? 30.4 : 21,
       seconds: 1,
     });
     const machine = { processors: 2, model: "fast", memoryGB: 8, kernel: "6", node: "v20", load: 0 };
@@ -93,6 +94,7 @@ suite("bench", () => {
       scenario("growth", [row(`entries${FITTED}`, { "time exponent": 0.9 })]),
     ];
     const part = readmePart(reportOf({ at: "2026-11-26", machine, quick: false, runs: 5 }, [], scenarios));
+    assert.match(part, /Node alone started in 21 to 30 ms/);
     assert.match(part, /^\| seconds \| of many \| of few \|$/m);
     assert.match(part, /^\| stratad \| 2 \| 1 \|\n\| tar \| 4 \| {2}\|$/m);
     assert.match(part, /^\| entries \| 0\.9 \|$/m);

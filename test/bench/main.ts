@@ -11,7 +11,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { withPart } from "../support/readme-tables.js";
 import { Inputs } from "./inputs.js";
-import { machineFacts, timeTool } from "./measuring.js";
+import { machineFacts, nodeStartMs, timeTool } from "./measuring.js";
 import { Profiles } from "./profiles.js";
 import type { Bench } from "./race.js";
 import { type Finished, markdown, type Report, readmePart, reportOf, sectionOf, writeReport } from "./report.js";
@@ -44,6 +44,7 @@ async function main(wanted: readonly Scenario[]): Promise<void> {
   const profiles = values.profile ? new Profiles(join(out, "profiles")) : undefined;
   const finished: Finished[] = [];
   for (const { name, title, profiled, run: measure } of wanted) {
+    const node = await nodeStartMs();
     const start = performance.now();
     say(`${name}: ${title}`);
     const found = await attempted(async () => {
@@ -51,7 +52,13 @@ async function main(wanted: readonly Scenario[]): Promise<void> {
       if (profiles === undefined || profiled === undefined) return { rows };
       return { rows, profile: await profiles.of(name, await bench.inputs.get(profiled)) };
     });
-    const done: Finished = { scenario: name, title, ...found, seconds: (performance.now() - start) / 1000 };
+    const done: Finished = {
+      scenario: name,
+      title,
+      ...found,
+      nodeStartMs: node,
+      seconds: (performance.now() - start) / 1000,
+    };
     finished.push(done);
     say(`${sectionOf(done)}\n${done.seconds.toFixed(0)} s\n`);
     // What a long run found so far is there, whatever becomes of the rest.

@@ -24,6 +24,16 @@ export function median(of: readonly number[]): number {
   return of.toSorted((x, y) => x - y)[Math.floor(of.length / 2)] ?? Number.NaN;
 }
 
+const STARTS = 9;
+
+/** How quick this machine is just now, by the start of Node alone: a run takes long, and others on the same host come and go. */
+export async function nodeStartMs(): Promise<number> {
+  const starts: number[] = [];
+  for (let n = 0; n < STARTS; n += 1)
+    starts.push(await timed(() => promisify(execFile)(process.execPath, ["--eval", "0"])));
+  return median(starts);
+}
+
 /** The smallest that `share` of all are not above. */
 export function percentile(of: readonly number[], share: number): number {
   return of.toSorted((x, y) => x - y)[Math.max(0, Math.ceil(share * of.length) - 1)] ?? Number.NaN;

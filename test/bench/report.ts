@@ -13,6 +13,8 @@ export interface Finished {
   readonly title: string;
   readonly rows: readonly Row[];
   readonly seconds: number;
+  /** Just before it: what the machine was like then. */
+  readonly nodeStartMs: number;
   /** Why there are no rows: it did not come to its end. */
   readonly failed?: string;
   /** Where its profiles are. */
@@ -100,10 +102,12 @@ function exponentTable({ scenarios }: Report): string {
 
 const IN_README: readonly string[] = ["many", "tiny", "few", "six", "warm"];
 
-function circumstances({ at, machine, runs }: Report): string {
+function circumstances({ at, machine, runs, scenarios }: Report): string {
   const { processors, model, memoryGB, kernel, node, load } = machine;
   const on = `${processors} processors (${model}), ${memoryGB} GB, Linux ${kernel}, Node ${node}`;
-  return `${at.slice(0, 10)}, ${on}, load ${load} at the start; medians of ${runs}, interleaved.`;
+  const starts = scenarios.map(({ nodeStartMs }) => Math.round(nodeStartMs));
+  const steady = `Node alone started in ${Math.min(...starts)} to ${Math.max(...starts)} ms before the scenarios.`;
+  return `${at.slice(0, 10)}, ${on}, load ${load} at the start; medians of ${runs}, interleaved. ${steady}`;
 }
 
 const targetTable = ({ targets }: Report): string =>
