@@ -30,6 +30,8 @@ export interface SpaceFigures {
 
 const PAGE_BYTES = 4096;
 const ROOMY = { bytes: 64 * 1024 * 1024, inodes: 10_000 };
+/** What is told to be on the disk leaves the daemon nothing to write behind it: a disk cannot be made smaller than what is used by then. */
+const AT_REST = { durable: true };
 /** So many that fit one after another are the end. */
 const FITTING = 2;
 
@@ -55,7 +57,7 @@ export class SmallDisk {
     const env = { STRATAD_RESERVE_BYTES: "0", STRATAD_RESERVE_INODES: "0", STRATAD_WORKERS: "2" };
     const daemon = await serve(sandbox, { env });
     const small = new SmallDisk(sandbox, { daemon, disk, wire: await Wire.connect(scope, daemon.socket) });
-    await small.#wire.ready(await small.#nextImage(), { name: "first" });
+    await small.#wire.ready(await small.#nextImage(), { name: "first", ...AT_REST });
     return small;
   }
 
@@ -74,7 +76,7 @@ export class SmallDisk {
       if (error !== undefined && error.code !== "NO_SPACE") problems.push(`${where}: ${error.message}`);
       for (const problem of await this.#atRest()) problems.push(`${where}: ${problem}`);
       await resizeTmpfs(this.#disk, ROOMY);
-      const again = await this.#install(reference);
+      const again = await this.#install(reference, AT_REST);
       if (again !== undefined) problems.push(`${where}, and with room ${again.code}: ${again.message}`);
       await this.#wire.request("root/remove", { name: "swept" });
       await this.#wire.request("store/gc");
@@ -90,9 +92,9 @@ export class SmallDisk {
   }
 
   /** Its error, whether it is refused at the start or fails. */
-  async #install(reference: string): Promise<Json> {
+  async #install(reference: string, options: object = {}): Promise<Json> {
     try {
-      return (await this.#wire.install(reference, { name: "swept" })).error;
+      return (await this.#wire.install(reference, { name: "swept", ...options })).error;
     } catch (error) {
       if (error instanceof RpcError) return error.data;
       throw error;
