@@ -105,7 +105,7 @@ export class ByAge<Key extends string, Item extends object> {
     return { items, ...(found.length > shown.length && end !== undefined ? { nextCursor: end.key } : {}) };
   }
 
-  /** Once all are there, a slice at a time: a tenth of a second for a hundred thousand. Who asks meanwhile does not wait for it. */
+  /** Once all are there, a slice at a time: a tenth of a second for a hundred thousand. A page meanwhile sorts them all at once. */
   async sort(): Promise<void> {
     this.#late = [];
     const order = await inSlices(sortedWith([...this.#places.values()], older));
