@@ -44,7 +44,7 @@ function removeBelow(top: Level): void {
       } else if (levels.length < MAX_LEVELS) {
         const next = openLevel(name, inDirectory(level.descriptor, name));
         if (next !== undefined) levels.push(next);
-      } else {
+      } else if (makeOwn(inDirectory(level.descriptor, name))) {
         const above = `.moved-${moved++}`;
         renameSync(inDirectory(level.descriptor, name), inDirectory(top.descriptor, above));
         top.directories.push(above);
@@ -71,6 +71,13 @@ function openLevel(name: string, path: string | Buffer): Level | undefined {
     throw error;
   }
   return { name, descriptor, directories };
+}
+
+/** A directory that gets another parent is written to itself, for its `..`. False where there is none any more. */
+function makeOwn(path: string | Buffer): boolean {
+  const descriptor = openOwn(path);
+  if (descriptor !== undefined) closeSync(descriptor);
+  return descriptor !== undefined;
 }
 
 /** Entries of a directory without its write bit cannot be removed by anyone but root, nor listed without the others. */

@@ -37,6 +37,8 @@ const odd: TarFile[] = [
   { name: "empty-secret", content: "", mode: 0o000 },
   { name: "setuid", content: "not kept", mode: 0o4755 },
   { name: "linked", type: "link", linkname: "secret" },
+  // More of them than are held open at a time where they are removed.
+  ...Array.from({ length: 100 }, (_, i) => directory(Array.from({ length: i + 1 }, () => "deep").join("/"), 0o555)),
 ];
 const many: TarFile[] = [
   directory("many", 0o555),
