@@ -25,7 +25,8 @@ import { Windows } from "./windows.js";
 const builder = new TreeBuilder();
 
 export default (task: UnpackTask): Promise<Outcome<UnpackResult>> =>
-  outcomeOf("Cannot unpack the layer", () => unpack(task));
+  // Where it went on to the thread that builds the tree, closing it is a no-op.
+  outcomeOf("Cannot unpack the layer", () => unpack(task)).finally(() => task.topLevel.close());
 
 async function unpack(task: UnpackTask): Promise<UnpackResult> {
   const { expected } = task;

@@ -133,7 +133,8 @@ export class LayerInstaller {
         this.#store.staging.with((paths) => this.#unpackInto(paths, source, { ...request, signal }, running)),
       );
     } finally {
-      this.#running.delete(key);
+      // Where this was given up, another may be under way already.
+      if (this.#running.get(key) === running) this.#running.delete(key);
     }
   }
 
@@ -177,6 +178,7 @@ export class LayerInstaller {
       const wideWindow = this.#wideWindow.ticket();
       const { folding, sharedFiles } = this.#store;
       const { directory: files } = sharedFiles;
+      const port = topLevel.port();
       const unpack: UnpackTask = {
         blob: withoutPromise(blob),
         codec,
@@ -191,14 +193,20 @@ export class LayerInstaller {
         progress: task.shared,
         busy: this.#pool.sharedBusy,
         wideWindow,
-        topLevel: topLevel.port(),
+        topLevel: port,
         ...(files === undefined ? {} : { files }),
       };
       const options = { signal: bothSignal, weight: descriptor.size, progress: task };
-      // The thread may have been ended while it had the turn.
-      const run = () => this.#pool.run("unpack", unpack, options).finally(() => giveTurnBack(wideWindow));
+      const run = () => this.#pool.run("unpack", unpack, options);
       const isLarge = blob.growth === undefined && blob.length >= LARGE_BLOB_BYTES;
-      return isLarge ? this.#large.run(blob.length, bothSignal, run) : run();
+      try {
+        return await (isLarge ? this.#large.run(blob.length, bothSignal, run) : run());
+      } finally {
+        // The thread may have been ended while it had the turn.
+        giveTurnBack(wideWindow);
+        // A no-op where a thread got it.
+        port.close();
+      }
     });
     unpacked.catch(() => both.abort());
     const [fetchEnd, unpackEnd] = await Promise.allSettled([blob.done, unpacked]);

@@ -15,7 +15,7 @@ export class TopLevelChannel {
   readonly #names: TopLevelName[] = [];
   readonly #listeners = new Set<(name: TopLevelName) => void>();
 
-  /** For the worker; closed by it, or with its thread. */
+  /** For the worker, which closes it, or its thread does; for the caller to close where it never went there. */
   port(): MessagePort {
     const { port1, port2 } = new MessageChannel();
     port1.on("message", (name: TopLevelName) => {

@@ -2,6 +2,7 @@
  * Runs the compiled unpack worker on bytes, in a directory of the test's own, and tells what came of it as plain text: one line for
  * each thing that now stands in the tree.
  */
+import { once } from "node:events";
 import { lstatSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +16,7 @@ import type { Decoders, LayerDocument, UnpackTask } from "../../src/tasks.js";
 import { Turn } from "../../src/turn.js";
 import unpack from "../../workers/unpack.js";
 import { entriesIn } from "../support/changeset-file.js";
+import { within } from "../support/deadline.js";
 import { stayAwake } from "./work-directory.js";
 
 export interface Unpacking {
@@ -76,6 +78,9 @@ export async function unpackFile(
     files = everybodysFiles,
   }: Unpacking,
 ): Promise<Unpacked> {
+  const { port1, port2 } = new MessageChannel();
+  const closed = once(port2, "close");
+  port2.start();
   const outcome = await oneAtATime({
     blob: { path, offset: 0, length, ...(growth === undefined ? {} : { growth }) },
     codec,
@@ -86,9 +91,10 @@ export async function unpackFile(
     progress: new TaskProgress().shared,
     busy: new BusyThreads().shared,
     wideWindow: new Turn().ticket(),
-    topLevel: new MessageChannel().port1,
+    topLevel: port1,
     ...(files === undefined ? {} : { files }),
   });
+  await within("nobody holds the task's port any more", closed);
   if (!outcome.ok) return { error: outcome.error, tree: new Map(), changeset: [], staging };
   const changeset = entriesIn(readFileSync(join(staging, "changeset"), "latin1"));
   return { layer: outcome.value.layer, tree: describeTree(join(staging, "tree")), changeset, staging };
