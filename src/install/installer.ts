@@ -140,7 +140,13 @@ export class Installer {
     const { reference } = job.spec;
     const { platform, look, standing } = await this.#look(job, lease);
     if (standing !== undefined && (await this.#finish(tellStanding(job, standing), { job, lease }))) return;
-    const source = new HeldSource(await untilAborted(openSource(reference, sources), signal));
+    const opening = openSource(reference, sources);
+    const source = new HeldSource(
+      await untilAborted(opening, signal).catch((error: unknown) => {
+        opening.then((late) => late.close()).catch(() => undefined);
+        throw error;
+      }),
+    );
     await source.use(async (open) => {
       const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
       await untilAborted(look.remember(manifest), signal);
@@ -251,6 +257,7 @@ export class Installer {
         if (known === undefined || work.from === from || job.signal.aborted) throw error;
       } finally {
         work.jobs.delete(job);
+        if (work.jobs.size === 0 && this.#works.get(rootId) === work) this.#works.delete(rootId);
       }
     }
   }

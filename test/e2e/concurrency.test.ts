@@ -4,12 +4,14 @@
  * The registry stops in the middle of the blob until all have asked, so nothing here depends on who is quick.
  */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
 import { type Daemon, fixtureImages, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { type Gate, gateAt } from "../support/gate.js";
-import { bulkyTar, layerDigests } from "../support/images.js";
+import { bulkyTar, layerDigests, tarOf } from "../support/images.js";
+import { openFiles } from "../support/open-files.js";
 import { buildImage, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
 import { fileScope, Sandbox, type Scope } from "../support/sandbox.js";
 import { everythingBelow } from "../support/trees.js";
@@ -122,6 +124,19 @@ test("when all have cancelled the work ends, staging is empty, and the same inst
   assert.equal((await wires[0].request("install/wait", { jobId })).state, "ready");
   for (const { jobId } of jobs) assert.equal((await wires[1].request("install/get", { jobId })).state, "cancelled");
   await until("staging is empty", () => staged(sandbox).length === 0);
+});
+
+test("an archive that is looked through for jobs that are cancelled meanwhile is closed behind that", async (t) => {
+  const { sandbox, daemon } = await host(t);
+  const archive = sandbox.file("members.tar");
+  writeFileSync(archive, await tarOf(Array.from({ length: 9000 }, (_, i) => ({ name: `blobs/${i}` }))));
+  const wire = await Wire.connect(t, daemon.socket);
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    const { jobId } = await wire.request("install/start", { reference: `oci-archive:${archive}:app` });
+    await wire.request("install/cancel", { jobId });
+    assert.notEqual((await wire.request("install/wait", { jobId })).state, "ready");
+  }
+  await until("the archive is closed", () => !openFiles(daemon.pid).includes(archive));
 });
 
 test("closing the session that asked does not end its job", async (t) => {

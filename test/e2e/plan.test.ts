@@ -2,7 +2,7 @@
  * What an install would do, told without doing it: against what the install then does, with find(1) as the judge of the disk.
  */
 import assert from "node:assert/strict";
-import { readdirSync, readlinkSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
@@ -10,6 +10,7 @@ import { Plan } from "../../src/messages/plan.js";
 import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
 import { layerDigests, noise, type TarFile, tarOf, writeLayout } from "../support/images.js";
+import { openFiles } from "../support/open-files.js";
 import { buildImage, type Script, startRegistry, type TestImage, type TestRegistry } from "../support/registry.js";
 import { Sandbox } from "../support/sandbox.js";
 import { type Json, Wire } from "../support/wire.js";
@@ -321,18 +322,9 @@ test("a plan holds no file of the image when it is answered", async (t) => {
   await on.sandbox.must(["tar", "--create", "--file", archive, "-C", on.sandbox.file("layout"), "."]);
   const plan = await planOf(t, on, `oci-archive:${archive}:app`);
   assert.equal(plan.layers.length, 2);
-  const held = readdirSync(`/proc/${on.daemon.pid}/fd`).map((fd) => linkOf(`/proc/${on.daemon.pid}/fd/${fd}`));
+  const held = openFiles(on.daemon.pid);
   assert.ok(held.length > 0 && !held.includes(archive), held.join("\n"));
 });
-
-/** What a descriptor leads to; "" where it was closed since it was listed. */
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return "";
-  }
-}
 
 const refusals: readonly [what: string, of: (on: Stage) => string, params: object, code: string][] = [
   ["a tag that there is not", ({ local }) => local("none"), {}, "MANIFEST_UNKNOWN"],

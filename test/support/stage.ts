@@ -5,7 +5,7 @@
  * held open, what was said can be shown, and an honest image is installed: after every tenth, and after the last.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -13,6 +13,7 @@ import { describeTree } from "../workers/unpacking.js";
 import { type Daemon, serve } from "./daemon.js";
 import { until } from "./deadline.js";
 import { writeLayout } from "./images.js";
+import { openFiles } from "./open-files.js";
 import { buildImage } from "./registry.js";
 import { Sandbox, type Scope } from "./sandbox.js";
 import { file, tar } from "./tar-builder.js";
@@ -143,15 +144,7 @@ export class Stage {
   /** Its own documents the store may be writing at any time. */
   #heldFiles(): string[] {
     const inputs = [this.path(""), this.outside, join(this.stateDir, "staging")];
-    return readdirSync(`/proc/${this.#daemon.pid}/fd`)
-      .map((fd) => {
-        try {
-          return readlinkSync(`/proc/${this.#daemon.pid}/fd/${fd}`);
-        } catch {
-          return ""; // closed since it was listed
-        }
-      })
-      .filter((path) => inputs.some((input) => path.startsWith(input)));
+    return openFiles(this.#daemon.pid).filter((path) => inputs.some((input) => path.startsWith(input)));
   }
 }
 
