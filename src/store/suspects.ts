@@ -5,19 +5,16 @@
  * Roots go before the layers that they use, and nothing is called durable before its sync: so this may be cut short anywhere, by a kill or
  * by the next power cut, and the next start finds whatever is left of it.
  */
-import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { CheckedTree, VerifyResult } from "../findings.js";
-import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DiffId } from "../oci/digest.js";
 import type { LayerDocument } from "../tasks.js";
 import { checkedLayer, checkedRoot } from "./checked-trees.js";
-import { type RootDocument, unlinkIfThere } from "./documents.js";
+import type { RootDocument } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
+import type { KeptDocuments } from "./kept-documents.js";
 import type { Layers } from "./layers.js";
-import { ALGORITHMS, type StoreLayout } from "./layout.js";
+import type { StoreLayout } from "./layout.js";
 import { isWritable, type Roots } from "./roots.js";
 import type { Staging } from "./staging.js";
 
@@ -28,6 +25,7 @@ export interface SuspectStore {
   readonly layout: StoreLayout;
   readonly layers: Layers;
   readonly roots: Roots;
+  readonly documents: KeptDocuments;
   readonly staging: Staging;
 }
 
@@ -135,17 +133,17 @@ class Judgement {
 
   /** Manifests and configs are synced before they get their names; a disk that lied about that is believed no more. */
   async #dropDocuments(): Promise<number> {
+    const { documents } = this.#store;
     let dropped = 0;
-    for (const algorithm of ALGORITHMS) {
-      const directory = join(this.#store.layout.documents, algorithm);
-      await eachConcurrently(await readdir(directory), async (hex) => {
-        const path = join(directory, hex);
-        if ((await digestOf(algorithm, path)) === hex) return;
+    await eachConcurrently(await documents.all(), async ({ digest }) => {
+      try {
+        await documents.read(digest);
+      } catch (error) {
         dropped += 1;
-        this.#options.log.warn("document.damaged", { digest: `${algorithm}:${hex}` });
-        await unlinkIfThere(path);
-      });
-    }
+        this.#options.log.warn("document.damaged", { digest, error });
+        await documents.remove(digest, () => true);
+      }
+    });
     return dropped;
   }
 
@@ -168,13 +166,4 @@ class Judgement {
       return false;
     }
   }
-}
-
-/** Undefined where it is larger than any document. */
-async function digestOf(algorithm: string, path: string): Promise<string | undefined> {
-  const found = await stat(path);
-  if (!found.isFile() || found.size > MAX_DOCUMENT_BYTES) return undefined;
-  return createHash(algorithm)
-    .update(await readFile(path))
-    .digest("hex");
 }

@@ -2,7 +2,16 @@
  * What the store takes for durable, and what it does with what is not: at commits, at syncs, and at the next start.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -210,4 +219,14 @@ test("a manifest that is not what its name says is removed where a power cut may
     roots: 0,
     documents: 1,
   });
+});
+
+test("what a hand put beside the manifests stays, and stops no start where a power cut may have been", async () => {
+  const { state } = await storeWith({});
+  const beside = join(state, "blobs/sha256");
+  writeFileSync(join(beside, "notes"), "mine");
+  mkdirSync(join(beside, "a".repeat(64)));
+  symlinkSync("nowhere", join(beside, "b".repeat(64)));
+  await openStore(state, { bootId: "next" });
+  assert.deepEqual(readdirSync(beside).sort(), ["a".repeat(64), "b".repeat(64), "notes"]);
 });
