@@ -1,6 +1,6 @@
 /**
  * Long reckoning on the main thread in short slices: a generator says between two steps that it may be interrupted, and everything
- * else has its turn when a slice is over. The same generator runs in one go where nobody waits.
+ * else has its turn when a slice is over.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { StrataError } from "./errors.js";
@@ -32,13 +32,6 @@ export async function inSlices<Value>(steps: Steps<Value>, signal?: AbortSignal)
       if (step.done) return step.value;
     } while (performance.now() < end);
     await nextTurn();
-  }
-}
-
-export function inOneGo<Value>(steps: Steps<Value>): Value {
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
   }
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SLICE_MS } from "../src/limits.js";
-import { inOneGo, inSlices, type Steps } from "../src/slices.js";
+import { inSlices, type Steps } from "../src/slices.js";
+import { inOneGo } from "./support/in-one-go.js";
 
 /** Steps that note themselves; the first takes longer than a slice where it is `slow`. */
 function* noted(name: string, into: string[], { steps, slow }: { steps: number; slow: boolean }): Steps<string> {

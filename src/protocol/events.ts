@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { BOOKMARK_INTERVAL_MS, DELIVERIES_A_TURN, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
 import type { Log } from "../log.js";
 import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages/events.js";
+import { inSlices, type Steps } from "../slices.js";
 
 export interface EventHubOptions {
   readonly epoch: string;
@@ -99,11 +100,19 @@ export class EventHub {
     if (this.#delivery === undefined) this.#deliver();
   }
 
-  /** Tells each subscription that is up to date where it stands; takes no number of its own. */
+  /** Tells each subscription that is up to date where it stands, thousands in slices; takes no number of its own. */
   bookmark(): void {
     const rest = this.#write({ type: "bookmark", data: {} }, this.#seq);
-    if (rest === undefined) return;
-    for (const subscription of this.#following) subscription.bookmark(rest);
+    if (rest !== undefined) void inSlices(this.#bookmarkAll(rest, this.#seq));
+  }
+
+  /** Until an event comes, which says the same to those that are left. */
+  *#bookmarkAll(rest: string, seq: number): Steps<void> {
+    for (const subscription of this.#following) {
+      if (this.#seq !== seq) return;
+      subscription.bookmark(rest);
+      yield;
+    }
   }
 
   /** A subscription that waits for `start`. `since` that cannot be replayed gives `reset`; it begins at the present then. */

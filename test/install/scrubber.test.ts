@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dueLayers } from "../../src/install/scrubber.js";
 import { SCRUB_INTERVAL_MS } from "../../src/limits.js";
-import { inOneGo } from "../../src/slices.js";
 import { diffIdOf } from "../store/opened-store.js";
+import { inOneGo } from "../support/in-one-go.js";
 
 const NOW = Date.parse("2026-06-01T00:00:00Z");
 

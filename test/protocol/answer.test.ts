@@ -3,8 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { z } from "zod";
 import { writeAnswer } from "../../src/protocol/answer.js";
-import { inOneGo } from "../../src/slices.js";
 import { fakeRoot } from "../support/fake-services.js";
+import { inOneGo } from "../support/in-one-go.js";
 import { Peer, startHarness } from "./harness.js";
 
 const item = z.object({ id: z.string().max(5), size: z.number().optional() });

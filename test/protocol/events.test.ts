@@ -27,6 +27,13 @@ class Sink {
   }
 }
 
+class SlowSink extends Sink {
+  override send(frame: string): void {
+    for (const start = performance.now(); performance.now() - start < 1; );
+    super.send(frame);
+  }
+}
+
 function createHub(options: Partial<EventHubOptions> = {}): EventHub {
   const fail = (line: string) => assert.fail(line);
   return new EventHub({ epoch: "e", log: createLog("error", fail), ...options });
@@ -183,6 +190,25 @@ test("a bookmark says where the stream stands, and takes no number", () => {
     sink.frames.map(({ params }) => params.type),
     ["bookmark", "bookmark"],
   );
+  hub.close();
+});
+
+test("a bookmark goes to thousands in slices, and to none of them behind an event that came meanwhile", async () => {
+  const hub = createHub();
+  const sinks = Array.from({ length: 64 }, () => new SlowSink());
+  for (const sink of sinks) hub.open(sink, {}).subscription.start();
+  const told = () => sinks.filter(({ frames }) => frames[0]?.params.type === "bookmark").length;
+  hub.bookmark();
+  const first = told();
+  assert.ok(first < sinks.length, `${first} in one turn`);
+  await nextTurn();
+  await nextTurn();
+  assert.ok(told() > first);
+  hub.publish(event);
+  const before = told();
+  for (let turns = 0; turns < 10; turns += 1) await nextTurn();
+  assert.equal(told(), before);
+  for (const { seqs } of sinks) assert.equal(seqs.at(-1), 1);
   hub.close();
 });
 

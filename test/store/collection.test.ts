@@ -4,12 +4,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import fc from "fast-check";
-import { inOneGo } from "../../src/slices.js";
 import { type CollectionPolicy, planCollection, type Snapshot, type Verdict } from "../../src/store/collection.js";
 import { collectionView } from "../../src/store/collection-view.js";
 import type { NameDocument, RootDocument } from "../../src/store/documents.js";
 import type { Hold } from "../../src/store/holds.js";
 import type { StoredLayer } from "../../src/store/layers.js";
+import { inOneGo } from "../support/in-one-go.js";
 import { diffIdOf, digestOf, layerDocument, rootDocument } from "./opened-store.js";
 
 const AT = "2026-01-01T00:00:00.000Z";
