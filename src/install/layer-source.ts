@@ -21,10 +21,13 @@ export interface LayerOrigin {
 /** Of every name's generations whose root has the layer, the newest first, each image once. */
 export function originsOf(diffId: DiffId, store: Store): LayerOrigin[] {
   const origins = new Map<string, LayerOrigin>();
-  const generations = store.names.all().flatMap((document) => document.generations);
+  const users = new Set(store.usage.rootsOf(diffId));
+  const generations = store.names
+    .all()
+    .flatMap((document) => document.generations.filter(({ rootId }) => users.has(rootId)));
   for (const generation of generations.sort((a, b) => (a.at < b.at ? 1 : -1))) {
     const root = store.roots.get(generation.rootId);
-    if (root === undefined || !root.layers.includes(diffId)) continue;
+    if (root === undefined) continue;
     const key = `${generation.reference} ${generation.manifestDigest}`;
     if (!origins.has(key)) origins.set(key, { reference: generation.reference, generation, root });
   }

@@ -8,6 +8,7 @@ import type { Log } from "../log.js";
 import type { DaemonEvent } from "../messages/events.js";
 import type { ParsedParams, ServerStatus } from "../messages/methods.js";
 import type { Finding, Verification } from "../messages/verification.js";
+import type { DiffId } from "../oci/digest.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
 import type { RootDocument } from "../store/documents.js";
@@ -111,9 +112,7 @@ export class StoreVerification {
     }
     if (digest === undefined) return undefined;
     const isNamed = (known: string): boolean => known === digest;
-    const layer = store.layers
-      .all()
-      .find(({ document, meta }) => isNamed(document.diffId) || meta.blobs.some((blob) => isNamed(blob.digest)));
+    const layer = store.layers.get(digest as DiffId) ?? store.layers.withBlob(digest);
     const roots = store.roots
       .all()
       .filter(({ manifestDigest, layers }) =>

@@ -111,6 +111,15 @@ export class LayerIndex {
     return known === undefined ? undefined : this.#layers.get(known);
   }
 
+  /** One that was unpacked from a blob of this digest, whatever its size and codec. */
+  withBlob(digest: string): KnownLayer | undefined {
+    const ofDigest = `${digest} `;
+    for (const [key, diffId] of this.#byBlob) if (key.startsWith(ofDigest)) return this.#layers.get(diffId);
+    return this.#layers
+      .all()
+      .find((layer) => !isFoundByBlob(layer.diffId) && layer.meta.blobs.some((blob) => blob.digest === digest));
+  }
+
   all(): readonly KnownLayer[] {
     return this.#layers.all();
   }
@@ -145,7 +154,7 @@ export class LayerIndex {
   /** One that is new, and on the disk as far as a power cut goes. */
   recall(layer: RecalledLayer, blobKeys: readonly string[]): void {
     this.#layers.set(layer.diffId, layer);
-    if (digestAlgorithm(layer.diffId) !== "sha256") return;
+    if (!isFoundByBlob(layer.diffId)) return;
     for (const key of blobKeys) this.#byBlob.set(key, layer.diffId);
   }
 
@@ -162,11 +171,13 @@ export class LayerIndex {
     for (const blob of meta.blobs) if (this.#byBlob.get(blobKey(blob)) === diffId) this.#byBlob.delete(blobKey(blob));
   }
 
-  /** Who claims no diffID gets one in sha256, whatever is stored. */
   findBy(blob: LayerBlob, diffId: DiffId): void {
-    if (digestAlgorithm(diffId) === "sha256") this.#byBlob.set(blobKey(blob), diffId);
+    if (isFoundByBlob(diffId)) this.#byBlob.set(blobKey(blob), diffId);
   }
 }
+
+/** Who claims no diffID gets one in sha256, whatever is stored. */
+const isFoundByBlob = (diffId: DiffId): boolean => digestAlgorithm(diffId) === "sha256";
 
 /** What a descriptor says of a layer's bytes, and how it says that they are to be read. MEDIA_TYPE_UNSUPPORTED. */
 export const blobOf = ({ digest, size, mediaType }: Descriptor): LayerBlob => ({

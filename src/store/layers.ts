@@ -80,6 +80,11 @@ export class Layers {
     return diffId === undefined ? this.#index.of(blobOf(descriptor)) : this.#index.get(diffId);
   }
 
+  /** By the digest of what it was unpacked from. */
+  withBlob(digest: string): StoredLayer | undefined {
+    return this.#index.withBlob(digest);
+  }
+
   /** What the last scan left out. */
   unreadable(): readonly string[] {
     return [...this.#unreadable];
