@@ -12,7 +12,9 @@ export async function watchState(lockFile: string, lost: () => void): Promise<()
   const { ino } = await stat(lockFile);
   const timer = setInterval(async () => {
     const now = await stat(lockFile).catch(() => undefined);
-    if (now?.ino !== ino) lost();
+    if (now?.ino === ino) return;
+    clearInterval(timer);
+    lost();
   }, STATE_CHECK_MS);
   timer.unref();
   return () => clearInterval(timer);

@@ -6,21 +6,18 @@ import { systemErrorCode } from "../src/errors.js";
 import type { RootSource } from "../src/findings.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import { fromHere } from "./disk-path.js";
-import { inDirectory, OpenDirectories, openDirectory } from "./open-directories.js";
+import { inDirectory, openDirectory } from "./open-directories.js";
+import { OpenTrees } from "./open-trees.js";
 import { inodeKey } from "./verification.js";
-
-interface OpenLayer {
-  readonly top: number;
-  readonly directories: OpenDirectories;
-}
 
 export class SharedInodes {
   readonly #layers: readonly RootSource[];
-  readonly #open = new Map<number, OpenLayer | undefined>();
+  readonly #trees: OpenTrees;
   readonly #spilled = new Map<number, ReadonlySet<string>>();
 
   constructor(layers: readonly RootSource[]) {
     this.#layers = layers;
+    this.#trees = new OpenTrees(layers.map(({ tree }) => tree));
   }
 
   /** Whether the inode of that key is the file of the layer that `origin` names. */
@@ -29,25 +26,11 @@ export class SharedInodes {
   }
 
   close(): void {
-    for (const layer of this.#open.values()) {
-      layer?.directories.close();
-      if (layer !== undefined) closeSync(layer.top);
-    }
-    this.#open.clear();
+    this.#trees.close();
   }
 
   #stored(layer: number, from: string): string | undefined {
-    const open = this.#layer(layer);
-    if (open === undefined) return undefined;
-    return found(() => inodeKey(lstatSync(open.directories.at(from), { bigint: true })));
-  }
-
-  #layer(layer: number): OpenLayer | undefined {
-    if (!this.#open.has(layer)) {
-      const top = found(() => openDirectory(fromHere(this.#layers[layer]?.tree ?? "")));
-      this.#open.set(layer, top === undefined ? undefined : { top, directories: new OpenDirectories(top) });
-    }
-    return this.#open.get(layer);
+    return found(() => inodeKey(lstatSync(this.#trees.of(layer).at(from), { bigint: true })));
   }
 
   #spill(layer: number): ReadonlySet<string> {

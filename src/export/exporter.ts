@@ -160,7 +160,7 @@ export class Exporter {
       if (errno !== "EACCES" && errno !== "EPERM" && errno !== "EROFS") throw error;
       const fact = `the daemon's user may not write to its directory (${errno})`;
       throw new StrataError("IMPORT_DENIED", `Cannot export to ${printable(place, 1024)}: ${fact}`, {
-        hint: undefined,
+        hint: "Choose a directory that the daemon's user may write to.",
       });
     }
   }

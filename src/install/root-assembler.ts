@@ -61,6 +61,9 @@ const MAX_NAMES_COMPARED = 100_000;
 const areTooManyNames = (layers: readonly LayerDocument[]): boolean =>
   layers.reduce((sum, { topLevel }) => sum + topLevel.length, 0) > MAX_NAMES_COMPARED;
 
+/** The policies that refuse less, the stricter first. */
+const LOOSER: Readonly<Record<PlannedPolicy, readonly PlannedPolicy[]>> = { c: ["b", "a"], b: ["a"], a: [] };
+
 type Measured = Pick<Assembled, "entries" | "bytes" | "layerBytes" | "dropped" | "planSha256">;
 
 export class RootAssembler {
@@ -183,7 +186,7 @@ export class RootAssembler {
   /** The other policies that would accept these layers, the stricter first; proven by their plans. */
   async accepting({ layers, overlap, signal }: Omit<Assembly, "link">): Promise<PlannedPolicy[]> {
     const accepted: PlannedPolicy[] = [];
-    for (const policy of (["b", "a"] as const).slice(overlap === "c" ? 0 : 1)) {
+    for (const policy of LOOSER[overlap]) {
       const planned = await this.plan({ layers, overlap: policy, signal }).catch((error: unknown) => {
         if (error instanceof StrataError) return undefined;
         throw error;

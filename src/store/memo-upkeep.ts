@@ -40,9 +40,8 @@ export class MemoUpkeep {
   }
 
   start(): void {
-    this.#running = this.#run().catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#options.log.warn("memo.unwritten", { error });
-    });
+    // Ends by being stopped.
+    this.#running = this.#run().catch(() => undefined);
   }
 
   async stop(): Promise<void> {
@@ -53,9 +52,14 @@ export class MemoUpkeep {
   async #run(): Promise<void> {
     for (;;) {
       await sleep(MEMO_INTERVAL_MS, undefined, { signal: this.#stop.signal, ref: false });
-      const { layers, roots, names } = this.#options.store;
+      const { store, log } = this.#options;
+      const { layers, roots, names } = store;
       const much = Math.max(MAX_SCANNED, (layers.size + roots.size + names.size) / MEMO_SLACK);
-      if (writtenSoFar() - this.#seen >= much) await this.renew();
+      if (writtenSoFar() - this.#seen < much) continue;
+      await this.renew().catch((error: unknown) => {
+        this.#stop.signal.throwIfAborted();
+        log.warn("memo.unwritten", { error });
+      });
     }
   }
 
