@@ -14,7 +14,7 @@ import type { Daemon } from "./daemon.js";
 import { announce, endpointsOf, listenersOf, makeTokens } from "./endpoints.js";
 import { ensureDirectories } from "./ensure-directory.js";
 import { type ActivatedSocket, takeActivatedSockets } from "./host/activation.js";
-import { removeEndpointFile } from "./host/endpoint-file.js";
+import { refuseAnnounced, removeEndpointFile } from "./host/endpoint-file.js";
 import { ownIdentity } from "./host/identity.js";
 import { prepareRuntimeDir } from "./host/paths.js";
 import { createReadiness, type Readiness } from "./host/readiness.js";
@@ -73,6 +73,8 @@ export async function compose(ground: Ground): Promise<Daemon> {
     });
   const { stateDir } = config;
   const services = servicesOf(parts, { version, stateDir, startedAt, isDraining: () => life.draining, drain });
+  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
+  await refuseAnnounced(config.runtimeDir, instance.identity);
   const { server, endpoints } = await serve(config, sockets, {
     services,
     events,
@@ -91,7 +93,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
   await announce(config, { ...instance, endpoints });
-  life.onEnd("endpoint file", async () => void (await removeEndpointFile(config.runtimeDir, instanceId)));
+  life.onEnd("endpoint file", () => removeEndpointFile(config.runtimeDir, instanceId));
   life.onEnd("readiness", async () => void (await readiness.notify("STOPPING=1")));
   life.onEnd(
     "watchdog",
@@ -158,7 +160,6 @@ async function serve(
   sockets: readonly ActivatedSocket[],
   options: Omit<StartServerOptions, "listeners" | "access">,
 ): Promise<{ server: ProtocolServer; endpoints: EndpointDocument["endpoints"] }> {
-  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
   await ensureDirectories(dirname(config.socket), 0o700);
   const { tokens, files: tokenFiles } = await makeTokens(config);
   const listeners = listenersOf(config, sockets, tokens);

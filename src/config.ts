@@ -174,7 +174,8 @@ function checked(setting: Setting, { value, origin }: SettingOrigin): unknown {
   } catch (error) {
     if (!(error instanceof UnfitValue)) throw error;
     const shown = printable(JSON.stringify(value) ?? "nothing");
-    throw invalid(`Cannot use ${setting.name} = ${shown} from ${printable(origin)}: ${error.message}`);
+    const from = printable(origin.replace(/^(?:flag|env|file):/, ""));
+    throw invalid(`Cannot use ${setting.name} = ${shown} from ${from}: ${error.message}`);
   }
 }
 

@@ -145,13 +145,19 @@ export const codeTable = {
   NAME_FOLDING: content(),
   PLACEMENT_INVALID: content(),
 
-  STORE_LOCKED: store(75, "Another daemon serves this state directory; stop it or choose another with --state."),
+  STORE_LOCKED: store(
+    75,
+    "Another daemon serves this state directory; stop it, or choose others with STRATAD_STATE_DIR and STRATAD_RUNTIME_DIR.",
+  ),
   STORE_CORRUPT: store(),
   STORE_IO: store(),
-  STORE_NOT_WRITABLE: store(77, "Give the daemon's user the state directory, or choose another with --state."),
+  STORE_NOT_WRITABLE: store(
+    77,
+    "Give the daemon's user the state directory, or choose another with STRATAD_STATE_DIR.",
+  ),
   STORE_SPLIT_MOUNT: store(74, "Keep the whole state directory on one mount; hardlinks do not cross mounts."),
   STORE_FS_FOLDING: store(),
-  STORE_VERSION: store(74, "Use the release that wrote the state directory, or choose another with --state."),
+  STORE_VERSION: store(74, "Use the release that wrote the state directory, or choose another with STRATAD_STATE_DIR."),
   NO_SPACE: store(
     74,
     "`stratad gc` gives back what nothing needs. Else free space or inodes there; then run the same again.",
@@ -260,11 +266,17 @@ export function toStrataError(thrown: unknown, action = "Cannot finish the work"
   const errno = systemErrorCode(thrown);
   if (errno !== undefined) {
     return new StrataError(systemCodes[errno] ?? "STORE_IO", `${action}: ${systemWords[errno] ?? errno}`, {
-      details: { errno },
+      details: { errno, ...pathOf(thrown) },
       cause: thrown,
     });
   }
   return new StrataError("INTERNAL", `${action}: an unexpected error`, { cause: thrown });
+}
+
+/** Where it happened; a path by a descriptor tells nobody anything. */
+function pathOf(thrown: unknown): { readonly path?: string } {
+  const { path } = thrown as NodeJS.ErrnoException;
+  return typeof path === "string" && !path.startsWith("/proc/self/fd/") ? { path } : {};
 }
 
 /** `ENOENT` and the like; undefined for anything that is not an error of the operating system. */

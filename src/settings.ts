@@ -129,16 +129,16 @@ const origins = { read: listOf(origin), fromText: words.fromText };
 // biome-ignore format: a table is read one row a line
 const plain = [
   { name: "state_dir", ...path, flag: "--state", fallback: (c) => c.paths.stateDir, doc: "store and roots, on one file system" },
-  { name: "runtime_dir", ...path, fallback: (c) => c.paths.runtimeDir, doc: "sockets and daemon.json" },
+  { name: "runtime_dir", ...path, fallback: (c) => c.paths.runtimeDir, doc: "sockets, tokens and daemon.json of one daemon" },
   { name: "socket", ...path, flag: "--socket", fallback: (c) => join(c.runtimeDir, "stratad.sock"), doc: "the socket of full scope; that of read scope stands beside it, with -ro" },
   { name: "listen", ...loopback, flag: "--listen", doc: "loopback TCP as well: 127.0.0.1:PORT or [::1]:PORT, port 0 for any" },
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
   { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
-  { name: "decoders", ...engines, fallback: () => "native", doc: "native, or javascript: the same engines on every Node version, slower (see Codecs)" },
+  { name: "decoders", ...engines, fallback: () => "native", doc: "native (the default), or javascript: the same engines on every Node version, slower (see Codecs)" },
   { name: "store.dedup", ...dedup, fallback: () => "off", doc: "files: equal files of several layers are stored once (see Files that layers share); off" },
-  { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a" },
-  { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name" },
-  { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error" },
+  { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a (c)" },
+  { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name (all)" },
+  { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error (info)" },
   { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
   { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
@@ -146,10 +146,10 @@ const plain = [
   { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "scrub_bytes_per_second", ...size(), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
-  { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: "how long SIGTERM waits for running jobs" },
-  { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: "a worker without progress for this long is ended" },
+  { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: `how long SIGTERM waits for running jobs (${DRAIN_TIMEOUT_MS})` },
+  { name: "stall_timeout_ms", ...milliseconds, fallback: () => STALL_TIMEOUT_MS, doc: `a worker without progress for this long is ended (${STALL_TIMEOUT_MS})` },
   { name: "reserve_bytes", ...size(0), doc: "what installs leave free; absent, a twentieth of the file system, 1 GiB at most" },
-  { name: "reserve_inodes", ...count(Number.MAX_SAFE_INTEGER, 0), doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
+  { name: "reserve_inodes", ...most, doc: "the same in inodes; absent, a twentieth, 10,000 at most" },
 ] as const satisfies readonly Setting[];
 
 /** `most` where raising the limit would only move the failure into the kernel. */

@@ -25,7 +25,18 @@ export function errorLines(error: WireError, options: { color: boolean; about?: 
 }
 
 /** Details that repeat what the line above says, or that only a program wants. */
-const untold = new Set(["errno", "complete", "total", "policy", "conflicts", "hints", "how", "startTime", "bootId"]);
+const untold = new Set([
+  "errno",
+  "complete",
+  "total",
+  "policy",
+  "conflicts",
+  "hints",
+  "how",
+  "startTime",
+  "bootId",
+  "available",
+]);
 
 function detailLines(details: Readonly<Record<string, unknown>>): string[] {
   const plain = Object.entries(details).flatMap(([key, value]) => {

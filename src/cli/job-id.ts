@@ -6,11 +6,11 @@ import { printable } from "../printable.js";
 
 export const isJobId = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
 
-const beginning = /^[0-9a-f]{6}[0-9a-f-]{0,30}$/i;
+export const mayBeginJobId = (text: string) => /^[0-9a-f]{6}[0-9a-f-]{0,30}$/i.test(text);
 
 /** A UUID in the daemon's spelling, or the beginning of one (short-ids.ts). Throws USAGE for anything else. */
 export function parseJobId(text: string): string {
-  if (isJobId(text) || beginning.test(text)) return text.toLowerCase();
+  if (isJobId(text) || mayBeginJobId(text)) return text.toLowerCase();
   throw new StrataError(
     "USAGE",
     `Cannot find the job '${printable(text, 128)}': it is not a UUID, nor six digits of one`,

@@ -34,6 +34,12 @@ function outline(plan: Plan): string[] {
     `image    ${printable(plan.reference, 8192)}, ${printable(plan.platform, 128)}, manifest ${shortDigest(plan.manifestDigest)}`,
     `root     ${printable(plan.name, 512)}, policy ${plan.overlap}, ${plan.link}, ${state}`,
     `fetch    ${formatSize(plan.toFetchBytes)}, ${stored} of ${plural(plan.layers.length, "layer")} stored`,
+    ...(plan.conflicts.length === 0 ? costLines(plan, about) : []),
+  ];
+}
+
+function costLines(plan: Plan, about: string): string[] {
+  return [
     `write    ${about}${formatSize(plan.toWriteBytes)}, ${about}${plural(plan.toWriteInodes, "inode")}`,
     `share    ${formatSize(plan.sharedBytes)} with stored layers`,
     `free     ${plan.freeAfterBytes < 0 ? `too little, ${formatSize(-plan.freeAfterBytes)} are lacking` : `${about}${formatSize(plan.freeAfterBytes)} afterwards`}`,

@@ -23,11 +23,15 @@ const isShortId = (text: string): boolean => hex.test(text);
 export async function isName(client: StratadClient, text: string): Promise<boolean> {
   if (!isShortId(text)) return true;
   if (text.length === WHOLE_LENGTH) return false;
+  return (await unless("UNKNOWN_NAME", client.request("root/get", { name: text }))) !== undefined;
+}
+
+/** What is asked for; undefined where the answer is this code. */
+export async function unless<Value>(code: ErrorCode, asked: Promise<Value>): Promise<Value | undefined> {
   try {
-    await client.request("root/get", { name: text });
-    return true;
+    return await asked;
   } catch (error) {
-    if (error instanceof StrataError && error.code === "UNKNOWN_NAME") return false;
+    if (error instanceof StrataError && error.code === code) return undefined;
     throw error;
   }
 }

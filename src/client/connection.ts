@@ -280,7 +280,8 @@ function lost(code?: number): StrataError {
 }
 
 function unreachable(endpoint: Endpoint, cause: Error & { code?: unknown }): StrataError {
-  const fact = typeof cause.code === "string" ? cause.code : printable(cause.message);
+  const told = { EACCES: "only its owner and its group may open it (EACCES)" }[String(cause.code)];
+  const fact = told ?? (typeof cause.code === "string" ? cause.code : printable(cause.message));
   return new StrataError("DAEMON_UNREACHABLE", `Cannot connect to ${nameOf(endpoint)}: ${fact}`, { cause });
 }
 

@@ -123,6 +123,7 @@ export class Job {
       link,
       priority,
       state: end?.state ?? this.#state,
+      ...(this.#stop?.kind === "cancelled" && end === undefined ? { stopping: true } : {}),
       ...(phase === undefined || end !== undefined ? {} : { phase }),
       ...(manifestDigest === undefined ? {} : { manifestDigest }),
       ...this.#outcome,

@@ -16,6 +16,7 @@ import type { Journal } from "../store/journal.js";
 import type { Store } from "../store/store.js";
 import type { Selection } from "../store/structure.js";
 import type { Repairer } from "./repairer.js";
+import { StandingFindings } from "./standing-findings.js";
 import type { Verifier } from "./verifier.js";
 
 /** What was found wrong, and what of it was mended. */
@@ -42,15 +43,14 @@ export class StoreVerification {
   readonly #turn = new Slots(1);
   readonly #closing = new AbortController();
   #running: Promise<unknown> = Promise.resolve();
-  #standing: ServerStatus["findings"];
+  readonly #standing = new StandingFindings();
 
   constructor(options: StoreVerificationOptions) {
     this.#options = options;
   }
 
-  /** What the last verification that found anything left; undefined once one of everything is clean. */
   get standing(): ServerStatus["findings"] {
-    return this.#standing;
+    return this.#standing.view;
   }
 
   /** UNKNOWN_NAME, UNKNOWN_LAYER, DIGEST_FORMAT; CANCELLED on `signal` and when the daemon stops. */
@@ -59,14 +59,16 @@ export class StoreVerification {
       const { deep = false, repair = false } = params;
       const request = { deep, selection: this.#selection(params), signal: both };
       const found = await this.#options.verifier.verify(request);
-      const isOfAll = deep && request.selection === undefined;
+      const isOfAll = request.selection === undefined;
       if (!repair || found.total + found.apart.length === 0) {
-        this.#tell({ found: found.findings, repaired: [] }, { left: found.total, isOfAll });
+        this.#standing.add({ left: found.findings, leftTotal: found.total, repaired: [], deep, isOfAll });
+        this.#tell({ found: found.findings, repaired: [] }, found.total);
         const none = repair ? { repaired: [], repairedTotal: 0 } : {};
         return { checked: found.checked, findings: [...found.findings], findingsTotal: found.total, ...none };
       }
       const { left, leftTotal, repaired, repairedTotal } = await this.#options.repairer.repair(found, request);
-      this.#tell({ found: [...repaired, ...left], repaired }, { left: leftTotal, isOfAll });
+      this.#standing.add({ left, leftTotal, repaired, deep, isOfAll });
+      this.#tell({ found: [...repaired, ...left], repaired }, leftTotal);
       return { checked: found.checked, findings: left, findingsTotal: leftTotal, repaired, repairedTotal };
     });
   }
@@ -87,9 +89,7 @@ export class StoreVerification {
     await this.#running;
   }
 
-  #tell(findings: Findings, { left, isOfAll }: { readonly left: number; readonly isOfAll: boolean }): void {
-    if (left > 0) this.#standing = { total: left, at: new Date().toISOString() };
-    else if (isOfAll) this.#standing = undefined;
+  #tell(findings: Findings, left: number): void {
     if (findings.found.length === 0) return;
     const { length: repaired } = findings.repaired;
     this.#options.emit({ type: "store.findings", data: { found: findings.found.slice(0, LOGGED), repaired, left } });

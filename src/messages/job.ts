@@ -50,6 +50,8 @@ export const Job = z.object({
   link: linkMode,
   priority,
   state: JobState,
+  /** It was cancelled, and is over when its work has ended. */
+  stopping: z.boolean().optional(),
   phase: Phase.optional(),
   manifestDigest: digest.optional(),
   root: z.object({ rootId: z.string(), path: z.string() }).optional(),

@@ -249,7 +249,7 @@ export const methods = {
       }),
       counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
       /** What verifications found that is not mended, as far as this daemon knows; absent: nothing. */
-      findings: z.object({ total: count, at: time }).optional(),
+      findings: z.object({ total: count, at: time, deep: z.boolean().optional() }).optional(),
     }),
   },
   "server/drain": { scope: "full", params: z.strictObject({}), result: z.object({ draining: z.boolean() }) },

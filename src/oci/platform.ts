@@ -36,6 +36,7 @@ export function parsePlatform(text: string): Platform {
     throw new StrataError(
       "INVALID_PARAMS",
       `Cannot read the platform '${printable(text)}': it is not OS/ARCH[/VARIANT]`,
+      { hint: "Platforms look like linux/arm64 or linux/arm/v7." },
     );
   }
   const [os = "", spelled = "", given] = text.split("/");

@@ -80,10 +80,15 @@ export function defaultName(reference: Reference): string {
 }
 
 /** The text itself where it may be a name. INVALID_NAME. */
-export function parseName(text: string): string {
+export function parseName(text: string, hint?: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(text)) return text;
-  throw new StrataError("INVALID_NAME", `Cannot use '${printable(text)}' as a name: it is not of the allowed form`);
+  throw new StrataError("INVALID_NAME", `Cannot use '${printable(text)}' as a name: it is not of the allowed form`, {
+    hint,
+  });
 }
+
+/** As parseName, for one that is to be there. */
+export const parseKnownName = (text: string): string => parseName(text, "`stratad roots` lists the names.");
 
 /** The `REF` of a docker-archive, or an entry of its RepoTags, in canonical form: `alpine` is `docker.io/library/alpine:latest`. INVALID_REFERENCE. */
 export function parseDockerTag(text: string): DockerReference {

@@ -91,7 +91,9 @@ function isServed(path: string): Promise<boolean> {
 }
 
 function occupied(path: string, fact: string): StrataError {
-  return new StrataError("CONFIG_INVALID", `Cannot listen on ${printable(path)}: ${fact}`);
+  return new StrataError("CONFIG_INVALID", `Cannot listen on ${printable(path)}: ${fact}`, {
+    hint: "Choose another with STRATAD_RUNTIME_DIR or --socket.",
+  });
 }
 
 function cannotListen(where: string, thrown: unknown): StrataError {

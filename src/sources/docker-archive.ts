@@ -19,6 +19,7 @@ import { checkedDocument } from "./checked-document.js";
 import { compressionOf, MAGIC_BYTES } from "./compression.js";
 import type { Files, Place } from "./files.js";
 import type { ImageSource, ResolvedDocument } from "./source.js";
+import { unknownImage } from "./unknown-image.js";
 
 /** Closing the source closes `files`. ARCHIVE_LAYOUT, MANIFEST_UNKNOWN, LAYER_COUNT, and those of parseConfig. */
 export function dockerArchiveSource(reference: ArchiveReference, files: Files): ImageSource {
@@ -55,9 +56,6 @@ interface Image {
 
 const EntrySchema = shape({ Config: z.string(), RepoTags: texts.nullish(), Layers: texts.nullish() });
 type Entry = z.infer<typeof EntrySchema>;
-
-/** Tags named in one message. */
-const MAX_LISTED = 20;
 
 async function openImage(reference: ArchiveReference, files: Files): Promise<Image> {
   const entry = choose(await entriesOf(files), reference, files);
@@ -110,12 +108,8 @@ function choose(entries: readonly Entry[], { tag }: ArchiveReference, files: Fil
   const [entry] = matches;
   if (entry !== undefined && (wanted !== undefined || entries.length === 1)) return entry;
   const tags = entries.flatMap(({ RepoTags }) => RepoTags ?? []);
-  const available = tags.slice(0, MAX_LISTED).map((own) => printable(own));
   const fact = tag === undefined ? `it holds ${entries.length} images` : `it has no '${printable(tag)}'`;
-  const listed = available.length === 0 ? "" : `; there is ${available.join(", ")}`;
-  throw new StrataError("MANIFEST_UNKNOWN", `Cannot find the image in ${printable(files.path)}: ${fact}${listed}`, {
-    details: { available },
-  });
+  throw unknownImage(files, fact, tags);
 }
 
 /** Undefined for what an archive says and nobody could ask for. */

@@ -14,6 +14,7 @@ import { printable } from "../printable.js";
 import { checkedDocument, refuseBigDocument, sizeMismatch } from "./checked-document.js";
 import type { Files, Place } from "./files.js";
 import type { ImageSource } from "./source.js";
+import { unknownImage } from "./unknown-image.js";
 
 /** Closing the source closes `files`. LAYOUT_INVALID, MANIFEST_UNKNOWN, BLOB_UNKNOWN, FOREIGN_LAYER, SIZE_MISMATCH, DIGEST_MISMATCH. */
 export function layoutSource(reference: LayoutReference | ArchiveReference, files: Files): ImageSource {
@@ -39,9 +40,6 @@ export function layoutSource(reference: LayoutReference | ArchiveReference, file
     close: () => files.close(),
   };
 }
-
-/** Tags named in one message. */
-const MAX_LISTED = 20;
 
 /** What index.json lists. LAYOUT_INVALID, and those of documents.ts. */
 export async function layoutImages(files: Files): Promise<readonly Descriptor[]> {
@@ -122,11 +120,7 @@ function missing({ digest, mediaType }: Descriptor): never {
 
 function unknown(files: Files, fact: string, manifests: readonly Descriptor[]): StrataError {
   const tags = manifests.flatMap(({ annotations }) => annotations?.[REF_NAME] ?? []);
-  const available = [...new Set(tags)].slice(0, MAX_LISTED).map((tag) => printable(tag));
-  const listed = available.length === 0 ? "" : `; there is ${available.join(", ")}`;
-  return new StrataError("MANIFEST_UNKNOWN", `Cannot find the image in ${printable(files.path)}: ${fact}${listed}`, {
-    details: { available },
-  });
+  return unknownImage(files, fact, tags);
 }
 
 function invalid(files: Files, fact: string, cause?: unknown): StrataError {

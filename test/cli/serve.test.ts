@@ -51,6 +51,6 @@ describe("serve", () => {
     assert.equal(code, 78);
     const lines = stderr.split("\n");
     assert.equal(lines.map(parseErrorLine).find((error) => error !== undefined)?.code, "CONFIG_INVALID");
-    assert.match(stderr, /^error: Cannot use listen = "0\.0\.0\.0:1" from flag:--listen: .* \[CONFIG_INVALID\]$/m);
+    assert.match(stderr, /^error: Cannot use listen = "0\.0\.0\.0:1" from --listen: .* \[CONFIG_INVALID\]$/m);
   });
 });

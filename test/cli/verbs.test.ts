@@ -243,7 +243,8 @@ describe("status", () => {
     assert.deepEqual(parse(missing.stdout), image);
     assert.equal(missing.code, 0);
     const human = await run("status", "other");
-    assert.deepEqual([human.code, human.stdout], [0, "not installed  docker.io/library/other:latest\n"]);
+    const said = "not installed  other: no name, and no root of docker.io/library/other:latest\n";
+    assert.deepEqual([human.code, human.stdout], [0, said]);
     assert.match(
       (await run("status", "gcc", "-q")).stdout,
       /^gcc {2}3 {2}0123456789ab {2}c {2}hardlink {2}- {2}1\.2 kB {2}34 B {2}1\.2 kB {2}.* ago {2}\/state\/names\/gcc\n$/,
@@ -268,6 +269,17 @@ describe("status", () => {
       ],
     );
     assert.deepEqual(parse((await run("status", "gcc", "--json")).stdout), withGenerations);
+  });
+
+  it("takes the beginning of a job's id, and for a reference what no job begins with", async () => {
+    await serve({
+      "install/get": () => readyJob(),
+      "install/list": () => ({ jobs: [readyJob()] }),
+      "root/get": unknown,
+      "image/status": () => ({ reference: "docker.io/library/abcdef:latest", installed: false, roots: [] }),
+    });
+    assert.deepEqual(parse((await run("status", JOB_ID.slice(0, 10), "--json")).stdout), readyJob());
+    assert.match((await run("status", "abcdef")).stdout, /^not installed {2}abcdef: no name/);
   });
 
   it("makes a local path absolute", async () => {
@@ -600,7 +612,7 @@ describe("rm, cancel, logs and wait", () => {
     await serve({ "install/cancel": () => makeJob({ state }) });
     assert.deepEqual(await run("cancel", JOB_ID), { code: 0, stdout: `${JOB_ID}  cancelled\n`, stderr: "" });
     state = "running";
-    assert.match((await run("cancel", JOB_ID)).stderr, /^The job goes on/);
+    assert.match((await run("cancel", JOB_ID)).stderr, /^It goes on: another client waits/);
   });
 
   it("logs has a line for each entry, escaped once, and says how many are left out", async () => {

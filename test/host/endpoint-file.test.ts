@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { removeEndpointFile, writeEndpointFile } from "../../src/host/endpoint-file.js";
-import { ownIdentity } from "../../src/host/identity.js";
+import { refuseAnnounced, removeEndpointFile, writeEndpointFile } from "../../src/host/endpoint-file.js";
+import { ownIdentity, processStartTime } from "../../src/host/identity.js";
 import type { EndpointDocument } from "../../src/messages/endpoint.js";
 
 let directory = "";
@@ -13,7 +15,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const { pid, startTime, bootId } = await ownIdentity();
+const own = await ownIdentity();
+const { pid, startTime, bootId } = own;
 const document = (instanceId: string): EndpointDocument => ({
   schema: 1,
   pid,
@@ -28,7 +31,8 @@ const document = (instanceId: string): EndpointDocument => ({
 });
 
 test("the document stands alone in its directory, for its user only", async () => {
-  const path = await writeEndpointFile(directory, document("one"));
+  await writeEndpointFile(directory, document("one"));
+  const path = join(directory, "daemon.json");
   assert.deepEqual(JSON.parse(await readFile(path, "utf8")), document("one"));
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   assert.deepEqual(await readdir(directory), ["daemon.json"]);
@@ -37,17 +41,32 @@ test("the document stands alone in its directory, for its user only", async () =
 test("a daemon replaces the document of one that died, which cannot remove it any more", async () => {
   await writeEndpointFile(directory, document("one"));
   await writeEndpointFile(directory, document("two"));
-  assert.equal(await removeEndpointFile(directory, "one"), false);
+  await removeEndpointFile(directory, "one");
   assert.deepEqual(await readdir(directory), ["daemon.json"]);
-  assert.equal(await removeEndpointFile(directory, "two"), true);
+  await removeEndpointFile(directory, "two");
   assert.deepEqual(await readdir(directory), []);
-  assert.equal(await removeEndpointFile(directory, "two"), false);
+  await removeEndpointFile(directory, "two");
+});
+
+test("a directory in which a daemon that runs is announced is no other's", async (t) => {
+  const child = spawn("sleep", ["60"], { stdio: "ignore" });
+  t.after(() => child.kill("SIGKILL"));
+  const other = { pid: child.pid ?? 0, pidStartTime: (await processStartTime(child.pid ?? 0)) ?? "" };
+  await writeEndpointFile(directory, { ...document("one"), ...other });
+  const refused = { code: "CONFIG_INVALID", message: /the daemon of \/var\/lib\/stratad, pid \d+, is announced there/ };
+  await assert.rejects(refuseAnnounced(directory, own), refused);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  await refuseAnnounced(directory, own);
+  await writeEndpointFile(directory, { ...document("one"), bootId: "another" });
+  await refuseAnnounced(directory, { ...own, pid: pid + 1 });
 });
 
 test("a document that is not ours to read is left alone", async () => {
   for (const text of ["", "{", "[]", '{"instanceId":"one"}']) {
     await writeFile(join(directory, "daemon.json"), text);
-    assert.equal(await removeEndpointFile(directory, "one"), false);
+    await removeEndpointFile(directory, "one");
+    await refuseAnnounced(directory, own);
     assert.equal(await readFile(join(directory, "daemon.json"), "utf8"), text);
   }
 });

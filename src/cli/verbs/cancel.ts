@@ -20,7 +20,9 @@ export const cancel: Verb = {
     );
     if (context.document) context.print(job);
     else context.result(`${job.jobId}  ${stateWords(job)}`);
-    if (!isTerminal(job)) context.message("The job goes on: it is ending, or another client waits for it.");
+    if (job.stopping) context.message("It is over as soon as its work has ended.");
+    else if (!isTerminal(job)) context.message("It goes on: another client waits for it.");
+    else if (job.state !== "cancelled") context.message("It was over already.");
     return 0;
   },
 };

@@ -14,7 +14,8 @@ export const du: Verb = {
       [
         "",
         "APPARENT  bytes of a root's files",
-        "UNIQUE    bytes that only this root needs: what removing it gives back at most; in total, what the store holds",
+        "UNIQUE    bytes that only this root needs: what removing it gives back at most;",
+        "          in total, what the store holds",
         "SHARED    bytes in layers that another root uses too; in total, what linking saves",
       ].join("\n"),
     );

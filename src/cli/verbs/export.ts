@@ -6,7 +6,7 @@ import { Option } from "commander";
 import { formatSize } from "../../byte-size.js";
 import { StrataError } from "../../errors.js";
 import { type PackCodec, packCodecs } from "../../oci/media-types.js";
-import { parseName } from "../../oci/reference.js";
+import { parseKnownName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
@@ -62,7 +62,7 @@ function placesOf(args: readonly string[], cwd: string): { names: string[]; path
     throw new StrataError("USAGE", "Cannot read the command line: there is no name before the file", {
       hint: "`stratad export NAME... FILE`: first the names, last the file to write.",
     });
-  return { names: names.map(parseName), path: resolve(cwd, file) };
+  return { names: names.map(parseKnownName), path: resolve(cwd, file) };
 }
 
 function showProgress(context: Context): (value: { readonly percentage?: number | undefined }) => void {

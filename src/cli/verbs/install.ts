@@ -126,7 +126,9 @@ async function follow(context: Context, labels: readonly string[], requests: rea
     });
   } catch (error) {
     if (!(error instanceof StrataError) || error.code !== "TIMED_OUT" || latest.size === 0) throw error;
-    const hint = "The job goes on; `stratad wait JOB` waits for it.";
+    const [job, ...others] = latest.values();
+    const known = others.length === 0 && job !== undefined ? job.jobId : "JOB";
+    const hint = `The job goes on; \`stratad wait ${known}\` waits for it.`;
     throw new StrataError("TIMED_OUT", error.message, { details: jobIds(latest.values()), hint });
   } finally {
     interrupt.stop();

@@ -9,7 +9,12 @@ import type { Verb } from "../verb.js";
 export const layers: Verb = {
   name: "layers",
   summary: "list the unpacked layers, and how many roots share each",
-  define: () => {},
+  define: (command) => {
+    command.addHelpText(
+      "after",
+      "\nSHARED is what links to its files save: where several roots have them, more than its size.",
+    );
+  },
   run: async (context) => {
     const found = await withDaemon(context, allLayers);
     if (context.document) context.print({ layers: found });

@@ -1,7 +1,7 @@
 /**
  * `pin NAME` and `unpin NAME`: keep the root that a name has, also when no name has it any more; or let it go again.
  */
-import { parseName } from "../../oci/reference.js";
+import { parseKnownName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import { isName, wholeRootId } from "../short-ids.js";
@@ -18,7 +18,7 @@ function pinning(name: "pin" | "unpin", summary: string): Verb {
       command.argument("<name>", "as `stratad roots` lists it, or the id of a root, or how that begins");
     },
     run: async (context, [text = ""]) => {
-      const rootName = parseName(text);
+      const rootName = parseKnownName(text);
       const pinned = name === "pin";
       const root = await withDaemon(context, async (client) => {
         const isGiven = await isName(client, text);

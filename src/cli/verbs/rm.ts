@@ -1,7 +1,7 @@
 /**
  * `rm NAME`: takes a name away. Layers that nothing else needs are left to the collector.
  */
-import { parseName } from "../../oci/reference.js";
+import { parseKnownName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import { shortDigest, shown } from "../text.js";
@@ -14,14 +14,14 @@ export const rm: Verb = {
     command.argument("<name>", "as `stratad roots` lists it");
   },
   run: async (context, [text = ""]) => {
-    const name = parseName(text);
+    const name = parseKnownName(text);
     const root = await withDaemon(context, (client) => client.request("root/remove", { name }));
     if (context.document) context.print(root);
     else context.result(printable(name));
-    if (root.stays !== undefined) context.message(`its root ${shortDigest(root.rootId)} stays: ${shown(root.stays)}`);
-    // No name leads to it any more.
-    if (root.stays !== undefined && root.pinned)
-      context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
+    const its = `its root ${shortDigest(root.rootId)}`;
+    if (root.stays !== undefined) context.message(`${its} stays: ${shown(root.stays)}`);
+    else if (root.pinned) context.message(`${its}, which another name has too, is still pinned`);
+    if (root.pinned) context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
     return 0;
   },
 };

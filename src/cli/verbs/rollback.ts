@@ -3,7 +3,7 @@
  */
 import { StrataError } from "../../errors.js";
 import type { Root } from "../../messages/root.js";
-import { parseName } from "../../oci/reference.js";
+import { parseKnownName } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Verb } from "../verb.js";
@@ -16,7 +16,7 @@ export const rollback: Verb = {
     command.argument("[generation]", "as `stratad status NAME` lists it (default: the one before the current)");
   },
   run: async (context, [text = "", number]) => {
-    const name = parseName(text);
+    const name = parseKnownName(text);
     const params = { name, ...(number === undefined ? {} : { generation: parseGeneration(number) }) };
     const answer = await withDaemon(context, (client) => client.request("root/rollback", params));
     if (context.document) {

@@ -37,13 +37,19 @@ export const serve: Verb = {
       }
       return 0;
     } catch (error) {
-      // Whoever started it in the background reads the reason from here.
-      const { code, message, details, hint } = toStrataError(error, "Cannot run the daemon").toWire();
-      createLog("error", write).error("serve.failed", { code, message, details, hint, cause: error });
+      const { code, exitCode, message, details, hint } = toStrataError(error, "Cannot run the daemon").toWire();
+      // What is nobody's mistake has a cause to look for.
+      const cause = CAUSES_TOLD.has(exitCode) ? { cause: error } : {};
+      // Whoever started it in the background reads the reason from here; who sits before it gets it as of every verb.
+      if (context.host.stderr.isTTY !== true)
+        createLog("error", write).error("serve.failed", { code, message, details, hint, ...cause });
       throw error;
     }
   },
 };
+
+/** Exit codes of a bug and of the disk. */
+const CAUSES_TOLD: ReadonlySet<number> = new Set([70, 74]);
 
 /** What the configuration is made of, for the process itself. */
 export function configInput({ env, uid, home, tmpdir }: Host, options: Options): Parameters<typeof loadConfig>[0] {

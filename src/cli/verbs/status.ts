@@ -1,12 +1,12 @@
 /**
  * `status [REF|JOB|NAME]`: what is known of one thing, or of the daemon. Asks no registry.
  *
- * A UUID is a job, then an existing name, then a reference. A reference that is not installed is an answer, not a failure.
+ * A UUID is a job, then an existing name, then the beginning of a job, then a reference. A reference that is not installed is an answer,
+ * not a failure.
  */
 
 import { formatSize } from "../../byte-size.js";
 import type { StratadClient } from "../../client/client.js";
-import { StrataError } from "../../errors.js";
 import type { Job } from "../../messages/job.js";
 import type { ImageStatus, ServerStatus } from "../../messages/methods.js";
 import type { NameGeneration, Root } from "../../messages/root.js";
@@ -15,8 +15,9 @@ import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
 import { formatAge } from "../duration.js";
-import { isJobId } from "../job-id.js";
+import { isJobId, mayBeginJobId } from "../job-id.js";
 import { generationTable, jobTable, rootTable } from "../listings.js";
+import { unless, wholeJobId } from "../short-ids.js";
 import { plural } from "../text.js";
 import { given, type Options, type Verb } from "../verb.js";
 
@@ -27,7 +28,7 @@ export const status: Verb = {
   name: "status",
   summary: "show a reference, a job, a name, or the daemon",
   define: (command) => {
-    command.argument("[subject]", "a reference, a job or a name; without it the daemon");
+    command.argument("[subject]", "a reference, a job (or how its id begins) or a name; without it the daemon");
     command.option("--platform <os/arch>", "of a reference: which of its platforms");
     command.option("--overlap <policy>", "of a reference: under which overlap policy");
   },
@@ -36,21 +37,19 @@ export const status: Verb = {
       if (subject === undefined) return tellDaemon(context, client);
       if (isJobId(subject))
         return tellJob(context, await client.request("install/get", { jobId: subject.toLowerCase() }));
-      const root = await rootByName(client, subject);
+      const isWord = MAY_BE_A_NAME.test(subject);
+      const root = isWord ? await unless("UNKNOWN_NAME", client.request("root/get", { name: subject })) : undefined;
       if (root !== undefined) return tellRoot(context, root, subject);
-      return tellImage(context, await imageStatus(context, client, { subject, options }));
+      if (mayBeginJobId(subject)) {
+        const jobId = await unless("UNKNOWN_JOB", wholeJobId(client, subject.toLowerCase()));
+        if (jobId !== undefined) return tellJob(context, await client.request("install/get", { jobId }));
+      }
+      const image = await imageStatus(context, client, { subject, options });
+      return tellImage(context, image, isWord ? `${printable(subject, 128)}: no name, and no root of ` : "");
     }),
 };
 
-async function rootByName(client: StratadClient, name: string): Promise<Root | undefined> {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) return undefined;
-  try {
-    return await client.request("root/get", { name });
-  } catch (error) {
-    if (error instanceof StrataError && error.code === "UNKNOWN_NAME") return undefined;
-    throw error;
-  }
-}
+const MAY_BE_A_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 function imageStatus(
   { host }: Context,
@@ -75,6 +74,8 @@ async function tellDaemon(context: Context, client: StratadClient): Promise<numb
       ...serverLines(server, Date.now()),
       ...(jobs.length === 0 ? [] : ["", ...tableOfJobs(context, jobs)]),
     );
+  if (!context.document && jobs.length === LAST_JOBS)
+    context.message(`These are the last ${LAST_JOBS}; \`stratad ps\` lists all.`);
   return 0;
 }
 
@@ -94,9 +95,9 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
 
 function findingLines({ findings }: ServerStatus, nowMs: number): string[] {
   if (findings === undefined) return [];
-  return [
-    `damage   ${plural(findings.total, "finding")}, ${formatAge(findings.at, nowMs)}: \`stratad verify --deep\` shows them, --repair repairs`,
-  ];
+  const { total, at, deep = true } = findings;
+  const again = `stratad verify${deep ? " --deep" : ""}`;
+  return [`damage   ${plural(total, "finding")}, ${formatAge(at, nowMs)}: \`${again}\` shows them, --repair repairs`];
 }
 
 /** A daemon of an older release does not tell. */
@@ -124,14 +125,16 @@ function tellRoot(context: Context, root: Root, name: string): number {
   return 0;
 }
 
-function tellImage(context: Context, image: ImageStatus): number {
+/** `about` stands before the reference where it is not installed. */
+function tellImage(context: Context, image: ImageStatus, about: string): number {
   if (context.document) {
     context.print(image);
     return 0;
   }
   if (image.installed) context.result(...tableOfRoots(context, image.roots));
-  else context.result(`not installed  ${printable(image.reference, 8192)}`);
-  if (image.job !== undefined) context.result(...tableOfJobs(context, [image.job]));
+  else context.result(`not installed  ${about}${printable(image.reference, 8192)}`);
+  if (image.job !== undefined)
+    context.result(...(context.globals.quiet ? [] : [""]), ...tableOfJobs(context, [image.job]));
   return 0;
 }
 

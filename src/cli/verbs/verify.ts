@@ -4,7 +4,7 @@
 import type { StratadClient } from "../../client/client.js";
 import type { Params } from "../../messages/methods.js";
 import type { Finding } from "../../messages/verification.js";
-import { parseName } from "../../oci/reference.js";
+import { parseKnownName } from "../../oci/reference.js";
 import { withDaemon } from "../connect.js";
 import { checkedLine, findingLines } from "../finding-view.js";
 import { isName, wholeDigest } from "../short-ids.js";
@@ -21,7 +21,7 @@ export const verify: Verb = {
       "a name, a layer's or a manifest's digest, or how that begins (default: everything)",
     );
     command.option("--deep", "read every file of layers and roots too");
-    command.option("--repair", "fetch again what is damaged, and only that");
+    command.option("--repair", "mend what can be mended; a layer is fetched again only where its contents are damaged");
   },
   run: async (context, [text], options) => {
     const how: Params<"store/verify"> = {
@@ -29,7 +29,7 @@ export const verify: Verb = {
       ...(options.repair === true ? { repair: true } : {}),
     };
     // No name has a colon.
-    if (text !== undefined && !text.includes(":")) parseName(text);
+    if (text !== undefined && !text.includes(":")) parseKnownName(text);
     const answer = await withDaemon(context, async (client) =>
       client.request("store/verify", { ...how, ...(text === undefined ? {} : await subjectOf(client, text)) }),
     );
@@ -37,6 +37,7 @@ export const verify: Verb = {
     else {
       context.result(...findingLines(answer));
       context.message(checkedLine(answer));
+      if (options.deep !== true) context.message("Contents were not read; --deep reads them too.");
       if (options.repair !== true && answer.findings.some(isRepairable))
         context.message("hint: The same with --repair repairs what can be repaired.");
     }

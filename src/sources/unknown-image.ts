@@ -1,0 +1,17 @@
+/** The error of a place that holds images, and not the one that is asked for. */
+import { StrataError } from "../errors.js";
+import { printable } from "../printable.js";
+import type { Files } from "./files.js";
+
+/** Tags that an error lists. */
+const MAX_LISTED = 20;
+
+export function unknownImage({ path }: Pick<Files, "path">, fact: string, tags: readonly string[]): StrataError {
+  const available = [...new Set(tags)].slice(0, MAX_LISTED).map((tag) => printable(tag));
+  const there =
+    available.length === 0 ? "" : `; there ${available.length === 1 ? "is" : "are"} ${available.join(", ")}`;
+  return new StrataError("MANIFEST_UNKNOWN", `Cannot find the image in ${printable(path)}: ${fact}${there}`, {
+    details: { available },
+    ...(available.length === 0 ? {} : { hint: "Name one of the tags in the reference." }),
+  });
+}
