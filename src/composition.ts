@@ -95,10 +95,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
   await announce(config, { ...instance, endpoints });
   life.onEnd("endpoint file", () => removeEndpointFile(config.runtimeDir, instanceId));
   life.onEnd("readiness", async () => void (await readiness.notify("STOPPING=1")));
-  life.onEnd(
-    "watchdog",
-    readiness.startWatchdog(() => true),
-  );
+  life.onEnd("watchdog", readiness.startWatchdog());
   life.onEnd(
     "idle watch",
     watchIdle(config.idleExitMs, () => (jobs.activeCount === 0 ? server.idleMs() : 0), drain),

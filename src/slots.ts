@@ -1,6 +1,7 @@
 /**
  * A bounded number of things at once; the others wait, higher priority first, in the order of arrival among equals.
  */
+import { setMaxListeners } from "node:events";
 import { StrataError } from "./errors.js";
 
 interface Waiter {
@@ -50,7 +51,10 @@ export class Slots {
       const waiter: Waiter = { priority, admit };
       const behind = this.#waiting.findIndex((other) => other.priority < priority);
       this.#waiting.splice(behind === -1 ? this.#waiting.length : behind, 0, waiter);
-      signal?.addEventListener("abort", giveUp, { once: true });
+      if (signal === undefined) return;
+      // All that wait may do so on one signal; Node takes more than ten for a leak.
+      setMaxListeners(0, signal);
+      signal.addEventListener("abort", giveUp, { once: true });
     });
   }
 

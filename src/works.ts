@@ -17,9 +17,10 @@ import { Scrubber } from "./install/scrubber.js";
 import { SpaceLedger, type SpaceOptions } from "./install/space-ledger.js";
 import { journalFindings, StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
+import { MAX_FETCHES } from "./limits.js";
 import type { Surroundings } from "./parts.js";
+import { Slots } from "./slots.js";
 import { userCredentials } from "./sources/registry/credentials.js";
-import { FetchGate } from "./sources/registry/fetch-gate.js";
 import type { Catalog } from "./store/catalog.js";
 import type { Collector } from "./store/collector.js";
 
@@ -63,7 +64,7 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
       insecureHosts: config.insecureRegistries,
       credentials: userCredentials(process.env),
       userAgent: `stratad/${version}`,
-      gate: new FetchGate(),
+      fetches: new Slots(MAX_FETCHES),
     },
   };
   const comparer = new RootComparer({ store, pool, log });

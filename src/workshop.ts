@@ -9,16 +9,18 @@ import type { Config } from "./config.js";
 import { HeldSource } from "./install/held-source.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { overlapError } from "./install/overlap-error.js";
+import { MAX_FETCHES } from "./limits.js";
 import type { Log } from "./log.js";
 import { formatReference } from "./oci/reference.js";
 import { Pool } from "./pool.js";
 import type { OpenedSource, StoredImage, Workshop } from "./repack/workshop.js";
 import type { PlannedRoot } from "./root-tasks.js";
+import { Slots } from "./slots.js";
 import type { OpenOptions } from "./sources/open.js";
 import { placementsOf } from "./sources/placements.js";
 import { userCredentials } from "./sources/registry/credentials.js";
-import { FetchGate } from "./sources/registry/fetch-gate.js";
 import type { ImageSource } from "./sources/source.js";
+import { changesetOf } from "./store/entries-files.js";
 import type { Store } from "./store/store.js";
 import { storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
@@ -96,7 +98,7 @@ async function sourcesOf(config: Config): Promise<OpenOptions> {
       insecureHosts: config.insecureRegistries,
       credentials: userCredentials(process.env),
       userAgent: `stratad/${await ownVersion()}`,
-      gate: new FetchGate(),
+      fetches: new Slots(MAX_FETCHES),
     },
   };
 }
@@ -122,9 +124,9 @@ function openedSource(held: HeldSource, source: ImageSource, layers: LayerInstal
 function planTask({ image, layers }: StoredImage, { layout, folding }: Store) {
   const placements = placementsOf(image.layers.map(({ descriptor }) => descriptor));
   return {
-    layers: layers.map(({ diffId, changesetSha256: sha256 }, index) => {
+    layers: layers.map((layer, index) => {
       const placement = placements[index];
-      const changeset = { kind: "changeset", path: layout.changeset(diffId), sha256 } as const;
+      const changeset = changesetOf(layout, layer);
       return placement === undefined ? { changeset } : { changeset, placement };
     }),
     ...(folding === undefined ? {} : { folding }),

@@ -1,7 +1,7 @@
 /** Who comes in when there is room, and that nobody takes all of it. */
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { SharedSlots } from "../src/slots.js";
+import { SharedSlots, Slots } from "../src/slots.js";
 
 suite("shared slots", () => {
   /** Starts work that ends when it is told to; says who came in. */
@@ -58,5 +58,22 @@ suite("shared slots", () => {
     assert.deepEqual(running, ["a1", "a3"]);
     await end("a3");
     await Promise.all([first, third, settle()]);
+  });
+});
+
+suite("slots", () => {
+  test("so many come in, the rest in order, and hundreds may wait on one signal", async (t) => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error) => warnings.push(warning);
+    process.on("warning", warned);
+    t.after(() => process.off("warning", warned));
+    const slots = new Slots(1);
+    const { signal } = new AbortController();
+    const order: number[] = [];
+    const names = Array.from({ length: 300 }, (_, i) => i);
+    await Promise.all(names.map((name) => slots.run(0, signal, async () => void order.push(name))));
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(order, names);
+    assert.deepEqual(warnings, []);
   });
 });

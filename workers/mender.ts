@@ -161,7 +161,7 @@ class Mending {
       this.#put(path, (to) => linkSync(this.#other.at(target), to));
     } else if (this.#fresh !== undefined) {
       const fresh = this.#fresh;
-      own(fresh.descriptorOf(parentPath(path)) ?? 0);
+      own(fresh.descriptorOf(parentPath(path)));
       this.#put(path, (to) => renameSync(fresh.at(path), to));
     }
   }

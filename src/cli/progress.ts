@@ -4,11 +4,12 @@
  * Owns when something is shown; what is shown is for render.ts and summary.ts. A failure leaves all lines of its job standing.
  */
 import type { Job } from "../messages/job.js";
+import { isOver } from "../messages/job-over.js";
 import { printable } from "../printable.js";
 import type { Context } from "./context.js";
 import { type LiveSubject, LiveView } from "./live-view.js";
 import { renderFrame, type Track } from "./render.js";
-import { isTerminal, stateWords, summaryLines } from "./summary.js";
+import { stateWords, summaryLines } from "./summary.js";
 import { clip } from "./text.js";
 
 export interface ProgressView {
@@ -30,7 +31,7 @@ export function createProgress(context: Context, labels: readonly string[]): Pro
     finish: () => {
       show.finish();
       for (const { label, job } of tracks) {
-        if (job !== undefined && isTerminal(job)) context.message(...endLines(label, job));
+        if (job !== undefined && isOver(job)) context.message(...endLines(label, job));
       }
     },
   };
@@ -89,7 +90,7 @@ class PlainView implements View {
 
   update(index: number): void {
     const track = this.#tracks[index];
-    if (track?.job === undefined || isTerminal(track.job)) return;
+    if (track?.job === undefined || isOver(track.job)) return;
     const { state, phase } = track.job;
     const stage = state === "queued" || phase === undefined ? 0 : phaseOrder.indexOf(phase) + 1;
     if (stage <= (this.#said.get(index) ?? -1)) return;

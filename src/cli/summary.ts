@@ -16,8 +16,6 @@ const phaseWords = {
   commit: "committing",
 } as const;
 
-export const isTerminal = (job: Job) => job.state === "ready" || job.state === "failed" || job.state === "cancelled";
-
 /** `queued`, `unpacking, 1 of 2 layers`, `ready`, `failed [LAYER_OVERLAP]`. */
 export function stateWords(job: Job): string {
   if (job.state === "failed") return job.error === undefined ? "failed" : `failed [${job.error.code}]`;

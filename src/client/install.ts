@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { StrataError, toStrataError } from "../errors.js";
 import type { Job } from "../messages/job.js";
+import { isOver } from "../messages/job-over.js";
 import type { Params } from "../messages/methods.js";
 import { type Connection, cancelled } from "./connection.js";
 import type { ReconnectingConnection } from "./reconnecting.js";
@@ -142,10 +143,6 @@ export class Install implements AsyncIterable<Job> {
       look();
     });
   }
-}
-
-function isOver(job: Job): boolean {
-  return job.state === "ready" || job.state === "failed" || job.state === "cancelled";
 }
 
 function isLoss(thrown: unknown): boolean {

@@ -5,7 +5,7 @@
  * changed is not looked at.
  */
 import { randomBytes } from "node:crypto";
-import { link, lstat, open, realpath, rename, rm } from "node:fs/promises";
+import { link, lstat, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_RUNNING_EXPORTS } from "../limits.js";
@@ -20,6 +20,8 @@ import { Slots } from "../slots.js";
 import { allowedPlace, type OpenOptions } from "../sources/open.js";
 import type { Catalog } from "../store/catalog.js";
 import type { RootDocument } from "../store/documents.js";
+import { syncDirectory } from "../store/documents.js";
+import { changesetOf } from "../store/entries-files.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
@@ -99,8 +101,8 @@ export class Exporter {
       const packed = await together(
         watch.signal,
         tasks.map(({ layer, index, progress }) => async (signal): Promise<[DiffId, Packed]> => {
-          const { diffId, changesetSha256: sha256, tarBytes } = layer;
-          const entries = { kind: "changeset", path: store.layout.changeset(diffId), sha256 } as const;
+          const { diffId, tarBytes } = layer;
+          const entries = changesetOf(store.layout, layer);
           const file = `${paths.directory}/${index}`;
           const trees = [store.layout.layerTree(diffId)];
           const task = { entries, trees, codec, file, progress: progress.shared };
@@ -210,15 +212,6 @@ async function refuseTaken(place: string, force: boolean): Promise<void> {
   const standing = await lstat(place).catch(() => undefined);
   if (standing?.isDirectory()) throw isDirectory(place);
   if (standing !== undefined && !force) throw isTaken(place);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(await realpath(path), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 /** What is wrong with the place is the caller's to mend, not the store's. */

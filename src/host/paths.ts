@@ -26,7 +26,7 @@ export interface StratadPaths {
   readonly runtimeDir: string;
   readonly configFile: string;
   /** The variable that chose each; absent where it is the plain default. */
-  readonly chosenBy: { readonly stateDir?: string; readonly runtimeDir?: string; readonly configFile?: string };
+  readonly chosenBy: { readonly stateDir?: string; readonly runtimeDir?: string };
 }
 
 /** CONFIG_INVALID when a variable of systemd's is relative, or the state directory's path too long. */
@@ -46,7 +46,6 @@ export function stratadPaths({ env, uid, system, tmpdir, home }: PathsInput): St
     chosenBy: {
       ...(state && { stateDir: state.name }),
       ...(runtime && { runtimeDir: runtime.name }),
-      ...(config && { configFile: config.name }),
     },
   };
 }

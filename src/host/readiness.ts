@@ -13,10 +13,10 @@ export interface Readiness {
   /** True when the manager took the message. */
   notify(state: NotifyState): Promise<boolean>;
   /**
-   * Says WATCHDOG=1 at half the interval that the manager asked for, while `isHealthy`; a main thread that hangs says nothing
-   * and is restarted. Does nothing where no watchdog is asked for. Returns what stops it.
+   * Says WATCHDOG=1 at half the interval that the manager asked for; a main thread that hangs says nothing and is restarted. Does
+   * nothing where no watchdog is asked for. Returns what stops it.
    */
-  startWatchdog(isHealthy: () => boolean): () => void;
+  startWatchdog(): () => void;
 }
 
 export interface ReadinessOptions {
@@ -54,12 +54,10 @@ export function createReadiness({
     return false;
   };
 
-  const startWatchdog = (isHealthy: () => boolean) => {
+  const startWatchdog = () => {
     const intervalMs = watchdogIntervalMs(env, pid);
     if (intervalMs === undefined) return () => {};
-    const timer = setInterval(() => {
-      if (isHealthy()) void notify("WATCHDOG=1");
-    }, intervalMs);
+    const timer = setInterval(() => void notify("WATCHDOG=1"), intervalMs);
     timer.unref();
     return () => clearInterval(timer);
   };

@@ -127,14 +127,18 @@ export class LayerInstaller {
     const running = new RunningUnpack(request.from);
     running.topLevel.listen(request.topLevel);
     this.#running.set(key, running);
+    const forget = (): void => {
+      if (this.#running.get(key) === running) this.#running.delete(key);
+    };
+    // Nobody joins what all have left: another may begin before this has ended.
+    signal.addEventListener("abort", forget, { once: true });
     request.progress({ state: "fetching", reused: false, task: running.task });
     try {
       return await request.source.use((source) =>
         this.#store.staging.with((paths) => this.#unpackInto(paths, source, { ...request, signal }, running)),
       );
     } finally {
-      // Where this was given up, another may be under way already.
-      if (this.#running.get(key) === running) this.#running.delete(key);
+      forget();
     }
   }
 

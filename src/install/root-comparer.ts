@@ -9,6 +9,7 @@ import type { Pool } from "../pool.js";
 import { printableName } from "../printable.js";
 import type { EntriesFile, RootChanges, ShownRoot } from "../root-tasks.js";
 import type { RootDocument } from "../store/documents.js";
+import { changesetOf, planOf } from "../store/entries-files.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import { LINK_WEIGHT } from "./weights.js";
@@ -41,14 +42,14 @@ export class RootComparer {
 
   #shown({ rootId, link, layers, planSha256: sha256 }: RootDocument): ShownRoot {
     if (sha256 === undefined) return { link, files: layers.map((diffId) => this.#changeset(diffId)) };
-    return { link, files: [{ kind: "plan", path: this.#store.layout.rootPlan(rootId), sha256 }] };
+    return { link, files: [planOf(this.#store.layout, rootId, sha256)] };
   }
 
   #changeset(diffId: RootDocument["layers"][number]): EntriesFile {
     const layer = this.#store.layers.get(diffId);
     if (layer === undefined)
       throw new StrataError("STORE_CORRUPT", `Cannot compare the roots: layer ${diffId} is not in the store`);
-    return { kind: "changeset", path: this.#store.layout.changeset(diffId), sha256: layer.document.changesetSha256 };
+    return changesetOf(this.#store.layout, layer.document);
   }
 }
 

@@ -5,6 +5,7 @@
 import type { Pool } from "../pool.js";
 import type { EntriesFile, FileMode, LinkedLayer, LinkResult, LinkTask } from "../root-tasks.js";
 import type { Slots } from "../slots.js";
+import { changesetOf } from "../store/entries-files.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
@@ -45,8 +46,8 @@ export class RootLinker {
     return { tree: this.#store.layout.layerTree(diffId), spill: this.#store.layout.spill(diffId) };
   }
 
-  changeset({ diffId, changesetSha256: sha256 }: LayerDocument): EntriesFile {
-    return { kind: "changeset", path: this.#store.layout.changeset(diffId), sha256 };
+  changeset(layer: LayerDocument): EntriesFile {
+    return changesetOf(this.#store.layout, layer);
   }
 
   asItStands(layer: LayerDocument): Listed {

@@ -7,9 +7,9 @@
 import { PROGRESS_INTERVAL_MS } from "../limits.js";
 import type { Log } from "../log.js";
 import type { Job, Progress } from "../messages/job.js";
+import { isOver } from "../messages/job-over.js";
 import { ProgressParams } from "../messages/notifications.js";
 import { printable } from "../printable.js";
-import { isOver } from "./work-budget.js";
 
 export interface ProgressReceiver {
   send(frame: string): void;

@@ -84,10 +84,9 @@ export class Session {
     this.#closed.add(run);
   }
 
-  /** Runs whenever frames left and `flowing` holds, until the returned function is called. */
-  onDrained(run: () => void): () => void {
+  /** Runs whenever frames left and `flowing` holds. */
+  onDrained(run: () => void): void {
     this.#drained.add(run);
-    return () => this.#drained.delete(run);
   }
 
   get isOpen(): boolean {

@@ -12,6 +12,7 @@ import {
   WORK_RATE_PER_SECOND,
 } from "../limits.js";
 import type { Job } from "../messages/job.js";
+import { isOver } from "../messages/job-over.js";
 
 const MAX_UNFINISHED = MAX_RUNNING_JOBS_PER_SESSION + MAX_QUEUED_JOBS_PER_SESSION;
 /** The bucket counts the time that an install costs, so that it fills by the clock alone. */
@@ -82,10 +83,6 @@ export class WorkBudget {
     });
     this.#unfinished.set(jobId, stop);
   }
-}
-
-export function isOver(job: Job): boolean {
-  return job.state === "ready" || job.state === "failed" || job.state === "cancelled";
 }
 
 /** Its root was there already: nothing was linked. */

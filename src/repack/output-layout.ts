@@ -29,6 +29,7 @@ import { parseIndex, parseLayout } from "../oci/documents.js";
 import { parseJson } from "../oci/json.js";
 import { OCI_INDEX } from "../oci/media-types.js";
 import { printable } from "../printable.js";
+import { syncDirectory } from "../store/documents.js";
 import { aloneInLayout } from "./layout-lock.js";
 import type { OutputDescriptor } from "./repacked-documents.js";
 
@@ -200,12 +201,3 @@ const placeError = (directory: string, fact: string): StrataError =>
   new StrataError("INVALID_PARAMS", `${cannot(directory)}: ${fact}`, {
     hint: "Name a layout, or a directory that is empty or does not exist, in one that does.",
   });
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}

@@ -3,9 +3,9 @@
  */
 import type { CheckedTree, RootSource } from "../findings.js";
 import type { DiffId } from "../oci/digest.js";
-import type { EntriesFile } from "../root-tasks.js";
 import type { LayerDocument } from "../tasks.js";
 import type { RootDocument } from "./documents.js";
+import { changesetOf, planOf } from "./entries-files.js";
 import type { StoreLayout } from "./layout.js";
 
 export function checkedLayer(layout: StoreLayout, layer: LayerDocument): CheckedTree {
@@ -33,14 +33,9 @@ export function checkedRoot(
           entries: changesetOf(layout, layer),
           layers: [sources[index] as RootSource],
         }))
-      : [{ entries: { kind: "plan" as const, path: layout.rootPlan(rootId), sha256 }, layers: sources }];
+      : [{ entries: planOf(layout, rootId, sha256), layers: sources }];
   return { kind: "root", link, tree: layout.rootTree(rootId), lists };
 }
-
-const changesetOf = (
-  layout: StoreLayout,
-  { diffId, changesetSha256: sha256 }: Pick<LayerDocument, "diffId" | "changesetSha256">,
-): EntriesFile => ({ kind: "changeset", path: layout.changeset(diffId), sha256 });
 
 const sourceOf = (layout: StoreLayout, diffId: DiffId): RootSource => ({
   tree: layout.layerTree(diffId),

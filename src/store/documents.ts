@@ -93,9 +93,9 @@ export async function unlinkIfThere(path: string): Promise<boolean> {
   }
 }
 
-/** Makes a rename in `path`'s directory survive a power cut. */
-export async function syncParent(path: string): Promise<void> {
-  const directory = await open(dirname(path), "r");
+/** Makes renames in it survive a power cut. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
   try {
     await directory.sync();
   } finally {
@@ -104,6 +104,9 @@ export async function syncParent(path: string): Promise<void> {
 }
 
 /** The same behind a point of no return: what the disk refuses is said, and nothing that stands is called failed for it. */
-export async function settleParent(path: string, log: Log): Promise<void> {
-  await syncParent(path).catch((error: unknown) => log.warn("sync.failed", { path: dirname(path), error }));
+export async function settleDirectory(path: string, log: Log): Promise<void> {
+  await syncDirectory(path).catch((error: unknown) => log.warn("sync.failed", { path, error }));
 }
+
+export const syncParent = (path: string): Promise<void> => syncDirectory(dirname(path));
+export const settleParent = (path: string, log: Log): Promise<void> => settleDirectory(dirname(path), log);

@@ -14,6 +14,7 @@ import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
   type LayerBlob,
   type LayerMeta,
+  syncDirectory,
   syncParent,
   unlinkIfThere,
   type WriteOptions,
@@ -174,7 +175,7 @@ export class Layers {
 
   /** Makes what was taken stay away after a power cut: before its files go, or a layer without them might come back. */
   async sync(): Promise<void> {
-    for (const algorithm of ALGORITHMS) await syncParent(join(this.#layout.layers, algorithm, "any"));
+    for (const algorithm of ALGORITHMS) await syncDirectory(join(this.#layout.layers, algorithm));
   }
 
   /**

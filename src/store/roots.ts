@@ -13,7 +13,7 @@ import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import {
   type RootDocument,
   type RootMeta,
-  settleParent,
+  settleDirectory,
   syncParent,
   unlinkIfThere,
   type WriteOptions,
@@ -189,7 +189,7 @@ export class Roots {
 
   /** Makes what was taken stay away after a power cut, as far as the disk lets it: it is gone in any case. */
   async sync(): Promise<void> {
-    await settleParent(this.#layout.root("any"), this.#log);
+    await settleDirectory(this.#layout.roots, this.#log);
   }
 
   /** Its own names, directories and files; its layers tell of themselves. */

@@ -7,7 +7,6 @@ import fc from "fast-check";
 import { parseChallenges } from "../../src/sources/registry/challenge.js";
 import { fileCredentials, userCredentials } from "../../src/sources/registry/credentials.js";
 import { networkError, parseRetryAfter } from "../../src/sources/registry/failures.js";
-import { FetchGate } from "../../src/sources/registry/fetch-gate.js";
 import { isPlainHost, registryUrl } from "../../src/sources/registry/hosts.js";
 
 const base = await mkdtemp(join(tmpdir(), "strata-auth-"));
@@ -115,21 +114,4 @@ test("what a request throws has a code, also where several addresses were tried"
   ] as const) {
     assert.equal(networkError(failed(code), "h").code, expected);
   }
-});
-
-test("a gate lets so many in, the rest in order, and forgets who gave up", async () => {
-  const gate = new FetchGate(1);
-  const { signal } = new AbortController();
-  const leave = await gate.enter(signal);
-  const order: string[] = [];
-  const impatient = new AbortController();
-  const waiting = [
-    gate.enter(signal).then((own) => order.push("first") && own()),
-    assert.rejects(gate.enter(impatient.signal), { code: "CANCELLED" }),
-    gate.enter(signal).then((own) => order.push("second") && own()),
-  ];
-  impatient.abort();
-  leave();
-  await Promise.all(waiting);
-  assert.deepEqual(order, ["first", "second"]);
 });

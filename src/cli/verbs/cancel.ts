@@ -1,10 +1,12 @@
 /**
  * `cancel JOB`: withdraws the interest in a job; it goes on where another client wants it too.
  */
+
+import { isOver } from "../../messages/job-over.js";
 import { withDaemon } from "../connect.js";
 import { parseJobId } from "../job-id.js";
 import { wholeJobId } from "../short-ids.js";
-import { isTerminal, stateWords } from "../summary.js";
+import { stateWords } from "../summary.js";
 import type { Verb } from "../verb.js";
 
 export const cancel: Verb = {
@@ -21,7 +23,7 @@ export const cancel: Verb = {
     if (context.document) context.print(job);
     else context.result(`${job.jobId}  ${stateWords(job)}`);
     if (job.stopping) context.message("It is over as soon as its work has ended.");
-    else if (!isTerminal(job)) context.message("It goes on: another client waits for it.");
+    else if (!isOver(job)) context.message("It goes on: another client waits for it.");
     else if (job.state !== "cancelled") context.message("It was over already.");
     return 0;
   },

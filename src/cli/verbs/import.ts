@@ -3,19 +3,15 @@
  * done. One failure stops no other, and the first gives the exit code.
  */
 import { resolve } from "node:path";
-import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
 import type { Job } from "../../messages/job.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
+import { followJob } from "../follow-job.js";
 import { listenForInterrupt } from "../interrupt.js";
 import { errorOf, pathOf } from "../outcome.js";
 import { createProgress } from "../progress.js";
-import { isTerminal } from "../summary.js";
 import type { Verb } from "../verb.js";
-
-/** The daemon answers with a job as it stands after this long: what the view has to show. */
-const LOOK_MS = 400;
 
 export const importArchive: Verb = {
   name: "import",
@@ -51,7 +47,7 @@ async function follow(context: Context, path: string): Promise<Job[]> {
         context.event({ job });
       };
       try {
-        const all = Promise.all(jobs.map((job, index) => whenOver(client, job.jobId, show(index))));
+        const all = Promise.all(jobs.map((job, index) => followJob(client, job.jobId, show(index))));
         const first = await Promise.race([all, interrupt.happened]);
         if (first !== "interrupted") return first;
         await Promise.allSettled(jobs.map(({ jobId }) => client.request("install/cancel", { jobId })));
@@ -64,13 +60,5 @@ async function follow(context: Context, path: string): Promise<Job[]> {
     });
   } finally {
     interrupt.stop();
-  }
-}
-
-async function whenOver(client: StratadClient, jobId: string, show: (job: Job) => void): Promise<Job> {
-  for (;;) {
-    const job = await client.wait(jobId, { timeoutMs: LOOK_MS });
-    show(job);
-    if (isTerminal(job)) return job;
   }
 }

@@ -1,20 +1,16 @@
 /**
  * `wait JOB`: shows a job until it is over, and ends as it did. Ctrl-C ends the waiting, never the job.
  */
-import type { StratadClient } from "../../client/client.js";
 import { StrataError } from "../../errors.js";
 import type { Job } from "../../messages/job.js";
 import { withDaemon } from "../connect.js";
+import { followJob } from "../follow-job.js";
 import { listenForInterrupt } from "../interrupt.js";
 import { parseJobId } from "../job-id.js";
 import { errorOf, pathOf } from "../outcome.js";
 import { createProgress } from "../progress.js";
 import { wholeJobId } from "../short-ids.js";
-import { isTerminal } from "../summary.js";
 import type { Verb } from "../verb.js";
-
-/** The daemon answers with the job as it stands after this long: what the view has to show. */
-const LOOK_MS = 400;
 
 export const wait: Verb = {
   name: "wait",
@@ -43,7 +39,7 @@ export const wait: Verb = {
     try {
       job = await withDaemon(context, async (client) => {
         jobId = await wholeJobId(client, jobId);
-        return follow(client, jobId, show);
+        return followJob(client, jobId, show);
       });
     } finally {
       interrupt.stop();
@@ -56,11 +52,3 @@ export const wait: Verb = {
     return 0;
   },
 };
-
-async function follow(client: StratadClient, jobId: string, show: (job: Job) => void): Promise<Job> {
-  for (;;) {
-    const job = await client.wait(jobId, { timeoutMs: LOOK_MS });
-    show(job);
-    if (isTerminal(job)) return job;
-  }
-}

@@ -7,10 +7,10 @@
 import { StrataError } from "../../errors.js";
 import { MAX_MOUNT_SOURCES, MAX_PUSHES } from "../../limits.js";
 import type { Descriptor } from "../../oci/documents.js";
+import { Slots } from "../../slots.js";
 import { together } from "../../together.js";
 import type { PushedBlob } from "./blob-content.js";
 import { cancelled } from "./failures.js";
-import { FetchGate } from "./fetch-gate.js";
 import { registryUrl } from "./hosts.js";
 import type { RegistryOptions } from "./registry-source.js";
 import { withRetries } from "./retry.js";
@@ -56,7 +56,7 @@ export interface PushReport {
   readonly uploaded: BlobSum;
 }
 
-export interface PushOptions extends Omit<RegistryOptions, "gate"> {
+export interface PushOptions extends Omit<RegistryOptions, "fetches"> {
   /** Of an upload in chunks; absent: PUSH_CHUNK_BYTES. */
   readonly chunkBytes?: number | undefined;
 }
@@ -89,21 +89,17 @@ export class RegistryPush {
   async push(request: PushRequest, { signal: caller, progress = () => {} }: PushWatch): Promise<PushReport> {
     const blobs = new Map(request.blobs.map((blob) => [blob.digest, blob]));
     const client = this.#client(request);
-    const gate = new FetchGate(MAX_PUSHES);
+    const pushes = new Slots(MAX_PUSHES);
     const { tell, sums } = ledger([...blobs.values()], progress);
     const sources = new Set(
       request.mountFrom.filter((from) => from !== request.repository).slice(0, MAX_MOUNT_SOURCES),
     );
-    const send = (blob: PushedBlob) => async (signal: AbortSignal) => {
-      const leave = await gate.enter(signal);
-      try {
+    const send = (blob: PushedBlob) => (signal: AbortSignal) =>
+      pushes.run(0, signal, async () => {
         const way = new BlobWay(blob, { client, sources, told: (sent) => tell(blob, sent), signal });
         sums[await this.#tried(() => way.go(), signal)].push(blob);
         tell(blob, blob.size);
-      } finally {
-        leave();
-      }
-    };
+      });
     try {
       await together(caller, [...blobs.values()].map(send));
     } catch (error) {

@@ -5,19 +5,20 @@
  * `urls` of descriptors are never fetched.
  */
 import { StrataError } from "../../errors.js";
+import { MAX_FETCHES } from "../../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../../oci/digest.js";
 import type { Descriptor } from "../../oci/documents.js";
 import { parseJson } from "../../oci/json.js";
 import { isForeignLayer, isIndex, isManifest, isSchema1, unsupported } from "../../oci/media-types.js";
 import type { DockerReference } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
+import { Slots } from "../../slots.js";
 import { checkedDocument, refuseBigDocument } from "../checked-document.js";
 import type { Blob, ImageSource, ResolvedDocument } from "../source.js";
 import { RegistryClient, type ServedManifest } from "./client.js";
 import type { CredentialSource } from "./credentials.js";
 import { download } from "./download.js";
 import { registryError } from "./failures.js";
-import { FetchGate } from "./fetch-gate.js";
 import { registryUrl } from "./hosts.js";
 import { withRetries } from "./retry.js";
 import { defaultTimings, type RegistryTimings } from "./timings.js";
@@ -27,8 +28,8 @@ export interface RegistryOptions {
   readonly insecureHosts: readonly string[];
   readonly credentials: CredentialSource;
   readonly userAgent: string;
-  /** Shared by all sources of a daemon; absent means one of its own. */
-  readonly gate?: FetchGate | undefined;
+  /** Blobs that are fetched at once: shared by all sources of a daemon; absent means some of its own. */
+  readonly fetches?: Slots | undefined;
   readonly timings?: Partial<RegistryTimings> | undefined;
 }
 
@@ -41,7 +42,7 @@ class RegistrySource implements ImageSource {
   readonly reference: DockerReference;
   readonly #client: RegistryClient;
   readonly #timings: RegistryTimings;
-  readonly #gate: FetchGate;
+  readonly #fetches: Slots;
   #root: ResolvedDocument | undefined;
 
   constructor(reference: DockerReference, options: RegistryOptions) {
@@ -49,7 +50,7 @@ class RegistrySource implements ImageSource {
     const { registry, repository } = reference;
     this.reference = reference;
     this.#timings = { ...defaultTimings, ...options.timings };
-    this.#gate = options.gate ?? new FetchGate();
+    this.#fetches = options.fetches ?? new Slots(MAX_FETCHES);
     const url = registryUrl(registry, insecureHosts);
     const timings = this.#timings;
     this.#client = new RegistryClient({ registry, repository, url, credentials, insecureHosts, userAgent, timings });
@@ -79,16 +80,18 @@ class RegistrySource implements ImageSource {
     return checkedDocument(descriptor, bytes);
   }
 
-  async blob(descriptor: Descriptor, partial: string, signal: AbortSignal): Promise<Blob> {
-    const leave = await this.#gate.enter(signal);
-    try {
-      const blob = await download(descriptor, partial, { client: this.#client, timings: this.#timings, signal });
-      blob.done.then(leave, leave);
-      return blob;
-    } catch (error) {
-      leave();
-      throw isForeignLayer(descriptor.mediaType) ? foreign(descriptor, error) : error;
-    }
+  blob(descriptor: Descriptor, partial: string, signal: AbortSignal): Promise<Blob> {
+    return new Promise((resolve, reject) => {
+      const fetch = async (): Promise<void> => {
+        const blob = await download(descriptor, partial, { client: this.#client, timings: this.#timings, signal });
+        resolve(blob);
+        // It has its slot until all of it is here.
+        await blob.done.catch(() => undefined);
+      };
+      this.#fetches
+        .run(0, signal, fetch)
+        .catch((error: unknown) => reject(isForeignLayer(descriptor.mediaType) ? foreign(descriptor, error) : error));
+    });
   }
 
   async close(): Promise<void> {}
