@@ -1,8 +1,8 @@
 /**
  * The thread boundary: one task and one outcome for each worker of workers/, plain data both ways.
  *
- * A failure is an outcome too: what a worker throws loses its code on the way (facts.md, Piscina). Progress goes through
- * shared memory (task-progress.ts), so that a worker sends one message, its outcome.
+ * A failure is an outcome too: what a worker throws loses its code on the way (facts.md, Piscina). Progress goes through shared
+ * memory (task-progress.ts), so that a worker sends one message, its outcome; only an unpack tells names at the image root before.
  */
 import type { MessagePort } from "node:worker_threads";
 import { type StrataError, toStrataError, type WireError } from "./errors.js";

@@ -1,6 +1,6 @@
 /**
  * Reads a blob's bytes from its file, which may still be growing, and hashes them on the way. The file is opened once; reads
- * are synchronous, because a worker has nothing better to do and the codec's own threads do not wait for them.
+ * are synchronous, because a worker has nothing better to do.
  */
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, fstatSync, readSync } from "node:fs";
@@ -10,7 +10,7 @@ import type { TaskProgress } from "../src/task-progress.js";
 import type { UnpackTask } from "../src/tasks.js";
 import { openToRead } from "./open-to-read.js";
 
-/** A download shows early what it is; later each piece is a trip to zlib, which stands still until it is there: few, and large. */
+/** A download shows early what it is; later pieces are few, and large. */
 const FIRST_PIECE_BYTES = 4 * 1024;
 const PIECE_BYTES = 1024 * 1024;
 

@@ -25,6 +25,7 @@ import type { FileMode, LinkedLayer } from "../src/root-tasks.js";
 import { copyInode } from "./copy-inode.js";
 import { diskPath, fromHere } from "./disk-path.js";
 import { storedFileMode } from "./stored-mode.js";
+import { tried } from "./tried.js";
 
 /** Which layer has the file, and where in its tree (bytes, latin1). */
 export type Origin = Pick<PlannedEntry, "layer" | "from">;
@@ -57,7 +58,7 @@ export class FileMaker {
   /** Creates `to` as a link; `first` names the file among its names, so that all are one inode also where they are a further one. */
   link(origin: Origin, to: string | Buffer, first: () => string): void {
     const path = this.#pathOf(origin);
-    if (tried(() => linkSync(path, to)) === "EMLINK")
+    if (tried(() => linkSync(path, to), ["EMLINK"]) === "EMLINK")
       this.#linkSpilled({ layer: origin.layer, from: first() }, path, to);
   }
 
@@ -83,11 +84,11 @@ export class FileMaker {
   #linkSpilled({ layer, from: name }: Origin, from: string | Buffer, to: string | Buffer): void {
     this.because ??= "EMLINK";
     const spill = this.#spills[layer] as string;
-    tried(() => mkdirSync(spill), "EEXIST");
+    tried(() => mkdirSync(spill), ["EEXIST"]);
     const key = spillKey(name);
     for (let n = 0; n < MAX_FURTHER_INODES; ) {
       const further = `${spill}/${key}-${n}`;
-      const linked = tried(() => linkSync(further, to), "ENOENT");
+      const linked = tried(() => linkSync(further, to), ["ENOENT", "EMLINK"]);
       if (linked === undefined) return;
       if (linked === "EMLINK") {
         n += 1;
@@ -96,7 +97,7 @@ export class FileMaker {
       copyInode(from, to);
       // On the disk before it has the name that others link: nobody compares it with anything after a power cut.
       syncFile(to);
-      const kept = tried(() => linkSync(to, further), "EEXIST");
+      const kept = tried(() => linkSync(to, further), ["EEXIST", "EMLINK"]);
       if (kept === undefined) {
         this.copied += 1;
         return;
@@ -123,15 +124,3 @@ function syncFile(path: string | Buffer): void {
 }
 
 const CANNOT_CLONE: ReadonlySet<string> = new Set(["ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EXDEV", "ENOTTY"]);
-
-/** EMLINK or the other errno that may be; undefined where it went well. */
-function tried<Errno extends string>(action: () => void, expected?: Errno): Errno | "EMLINK" | undefined {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    const errno = systemErrorCode(error);
-    if (errno === "EMLINK" || (errno !== undefined && errno === expected)) return errno as Errno | "EMLINK";
-    throw error;
-  }
-}

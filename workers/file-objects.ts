@@ -7,8 +7,8 @@
  */
 import { linkSync, lstatSync, mkdirSync, renameSync, unlinkSync } from "node:fs";
 import { threadId } from "node:worker_threads";
-import { systemErrorCode } from "../src/errors.js";
 import { inDirectory } from "./open-directories.js";
+import { tried } from "./tried.js";
 
 /** What files must have in common to be one inode. */
 export interface FileIdentity {
@@ -95,16 +95,4 @@ function isAsNamed(path: string | Buffer, { size, mode, mtime }: FileIdentity): 
   const isSameTime = Math.abs(stat.mtimeMs - mtime * 1000) < 1;
   const isHeld = stat.nlink >= FEWEST_LINKS;
   return stat.isFile() && stat.size === size && (stat.mode & SETTABLE) === mode && isSameTime && isHeld;
-}
-
-/** The errno, where it is one of those expected; undefined where it went well. */
-function tried(action: () => void, expected: readonly string[]): string | undefined {
-  try {
-    action();
-    return undefined;
-  } catch (error) {
-    const errno = systemErrorCode(error);
-    if (errno !== undefined && expected.includes(errno)) return errno;
-    throw error;
-  }
 }

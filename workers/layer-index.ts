@@ -8,6 +8,7 @@ import { baseName, type Entry, escapeField, parentPath, type Whiteout } from "..
 import { type Folding, foldName } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import type { TopLevelName } from "../src/root-tasks.js";
+import { refuseEntry } from "./refuse-entry.js";
 
 export interface DirectoryNode {
   readonly kind: "dir";
@@ -89,7 +90,7 @@ export class LayerIndex {
     const parentPath = path.slice(0, slash);
     if (this.#lastParent.path === parentPath) return this.#lastParent;
     const known = this.#nodes.get(parentPath);
-    if (known?.kind === "leaf") refuse("PARENT_NOT_DIR", path, `${printableName(parentPath)} is no directory`);
+    if (known?.kind === "leaf") refuseEntry("PARENT_NOT_DIR", path, `${printableName(parentPath)} is no directory`);
     this.#lastParent = known ?? this.#imply(parentPath, created);
     return this.#lastParent;
   }
@@ -109,14 +110,14 @@ export class LayerIndex {
       return true;
     }
     if (known.kind === "leaf" || (known.attributes !== undefined && known.attributes.mode !== attributes.mode)) {
-      return refuse("DUPLICATE_PATH", path, "the archive has this path already");
+      return refuseEntry("DUPLICATE_PATH", path, "the archive has this path already");
     }
     known.attributes = attributes;
     return false;
   }
 
   addLeaf(path: string, parent: DirectoryNode, entry: Entry): LeafNode {
-    if (this.#nodes.has(path)) refuse("DUPLICATE_PATH", path, "the archive has this path already");
+    if (this.#nodes.has(path)) refuseEntry("DUPLICATE_PATH", path, "the archive has this path already");
     const leaf: LeafNode = { kind: "leaf", path, entry, next: undefined };
     this.#add(leaf, parent);
     return leaf;
@@ -179,25 +180,25 @@ export class LayerIndex {
     const folded = `${parentPath(path)}/${folds(baseName(path))}`;
     const there = this.#folded.get(folded);
     if (there !== undefined)
-      refuse("NAME_FOLDING", path, `to the file system its name is the same as ${printableName(there)}`);
+      refuseEntry("NAME_FOLDING", path, `to the file system its name is the same as ${printableName(there)}`);
     this.#folded.set(folded, path);
   }
 
   #addTopLevel(node: Node): void {
     this.#topLevelBytes += node.path.length;
     if (this.#topLevelBytes > MAX_TOP_LEVEL_BYTES)
-      refuse("LIMIT_BYTES", node.path, `the names at the image root have more than ${MAX_TOP_LEVEL_BYTES} bytes`);
+      refuseEntry("LIMIT_BYTES", node.path, `the names at the image root have more than ${MAX_TOP_LEVEL_BYTES} bytes`);
     this.#tellTopLevel(topLevelName(node));
   }
 
   #refuseTooMany(path: string, target = ""): void {
     const { maxEntriesPerLayer, maxNameBytesPerLayer } = this.#limits;
     if (this.#nodes.size + this.#marks.size > maxEntriesPerLayer) {
-      refuse("LIMIT_ENTRIES", path, `the layer has more than ${maxEntriesPerLayer} entries`);
+      refuseEntry("LIMIT_ENTRIES", path, `the layer has more than ${maxEntriesPerLayer} entries`);
     }
     this.#nameBytes += escapeField(path).length + escapeField(target).length;
     if (this.#nameBytes > maxNameBytesPerLayer) {
-      refuse("LIMIT_BYTES", path, `the layer's names have more than ${maxNameBytesPerLayer} bytes`);
+      refuseEntry("LIMIT_BYTES", path, `the layer's names have more than ${maxNameBytesPerLayer} bytes`);
     }
   }
 }
@@ -222,12 +223,4 @@ export function naming(entry: { readonly index: number; readonly name: string },
       ? thrown.with({ entryIndex: entry.index, entryName: printableName(entry.name) })
       : thrown;
   }
-}
-
-function refuse(
-  code: "PARENT_NOT_DIR" | "DUPLICATE_PATH" | "NAME_FOLDING" | "LIMIT_ENTRIES" | "LIMIT_BYTES",
-  path: string,
-  fact: string,
-): never {
-  throw new StrataError(code, `Cannot unpack ${printableName(path)}: ${fact}`);
 }

@@ -13,10 +13,11 @@ import type { Entry, FileEntry } from "../src/overlap/changeset.js";
 import { printableName } from "../src/printable.js";
 import { openToRead } from "./open-to-read.js";
 import type { OpenTrees } from "./open-trees.js";
+import { OPAQUE, WHITEOUT } from "./reserved-name.js";
 import { END_OF_TAR, padding, tarHeader } from "./tar-encode.js";
 
 const PIECE_BYTES = 256 * 1024;
-const WHITEOUT = { type: "file", mode: 0o644, mtime: 0 } as const;
+const EMPTY_FILE = { type: "file", mode: 0o644, mtime: 0 } as const;
 
 /** An entry, and which tree has it where. */
 export interface SourcedEntry {
@@ -52,10 +53,10 @@ export class LayerTar {
 
   *#whiteouts(): Generator<Buffer> {
     for (const { entry } of this.#entries()) {
-      if (entry.type === "opaque") yield tarHeader({ ...WHITEOUT, name: below(entry.path, ".wh..wh..opq") });
+      if (entry.type === "opaque") yield tarHeader({ ...EMPTY_FILE, name: below(entry.path, OPAQUE) });
       else if (entry.type === "whiteout") {
         const slash = entry.path.lastIndexOf("/") + 1;
-        yield tarHeader({ ...WHITEOUT, name: `${entry.path.slice(0, slash)}.wh.${entry.path.slice(slash)}` });
+        yield tarHeader({ ...EMPTY_FILE, name: `${entry.path.slice(0, slash)}${WHITEOUT}${entry.path.slice(slash)}` });
       }
     }
   }

@@ -4,9 +4,9 @@
  */
 import type { Whiteout } from "../src/overlap/changeset.js";
 
-const WHITEOUT = ".wh.";
+export const WHITEOUT = ".wh.";
 const AUFS = ".wh..wh.";
-const OPAQUE = ".wh..wh..opq";
+export const OPAQUE = ".wh..wh..opq";
 
 export type ReservedName =
   | { readonly kind: "whiteout"; readonly mark: Whiteout }

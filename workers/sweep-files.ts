@@ -4,9 +4,10 @@
  *
  * An unpack may link one in the moment between the look and the removal: it does not use what only it holds.
  */
-import { closeSync, lstatSync, opendirSync, unlinkSync } from "node:fs";
+import { closeSync, lstatSync, unlinkSync } from "node:fs";
 import { TaskProgress } from "../src/task-progress.js";
 import { type Outcome, outcomeOf, type SweepFilesTask, type SweptFiles } from "../src/tasks.js";
+import { directoryEntries } from "./directory-entries.js";
 import { fromHere } from "./disk-path.js";
 import { inDirectory, openDirectory } from "./open-directories.js";
 
@@ -27,7 +28,7 @@ interface Counts {
 function sweep(files: string, progress: TaskProgress): SweptFiles {
   progress.activity = "working";
   const counts: Counts = { kept: 0, removed: 0, removedBytes: 0, strangers: 0 };
-  for (const entry of entriesOf(files)) {
+  for (const entry of directoryEntries(files)) {
     if (entry.isDirectory() && FAN_OUT.test(entry.name)) sweepDirectory(`${files}/${entry.name}`, counts, progress);
     else counts.strangers += 1;
   }
@@ -38,7 +39,7 @@ function sweep(files: string, progress: TaskProgress): SweptFiles {
 function sweepDirectory(path: string, counts: Counts, progress: TaskProgress): void {
   const directory = openDirectory(path);
   try {
-    for (const entry of entriesOf(`/proc/self/fd/${directory}`)) {
+    for (const entry of directoryEntries(`/proc/self/fd/${directory}`)) {
       if (entry.isFile() && OBJECT.test(entry.name)) sweepObject(inDirectory(directory, entry.name), counts);
       else counts.strangers += 1;
       progress.entries += 1;
@@ -59,14 +60,4 @@ function sweepObject(path: string | Buffer, counts: Counts): void {
   unlinkSync(path);
   counts.removed += 1;
   counts.removedBytes += stat.size;
-}
-
-/** One at a time: there may be as many as files in all layers. */
-function* entriesOf(path: string) {
-  const directory = opendirSync(path);
-  try {
-    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) yield entry;
-  } finally {
-    directory.closeSync();
-  }
 }

@@ -3,8 +3,8 @@
  *
  * Owners are 0 without a name. Names are bytes (latin1), also in PAX records: what cannot be UTF-8 stays as it is. Pure.
  */
+import { BLOCK } from "./tar-header.js";
 
-const BLOCK = 512;
 const NAME_BYTES = 100;
 const MAX_USTAR_SIZE = 0o77777777777;
 

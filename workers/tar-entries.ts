@@ -9,8 +9,8 @@ import { type Extract, extract, type Header } from "tar-stream";
 import { StrataError } from "../src/errors.js";
 import { printableName } from "../src/printable.js";
 import type { TarEntry, TarSink } from "./tar-entry.js";
+import { BLOCK } from "./tar-header.js";
 
-const BLOCK = 512;
 const types: Readonly<Record<TarEntry["type"], readonly string[]>> = {
   file: ["file", "contiguous-file"],
   dir: ["directory"],

@@ -2,22 +2,21 @@
  * An archive's name as a path below the image root, or a refusal (hostile-inputs.md, Paths). Names are bytes (latin1); a
  * backslash is no separator. Refuses, never sanitises: only a leading slash, `.` and empty components mean nothing.
  */
-import { StrataError } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
-import { printableName } from "../src/printable.js";
+import { refuseEntry } from "./refuse-entry.js";
 
 /** Components that `normalise` has to look at: empty, `.` or `..`. */
 const ODD = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /** The normalised path; "" is the image root itself. Codes PATH_TRAVERSAL, BAD_NAME, NAME_TOO_LONG, PATH_TOO_LONG, DEPTH. */
 export function parsePath(name: string, limits: ImageLimits): string {
-  if (name === "") refusePath("BAD_NAME", "it is empty", name);
+  if (name === "") refuseEntry("BAD_NAME", name, "it is empty");
   if (name.length > limits.maxPathBytes + 2)
-    refusePath("PATH_TOO_LONG", `it is longer than ${limits.maxPathBytes} bytes`, name);
+    refuseEntry("PATH_TOO_LONG", name, `it is longer than ${limits.maxPathBytes} bytes`);
   const path = ODD.test(name) ? normalise(name) : name;
-  if (path.includes("\0")) refusePath("BAD_NAME", "it holds a NUL", name);
+  if (path.includes("\0")) refuseEntry("BAD_NAME", name, "it holds a NUL");
   if (path.length > limits.maxPathBytes)
-    refusePath("PATH_TOO_LONG", `it is longer than ${limits.maxPathBytes} bytes`, name);
+    refuseEntry("PATH_TOO_LONG", name, `it is longer than ${limits.maxPathBytes} bytes`);
   measure(path, name, limits);
   return path;
 }
@@ -25,7 +24,7 @@ export function parsePath(name: string, limits: ImageLimits): string {
 function normalise(name: string): string {
   const kept: string[] = [];
   for (const component of name.split("/")) {
-    if (component === "..") refusePath("PATH_TRAVERSAL", "a component is `..`", name);
+    if (component === "..") refuseEntry("PATH_TRAVERSAL", name, "a component is `..`");
     if (component !== "" && component !== ".") kept.push(component);
   }
   return kept.join("/");
@@ -38,16 +37,10 @@ function measure(path: string, name: string, limits: ImageLimits): void {
     const slash = path.indexOf("/", start);
     const end = slash === -1 ? path.length : slash;
     if (end - start > limits.maxComponentBytes)
-      refusePath("NAME_TOO_LONG", `a component is longer than ${limits.maxComponentBytes} bytes`, name);
+      refuseEntry("NAME_TOO_LONG", name, `a component is longer than ${limits.maxComponentBytes} bytes`);
     if (slash === -1) break;
     depth += 1;
     start = slash + 1;
   }
-  if (depth > limits.maxDepth) refusePath("DEPTH", `it is deeper than ${limits.maxDepth} directories`, name);
-}
-
-type PathCode = "BAD_NAME" | "PATH_TOO_LONG" | "PATH_TRAVERSAL" | "NAME_TOO_LONG" | "DEPTH";
-
-function refusePath(code: PathCode, fact: string, name: string): never {
-  throw new StrataError(code, `Cannot unpack ${printableName(name)}: ${fact}`);
+  if (depth > limits.maxDepth) refuseEntry("DEPTH", name, `it is deeper than ${limits.maxDepth} directories`);
 }

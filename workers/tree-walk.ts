@@ -5,10 +5,11 @@
  * By descriptor and never through a symlink (open-directories.ts): the tree may have been edited by hand, and may still be. Holds the
  * names of the directories that are open, and nothing of what is on the disk.
  */
-import { type BigIntStats, type Dirent, lstatSync, opendirSync } from "node:fs";
+import { type BigIntStats, type Dirent, lstatSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { TreeFinding } from "../src/findings.js";
 import { baseName, parentPath } from "../src/overlap/changeset.js";
+import { directoryEntries } from "./directory-entries.js";
 import { OpenDirectories } from "./open-directories.js";
 
 export type Kind = "directory" | "file" | "symlink";
@@ -126,7 +127,7 @@ export class TreeWalk {
 
   #tellExtra({ path, names }: WalkedDirectory): void {
     try {
-      for (const entry of listed(this.#directories.descriptorOf(path))) {
+      for (const entry of directoryEntries(`/proc/self/fd/${this.#directories.descriptorOf(path)}`)) {
         const name = entry.name as unknown as string;
         if (names.has(name)) continue;
         const extra = path === "" ? name : `${path}/${name}`;
@@ -152,14 +153,4 @@ function kindOf(what: BigIntStats | Dirent): Kind | "FIFO" | "socket" | "device"
   if (what.isSymbolicLink()) return "symlink";
   if (what.isFIFO()) return "FIFO";
   return what.isSocket() ? "socket" : "device";
-}
-
-/** Some names (latin1) at a time: whoever edited the store may have put any number there. */
-function* listed(descriptor: number): Generator<Dirent> {
-  const directory = opendirSync(`/proc/self/fd/${descriptor}`, { encoding: "latin1" as BufferEncoding });
-  try {
-    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) yield entry;
-  } finally {
-    directory.closeSync();
-  }
 }

@@ -8,7 +8,7 @@
 import { fchmodSync, linkSync, lutimesSync, mkdirSync, symlinkSync } from "node:fs";
 import { systemErrorCode } from "../src/errors.js";
 import type { ImageLimits } from "../src/limits.js";
-import type { Entry } from "../src/overlap/changeset.js";
+import type { Entry, FileEntry } from "../src/overlap/changeset.js";
 import type { Folding } from "../src/overlap/name-folding.js";
 import { printableName } from "../src/printable.js";
 import { copyInode } from "./copy-inode.js";
@@ -28,8 +28,6 @@ import type { WriteBehind } from "./write-behind.js";
 
 const PERMISSIONS = 0o777;
 const SETID = 0o7000;
-
-type FileEntry = Entry & { readonly type: "file" };
 
 /** Where the content of the entry that is being read goes: into a batch, or straight to a file that is too large for one. */
 type OpenFile =
