@@ -94,6 +94,8 @@ export const MAX_SUBSCRIPTIONS = 16;
 /** Sessions by scope: an editor for each window of each user reads; few write. */
 export const MAX_FULL_SESSIONS = 64;
 export const MAX_READ_SESSIONS = 8192;
+/** Of the descriptors that the process may have: the others are for what connections ask for. */
+export const CONNECTIONS_PART = 1 / 2;
 /** A session that never says anything is dropped. */
 export const FIRST_MESSAGE_TIMEOUT_MS = 10 * SECOND;
 /** Finds peers that vanished without a close. */
@@ -201,8 +203,11 @@ export const REGISTRY_BACKOFF_MS = 250;
 export const REGISTRY_BACKOFF_MAX_MS = 10 * SECOND;
 /** A Retry-After beyond this is an answer for the user, not a wait. */
 export const REGISTRY_RETRY_AFTER_MAX_MS = 60 * SECOND;
-/** Blobs fetched at once: more would share the same line. */
-export const MAX_FETCHES = 6;
+/** Blobs fetched at once: of one registry, for more would share the same line, and of all, so that one which is slow holds up no other. */
+export const MAX_FETCHES_OF_ONE = 6;
+export const MAX_FETCHES = 24;
+/** What a whole document of a registry may take, however steadily it comes: somebody waits for each. */
+export const REGISTRY_DOCUMENT_TIMEOUT_MS = 60 * SECOND;
 /** Blobs pushed at once: each holds one open file and a chunk of it. */
 export const MAX_PUSHES = 4;
 /** Repositories that a push asks for blobs to mount: each costs a token, and a request for each blob that is missing. */

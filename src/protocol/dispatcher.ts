@@ -4,6 +4,8 @@
  * Every request is answered once and every notification never, whatever a handler throws; what does not fit its schema
  * does not leave. One dispatcher serves one session. Does not know what a method does.
  */
+import { once } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { codeTable, StrataError, toStrataError } from "../errors.js";
 import { MAX_REQUESTS_IN_FLIGHT } from "../limits.js";
 import type { Log } from "../log.js";
@@ -11,6 +13,7 @@ import { CancelRequestParams, type RequestFrame, type RequestId } from "../messa
 import { isMethodName, type MethodName, methods, type ParsedParams, type Result } from "../messages/methods.js";
 import { printable } from "../printable.js";
 import { inSlices } from "../slices.js";
+import { Slots } from "../slots.js";
 import { type Frame, writeAnswer } from "./answer.js";
 import { badFrame, firstIssues, readFrame, writeError } from "./frames.js";
 import type { Session } from "./session.js";
@@ -31,8 +34,19 @@ export type Handlers = {
 export interface DispatcherOptions {
   readonly session: Session;
   readonly handlers: Handlers;
+  /** One, for the long answers of all sessions. */
+  readonly longAnswers: Slots;
   readonly log: Log;
 }
+
+/** What may be megabytes. */
+const LONG: ReadonlySet<string> = new Set<MethodName>([
+  "events/subscribe",
+  "install/list",
+  "layer/list",
+  "root/list",
+  "store/usage",
+]);
 
 /** A busy session's own earlier requests are what it waits for. */
 const IN_FLIGHT_RETRY_MS = 100;
@@ -42,10 +56,13 @@ export class Dispatcher {
   readonly #handlers: Handlers;
   readonly #log: Log;
   readonly #inFlight = new Map<RequestId, AbortController>();
+  readonly #longAnswers: Slots;
+  readonly #ownLongAnswers = new Slots(1);
 
-  constructor({ session, handlers, log }: DispatcherOptions) {
+  constructor({ session, handlers, longAnswers, log }: DispatcherOptions) {
     this.#session = session;
     this.#handlers = handlers;
+    this.#longAnswers = longAnswers;
     this.#log = log;
     session.onClosed(() => {
       for (const cancel of this.#inFlight.values()) cancel.abort();
@@ -73,7 +90,8 @@ export class Dispatcher {
       if (!checked.success) throw invalidParams(method, firstIssues(checked.error));
       if (methods[method].scope === "full" && this.#session.scope !== "full") throw notAllowed(method);
       const handle = this.#handlers[method] as (params: unknown, call: Call) => unknown;
-      const answer = await inSlices(writeAnswer(id, methods[method].result, await handle(checked.data, call)));
+      const write = async () => inSlices(writeAnswer(id, methods[method].result, await handle(checked.data, call)));
+      const answer = await (LONG.has(method) ? this.#inTurn(method, cancel.signal, write) : write());
       if (!answer.ok) throw unfitResult(method, answer.issues);
       frame = answer.frame;
     } catch (thrown) {
@@ -83,6 +101,24 @@ export class Dispatcher {
     this.#inFlight.delete(id);
     this.#session.send(frame);
     if (this.#session.isOpen) for (const run of behind) run();
+  }
+
+  /**
+   * Long answers of a session are made one after another, each when the last has left, and one at a time of all sessions: together they
+   * would hold the main thread for seconds, and memory for whoever does not read. REQUEST_CANCELLED.
+   */
+  async #inTurn<Value>(method: MethodName, signal: AbortSignal, write: () => Promise<Value>): Promise<Value> {
+    try {
+      return await this.#ownLongAnswers.run(0, signal, async () => {
+        // The last one is sent by then.
+        await nextTurn();
+        await this.#session.whenFlowing(signal);
+        // Whoever is gone leaves its slot, whatever it asked for.
+        return this.#longAnswers.run(0, signal, () => Promise.race([write(), once(signal, "abort").then(gone)]));
+      });
+    } catch (thrown) {
+      throw signal.aborted ? requestCancelled(method) : thrown;
+    }
   }
 
   /** Unknown and malformed notifications are passed over: JSON-RPC 2.0, 4.1 forbids an answer. */
@@ -111,6 +147,10 @@ export class Dispatcher {
     }
   }
 }
+
+const gone = (): never => {
+  throw new StrataError("CANCELLED", "Cannot finish the answer: nobody waits for it");
+};
 
 /** The session is closed or the client said `$/cancelRequest`. */
 export function requestCancelled(method: string): StrataError {

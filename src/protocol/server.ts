@@ -9,8 +9,10 @@ import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type * as ws from "ws";
+import { descriptorLimit } from "../host/descriptors.js";
 import {
   CLOSE_GRACE_MS,
+  CONNECTIONS_PART,
   FIRST_MESSAGE_TIMEOUT_MS,
   MAX_FRAGMENTS,
   MAX_FRAME_BYTES,
@@ -20,6 +22,7 @@ import {
 import type { EndpointDocument } from "../messages/endpoint.js";
 import type { Scope } from "../messages/protocol.js";
 import { PROTOCOL_PATH, PROTOCOL_VERSION, SUBPROTOCOL } from "../messages/protocol.js";
+import { Slots } from "../slots.js";
 import { type AccessOptions, admit, type Entrance, type Refusal, refuseStranger } from "./access.js";
 import { Dispatcher } from "./dispatcher.js";
 import { type Listener, listen } from "./listen.js";
@@ -57,9 +60,10 @@ export async function startServer(options: StartServerOptions): Promise<Protocol
   const sessions = new Sessions(options);
   const servers: Server[] = [];
   const endpoints: EndpointDocument["endpoints"][number][] = [];
+  const descriptors = (await descriptorLimit()) * CONNECTIONS_PART;
   try {
     for (const listener of options.listeners) {
-      const server = createHttpServer(sessions.room);
+      const server = createHttpServer(Math.min(sessions.room, Math.floor(descriptors / options.listeners.length)));
       await listen(server, listener);
       servers.push(server);
       serve(server, entranceOf(server, listener), { sessions, options });
@@ -101,9 +105,10 @@ class Sessions {
     this.#webSockets = new WebSocketServer(webSocketOptions);
     const handlers = createHandlers({ ...options, sessions: () => this.count() });
     const { log, services, timing = sessionTiming } = options;
+    const longAnswers = new Slots(1);
     this.#connect = (socket, stream, scope) => {
       const session = new Session(socket, { stream, scope, timing, log });
-      const dispatcher = new Dispatcher({ session, handlers, log });
+      const dispatcher = new Dispatcher({ session, handlers, longAnswers, log });
       session.onText((text) => {
         dispatcher.receive(text).catch((error: unknown) => log.error("request.broken", { session: session.id, error }));
       });

@@ -50,6 +50,8 @@ export class Session {
   #isGathering = false;
   /** Sizes of the frames that the operating system has not taken yet, oldest first. */
   readonly #unsent: number[] = [];
+  /** Bytes of the first of them, which are in the write that is under way. */
+  #underWay = 0;
   /** The latest of each mergeable frame that waits for the watermark. */
   readonly #waiting = new Map<unknown, string>();
   readonly #drained = new Set<() => void>();
@@ -59,8 +61,13 @@ export class Session {
     this.scope = scope;
     this.#socket = socket;
     this.#stream = stream;
-    const firstMessage = setTimeout(() => this.close(closeCodes.silent, "no first message"), timing.firstMessageMs);
-    socket.once("message", () => clearTimeout(firstMessage));
+    let isSilent = true;
+    // A message that has come by then may not have been read: a timer of a busy loop is before what the loop reads.
+    const firstMessage = setTimeout(() => setImmediate(() => isSilent && this.#drop()), timing.firstMessageMs);
+    socket.once("message", () => {
+      isSilent = false;
+      clearTimeout(firstMessage);
+    });
     const stopPings = this.#watchForDeath(timing.pingIntervalMs);
     socket.on("error", (error) => log.debug("session.error", { session: this.id, error }));
     socket.once("close", () => {
@@ -89,6 +96,20 @@ export class Session {
     this.#drained.add(run);
   }
 
+  /** Resolves when `flowing` holds, or `signal` is aborted. */
+  async whenFlowing(signal: AbortSignal): Promise<void> {
+    if (this.flowing || signal.aborted) return;
+    let go: () => void = () => undefined;
+    const flows = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    this.#drained.add(go);
+    signal.addEventListener("abort", go, { once: true });
+    await flows;
+    this.#drained.delete(go);
+    signal.removeEventListener("abort", go);
+  }
+
   get isOpen(): boolean {
     return this.#socket.readyState === this.#socket.OPEN;
   }
@@ -99,17 +120,19 @@ export class Session {
   }
 
   /**
-   * Sends in order, or closes the session as a slow consumer. The frame being written does not count: one large answer is
-   * no sign of a slow peer, what gathers behind it is.
+   * Sends in order, or closes the session as a slow consumer. What is being written does not count: one large answer is no sign of a
+   * slow peer, what gathers behind it is.
    */
   send(frame: string | Buffer): void {
     if (!this.isOpen) return;
-    if (this.#socket.bufferedAmount - (this.#unsent[0] ?? 0) > SLOW_CONSUMER_BYTES) {
+    if (this.#socket.bufferedAmount - this.#underWay > SLOW_CONSUMER_BYTES) {
       this.closeSlow();
       return;
     }
     this.#gather();
-    this.#unsent.push(Buffer.byteLength(frame));
+    const bytes = Buffer.byteLength(frame);
+    if (this.#unsent.length === 0) this.#underWay = bytes;
+    this.#unsent.push(bytes);
     this.#socket.send(frame, { binary: false }, () => this.#frameLeft());
   }
 
@@ -128,6 +151,10 @@ export class Session {
     this.close(closeCodes.slowConsumer, "slow consumer");
   }
 
+  #drop(): void {
+    this.close(closeCodes.silent, "no first message");
+  }
+
   /** Starts the closing handshake; the server's `closeTimeout` ends a peer that does not take part. */
   close(code: number, reason: string): void {
     this.#waiting.clear();
@@ -142,15 +169,23 @@ export class Session {
   #gather(): void {
     if (this.#isGathering) return;
     this.#isGathering = true;
+    const isIdle = this.#unsent.length === 0;
     this.#stream.cork();
     process.nextTick(() => {
       this.#isGathering = false;
       this.#stream.uncork();
+      if (isIdle) this.#writesAll();
     });
   }
 
+  #writesAll(): void {
+    this.#underWay = this.#unsent.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
   #frameLeft(): void {
-    this.#unsent.shift();
+    this.#underWay -= this.#unsent.shift() ?? 0;
+    // A stream that has written what it had goes on with all that came meanwhile.
+    if (this.#underWay <= 0) this.#writesAll();
     if (!this.isOpen || !this.flowing) return;
     for (const [key, frame] of this.#waiting) {
       this.#waiting.delete(key);

@@ -91,6 +91,53 @@ test("one frame larger than the limit does not make a consumer slow, what gather
   assert.deepEqual([(await closed)[0], String((await closed)[1])], [4008, "slow consumer"]);
 });
 
+test("what is in the same write as a large frame does not count either", async (t) => {
+  const { session } = await stalledPair(t);
+  session.send("small");
+  session.send(big);
+  await nextTurn();
+  session.send("small");
+  assert.equal(session.isOpen, true);
+});
+
+test("a client gets all the long lists that it asks for at once, one after another, and short answers before them", async (t) => {
+  const { full, services } = await startHarness(t);
+  const { items } = await services.roots.list({ limit: 1 });
+  const roots = Array.from({ length: 5000 }, () => items[0] as (typeof items)[0]);
+  let listing = 0;
+  services.roots.list = async () => {
+    listing += 1;
+    return { items: roots };
+  };
+  const peer = await Peer.connect(full);
+  const asked = Array.from({ length: 16 }, () => peer.call("root/list"));
+  const { result } = await peer.call("server/status");
+  assert.ok(result.pid > 0);
+  assert.ok(listing < asked.length, `${listing} lists before a short answer`);
+  for (const answer of await Promise.all(asked)) assert.equal(answer.result.roots.length, roots.length);
+});
+
+test("a peer that does not read gets one long list made, and none of the others until it reads", async (t) => {
+  const { full, services } = await startHarness(t);
+  const { items } = await services.roots.list({ limit: 1 });
+  const roots = Array.from({ length: 20_000 }, () => items[0] as (typeof items)[0]);
+  let listing = 0;
+  services.roots.list = async () => {
+    listing += 1;
+    return { items: roots };
+  };
+  const slow = await Peer.connect(full);
+  slow.socket.pause();
+  const asked = Array.from({ length: 8 }, () => slow.call("root/list"));
+  const other = await Peer.connect(full);
+  assert.equal((await other.call("root/list")).result.roots.length, roots.length);
+  assert.equal((await other.call("root/list")).result.roots.length, roots.length);
+  assert.equal(listing, 3);
+  slow.socket.resume();
+  await Promise.all(asked);
+  assert.equal(listing, 10);
+});
+
 test("a slow consumer is closed with 4008 and gets every event before that", async (t) => {
   const { events, full } = await startHarness(t);
   const peer = await Peer.connect(full);

@@ -175,7 +175,7 @@ export class FakeServices implements Services {
     },
   };
 
-  readonly roots: Services["roots"] = {
+  readonly roots: { -readonly [Asked in keyof Services["roots"]]: Services["roots"][Asked] } = {
     list: async () => ({ items: [fakeRoot] }),
     get: (selector) => {
       if (selector.name !== "app") throw new StrataError("UNKNOWN_NAME", "Cannot find the name: there is none");
