@@ -133,7 +133,7 @@ const plain = [
   { name: "socket", ...path, flag: "--socket", fallback: (c) => join(c.runtimeDir, "stratad.sock"), doc: "the socket of full scope; that of read scope stands beside it, with -ro" },
   { name: "listen", ...loopback, flag: "--listen", doc: "loopback TCP as well: 127.0.0.1:PORT or [::1]:PORT, port 0 for any" },
   { name: "allowed_origins", ...origins, fallback: () => [], doc: "origins of web pages that may connect; `null` never may" },
-  { name: "workers", ...count(1024), fallback: () => Math.max(1, availableParallelism()), doc: "threads that unpack and link; by default one for each processor" },
+  { name: "workers", ...count(1024), fallback: () => Math.max(2, availableParallelism()), doc: "threads that unpack and link; by default one for each processor, and two at least: one may wait for a download" },
   { name: "decoders", ...engines, fallback: () => "native", doc: "native (the default), or javascript: the same engines on every Node version, slower (see Codecs)" },
   { name: "store.dedup", ...dedup, fallback: () => "off", doc: "files: equal files of several layers are stored once (see Files that layers share); off" },
   { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a (c)" },

@@ -17,10 +17,9 @@ import { Scrubber } from "./install/scrubber.js";
 import { SpaceLedger, type SpaceOptions } from "./install/space-ledger.js";
 import { journalFindings, StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
-import { MAX_FETCHES } from "./limits.js";
 import type { Surroundings } from "./parts.js";
-import { Slots } from "./slots.js";
 import { userCredentials } from "./sources/registry/credentials.js";
+import { fetchSlots } from "./sources/registry/fetch-slots.js";
 import type { Catalog } from "./store/catalog.js";
 import type { Collector } from "./store/collector.js";
 
@@ -64,7 +63,7 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
       insecureHosts: config.insecureRegistries,
       credentials: userCredentials(process.env),
       userAgent: `stratad/${version}`,
-      fetches: new Slots(MAX_FETCHES),
+      fetches: fetchSlots(),
     },
   };
   const comparer = new RootComparer({ store, pool, log });

@@ -9,16 +9,15 @@ import type { Config } from "./config.js";
 import { HeldSource } from "./install/held-source.js";
 import { LayerInstaller } from "./install/layer-installer.js";
 import { overlapError } from "./install/overlap-error.js";
-import { MAX_FETCHES } from "./limits.js";
 import type { Log } from "./log.js";
 import { formatReference } from "./oci/reference.js";
 import { Pool } from "./pool.js";
 import type { OpenedSource, StoredImage, Workshop } from "./repack/workshop.js";
 import type { PlannedRoot } from "./root-tasks.js";
-import { Slots } from "./slots.js";
 import type { OpenOptions } from "./sources/open.js";
 import { placementsOf } from "./sources/placements.js";
 import { userCredentials } from "./sources/registry/credentials.js";
+import { fetchSlots } from "./sources/registry/fetch-slots.js";
 import type { ImageSource } from "./sources/source.js";
 import { changesetOf } from "./store/entries-files.js";
 import type { Store } from "./store/store.js";
@@ -98,7 +97,7 @@ async function sourcesOf(config: Config): Promise<OpenOptions> {
       insecureHosts: config.insecureRegistries,
       credentials: userCredentials(process.env),
       userAgent: `stratad/${await ownVersion()}`,
-      fetches: new Slots(MAX_FETCHES),
+      fetches: fetchSlots(),
     },
   };
 }

@@ -72,7 +72,7 @@ export class LayerInstaller {
     this.#store = options.store;
     this.#pool = options.pool;
     this.#large = new Slots(layersAtOnce(options.pool.threads));
-    this.#growing = new Slots(Math.max(1, options.pool.threads - 1));
+    this.#growing = new Slots(options.pool.threads - 1);
     this.#limits = options.limits;
     this.#decoders = options.decoders;
   }
@@ -221,8 +221,8 @@ export class LayerInstaller {
   }
 
   /**
-   * A worker that waits for a slow download holds a thread. All but one thread may (and one always may), the largest first; a blob that
-   * none is left for is unpacked as soon as one is, or as it is here.
+   * A worker that waits for a slow download holds a thread. All but one thread may, the largest first; a blob that none is left for is
+   * unpacked as soon as one is, or as it is here.
    */
   async #whenReadable<Value>(blob: Blob, signal: AbortSignal, unpack: () => Promise<Value>): Promise<Value> {
     if (blob.growth === undefined) return unpack();

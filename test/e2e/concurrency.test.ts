@@ -239,3 +239,39 @@ test("what is installed is answered while all that a session may run waits for a
   gate.open();
   for (const { jobId } of jobs) assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
 });
+
+/** As many layers as one registry may send at once, and none of them comes to its end before it is let. */
+async function held(t: TestContext) {
+  const tars = await Promise.all(Array.from({ length: 6 }, (_, i) => bulkyTar(`top-${i}`, 50, 4096)));
+  const image = buildImage(tars);
+  const gate = gateAt(layerDigests(image), 64 * 1024);
+  const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  return { gate, reference: `${registry.host}/app:1` };
+}
+
+test("a registry that sends nothing more holds up no other", async (t) => {
+  const { gate, reference } = await held(t);
+  const wire = await Wire.connect(t, shared.daemon.socket);
+  const { jobId } = await wire.request("install/start", { reference });
+  await gate.reached;
+  const registry = await startRegistry({ images: { "app:1": buildImage([await bulkyTar("other", 10, 4096)]) } });
+  t.after(() => registry.close());
+  await wire.ready(`${registry.host}/app:1`, { name: "other" });
+  assert.equal((await wire.request("install/get", { jobId })).state, "running");
+  gate.open();
+  assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
+});
+
+test("the only worker of a daemon waits for no download: what is here is installed meanwhile", async (t) => {
+  const { gate, reference } = await held(t);
+  const sandbox = await Sandbox.create(t);
+  const daemon = await serve(sandbox, { env: { STRATAD_WORKERS: "1" } });
+  const wire = await Wire.connect(t, daemon.socket);
+  const { jobId } = await wire.request("install/start", { reference });
+  await gate.reached;
+  await wire.ready(`oci:${fixtureImages}:gcc-amd64`, { name: "here" });
+  assert.equal((await wire.request("install/get", { jobId })).state, "running");
+  gate.open();
+  assert.equal((await wire.request("install/wait", { jobId })).state, "ready");
+});

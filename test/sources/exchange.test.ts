@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Server } from "node:net";
 import { type TestContext, test } from "node:test";
-import { type ExchangeRequest, exchange } from "../../src/sources/registry/exchange.js";
+import { type ExchangeRequest, exchange, readBody } from "../../src/sources/registry/exchange.js";
 import { defaultTimings } from "../../src/sources/registry/timings.js";
 
 const soon = { headersTimeoutMs: 100, stallTimeoutMs: 100, commitTimeoutMs: 60_000 };
@@ -92,4 +92,16 @@ test("what is sent is not taken to be sent before there is a connection", async 
     message: /: no answer for 100 ms$/,
   });
   assert.equal(isTaken, false);
+});
+
+test("a document that comes steadily and too slowly is REGISTRY_TIMEOUT", async (t) => {
+  const server = createServer((_, response) => {
+    const trickle = setInterval(() => response.write("x"), 10);
+    response.on("close", () => clearInterval(trickle));
+  });
+  const url = new URL(`http://${await listen(t, server)}/`);
+  const timings = { ...request().timings, documentTimeoutMs: 100 };
+  const answer = await exchange(url, request({ timings }));
+  await assert.rejects(readBody(answer, 1024 * 1024), { code: "REGISTRY_TIMEOUT", message: /not whole after 100 ms/ });
+  server.closeAllConnections();
 });

@@ -428,6 +428,26 @@ test("a blob may be read while it grows, and a failure reaches the reader", asyn
   });
 });
 
+test("what comes in bursts is in the file once, in order, and soon", async () => {
+  const script: Script = (e) => {
+    if (!isLayer(e)) return false;
+    const { response, body = Buffer.alloc(0) } = e;
+    response.writeHead(200, { "content-type": e.mediaType, "content-length": body.byteLength });
+    const pauses = [0, 10, 30, 49, 50, 51, 70, 0, 0];
+    const send = (from: number, nth: number): void => {
+      const to = Math.min(body.byteLength, from + 9973);
+      response.write(body.subarray(from, to));
+      if (to === body.byteLength) response.end();
+      else setTimeout(() => send(to, nth + 1), pauses[nth % pauses.length]);
+    };
+    send(0, 0);
+    return true;
+  };
+  await scene({ script }, async ({ source }) => {
+    assert.ok((await fetchLayer(source)).bytes.equals(layerBytes));
+  });
+});
+
 test("a cancelled fetch is CANCELLED and its place is free again", async () => {
   const script: Script = on(firstLayer, (e) => stall(e, 10));
   await scene({ script }, async ({ source }) => {

@@ -54,7 +54,7 @@ interface Filling extends DownloadOptions {
 
 /** Each write is a trip to libuv's pool, and wakes two threads: a chunk of the network is a quarter of that. */
 const GATHERED_BYTES = 256 * 1024;
-/** On a link on which so much takes longer than this, what comes is written as it comes. */
+/** What has come is in the file after this long, and at once where nothing was written for as long. */
 const GATHERED_MS = 50;
 
 const FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
@@ -81,9 +81,14 @@ class GrowingFile {
   readonly #advance: (bytes: number) => void;
   /** In the file. */
   bytes = 0;
+  /** In the file, or on the way there. */
+  #taken = 0;
   #gathered: Uint8Array[] = [];
   #gatheredBytes = 0;
   #lastWrite = Number.NEGATIVE_INFINITY;
+  #late: NodeJS.Timeout | undefined;
+  /** One after another; once one has failed, all do. */
+  #writing = Promise.resolve();
 
   constructor(handle: FileHandle, descriptor: Descriptor, advance: (bytes: number) => void) {
     this.#handle = handle;
@@ -104,8 +109,7 @@ class GrowingFile {
         if (signal.aborted) throw cancelled();
         const end = position + chunk.byteLength;
         if (end > size) throw sizeMismatch(this.#descriptor, end);
-        const known = this.bytes + this.#gatheredBytes;
-        if (end > known) await this.#gather(chunk.subarray(Math.max(0, known - position)));
+        if (end > this.#taken) await this.#gather(chunk.subarray(Math.max(0, this.#taken - position)));
         position = end;
       }
     } finally {
@@ -119,11 +123,21 @@ class GrowingFile {
   async #gather(bytes: Uint8Array): Promise<void> {
     this.#gathered.push(bytes);
     this.#gatheredBytes += bytes.byteLength;
+    this.#taken += bytes.byteLength;
     const isSlow = performance.now() - this.#lastWrite > GATHERED_MS;
     if (isSlow || this.#gatheredBytes >= GATHERED_BYTES) await this.#write();
+    // A failure is told by the next write, which there is before this ends.
+    else this.#late ??= setTimeout(() => this.#write().catch(() => undefined), GATHERED_MS);
   }
 
-  async #write(): Promise<void> {
+  #write(): Promise<void> {
+    clearTimeout(this.#late);
+    this.#late = undefined;
+    this.#writing = this.#writing.then(() => this.#writeGathered());
+    return this.#writing;
+  }
+
+  async #writeGathered(): Promise<void> {
     if (this.#gatheredBytes === 0) return;
     const chunks = this.#gathered;
     this.#gathered = [];

@@ -40,6 +40,8 @@ export interface Answer {
   readonly url: URL;
   /** To be read once; a chunk, which is the reader's, must come within the stall timeout (REGISTRY_TIMEOUT). Leaving the loop ends the connection. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** What it may take where it is a document. */
+  readonly documentTimeoutMs: number;
   /** Does not wait for the body; the connection is kept for the next request where all of it has come already, else ended. */
   discard(): void;
 }
@@ -72,13 +74,17 @@ export function announcedLength(answer: Answer): number | undefined {
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-/** At most `limit` bytes; undefined where there are more. */
+/** At most `limit` bytes; undefined where there are more. REGISTRY_TIMEOUT where they come, and too slowly. */
 export async function readBody(answer: Answer, limit: number): Promise<Buffer | undefined> {
+  const { documentTimeoutMs, url } = answer;
+  const start = performance.now();
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of answer.body) {
     length += chunk.byteLength;
     if (length > limit) return undefined;
+    if (performance.now() - start > documentTimeoutMs)
+      throw registryError("REGISTRY_TIMEOUT", url.host, `a document was not whole after ${documentTimeoutMs} ms`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -105,6 +111,7 @@ async function once(url: URL, withAuthorization: boolean, request: ExchangeReque
       header: (name) => response.headers[name]?.toString(),
       url,
       body: read(response, deadline, timings.stallTimeoutMs),
+      documentTimeoutMs: timings.documentTimeoutMs,
       discard: () => discard(response, deadline),
     };
   } catch (error) {

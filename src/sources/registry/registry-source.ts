@@ -5,20 +5,20 @@
  * `urls` of descriptors are never fetched.
  */
 import { StrataError } from "../../errors.js";
-import { MAX_FETCHES } from "../../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../../oci/digest.js";
 import type { Descriptor } from "../../oci/documents.js";
 import { parseJson } from "../../oci/json.js";
 import { isForeignLayer, isIndex, isManifest, isSchema1, unsupported } from "../../oci/media-types.js";
 import type { DockerReference } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
-import { Slots } from "../../slots.js";
+import type { SharedSlots } from "../../slots.js";
 import { checkedDocument, refuseBigDocument } from "../checked-document.js";
 import type { Blob, ImageSource, ResolvedDocument } from "../source.js";
 import { RegistryClient, type ServedManifest } from "./client.js";
 import type { CredentialSource } from "./credentials.js";
 import { download } from "./download.js";
 import { registryError } from "./failures.js";
+import { fetchSlots } from "./fetch-slots.js";
 import { registryUrl } from "./hosts.js";
 import { withRetries } from "./retry.js";
 import { defaultTimings, type RegistryTimings } from "./timings.js";
@@ -29,7 +29,7 @@ export interface RegistryOptions {
   readonly credentials: CredentialSource;
   readonly userAgent: string;
   /** Blobs that are fetched at once: shared by all sources of a daemon; absent means some of its own. */
-  readonly fetches?: Slots | undefined;
+  readonly fetches?: SharedSlots | undefined;
   readonly timings?: Partial<RegistryTimings> | undefined;
 }
 
@@ -42,7 +42,7 @@ class RegistrySource implements ImageSource {
   readonly reference: DockerReference;
   readonly #client: RegistryClient;
   readonly #timings: RegistryTimings;
-  readonly #fetches: Slots;
+  readonly #fetches: SharedSlots;
   #root: ResolvedDocument | undefined;
 
   constructor(reference: DockerReference, options: RegistryOptions) {
@@ -50,7 +50,7 @@ class RegistrySource implements ImageSource {
     const { registry, repository } = reference;
     this.reference = reference;
     this.#timings = { ...defaultTimings, ...options.timings };
-    this.#fetches = options.fetches ?? new Slots(MAX_FETCHES);
+    this.#fetches = options.fetches ?? fetchSlots();
     const url = registryUrl(registry, insecureHosts);
     const timings = this.#timings;
     this.#client = new RegistryClient({ registry, repository, url, credentials, insecureHosts, userAgent, timings });
@@ -89,7 +89,7 @@ class RegistrySource implements ImageSource {
         await blob.done.catch(() => undefined);
       };
       this.#fetches
-        .run(0, signal, fetch)
+        .run(this.reference.registry, 0, signal, fetch)
         .catch((error: unknown) => reject(isForeignLayer(descriptor.mediaType) ? foreign(descriptor, error) : error));
     });
   }

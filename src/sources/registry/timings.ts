@@ -6,6 +6,7 @@ import {
   REGISTRY_BACKOFF_MAX_MS,
   REGISTRY_BACKOFF_MS,
   REGISTRY_COMMIT_TIMEOUT_MS,
+  REGISTRY_DOCUMENT_TIMEOUT_MS,
   REGISTRY_HEADERS_TIMEOUT_MS,
   REGISTRY_RETRY_AFTER_MAX_MS,
   REGISTRY_STALL_TIMEOUT_MS,
@@ -16,6 +17,7 @@ export interface RegistryTimings {
   readonly headersTimeoutMs: number;
   readonly stallTimeoutMs: number;
   readonly commitTimeoutMs: number;
+  readonly documentTimeoutMs: number;
   readonly tries: number;
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
@@ -28,6 +30,7 @@ export const defaultTimings: RegistryTimings = {
   headersTimeoutMs: REGISTRY_HEADERS_TIMEOUT_MS,
   stallTimeoutMs: REGISTRY_STALL_TIMEOUT_MS,
   commitTimeoutMs: REGISTRY_COMMIT_TIMEOUT_MS,
+  documentTimeoutMs: REGISTRY_DOCUMENT_TIMEOUT_MS,
   tries: REGISTRY_TRIES,
   backoffMs: REGISTRY_BACKOFF_MS,
   backoffMaxMs: REGISTRY_BACKOFF_MAX_MS,
