@@ -12,8 +12,18 @@ type Run<Name extends WorkerName> = (task: Tasks[Name]["task"]) => Promise<Outco
 
 const lazily =
   <Name extends WorkerName>(load: () => Promise<{ readonly default: Run<Name> }>): Run<Name> =>
-  async (task) =>
-    (await load()).default(task);
+  async (task) => {
+    const worker = await load().catch(leave);
+    return worker.default(task);
+  };
+
+/** What could not be loaded once (no descriptor was left) Node never loads again: the thread ends behind its answer, and another comes. */
+function leave(error: unknown): never {
+  setImmediate(() => {
+    throw error;
+  });
+  throw error;
+}
 
 export const unpack = lazily<"unpack">(() => import("./unpack.js"));
 export const link = lazily<"link">(() => import("./link.js"));
