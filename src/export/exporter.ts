@@ -5,7 +5,7 @@
  * changed is not looked at.
  */
 import { randomBytes } from "node:crypto";
-import { link, lstat, open, rename, rm } from "node:fs/promises";
+import { link, lstat, open, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_RUNNING_EXPORTS } from "../limits.js";
@@ -59,6 +59,7 @@ export class Exporter {
   async export(request: ExportRequest, watch: ExportWatch): Promise<Result<"store/export">> {
     const { path, names, force = false } = request;
     const directory = await allowedPlace(dirname(path), this.#options.importDirs);
+    await this.#refuseOwnStore(directory);
     const place = join(directory, basename(path));
     await refuseTaken(place, force);
     const roots = [...new Set(names)].map((name) => ({ name, root: this.#options.catalog.find({ name }) }));
@@ -152,6 +153,16 @@ export class Exporter {
     } finally {
       await rm(temporary, { force: true });
     }
+  }
+
+  /** What is written below it would be damage, or the end of a document. */
+  async #refuseOwnStore(directory: string): Promise<void> {
+    const state = await realpath(this.#options.store.layout.state);
+    if (directory !== state && !directory.startsWith(`${state}/`)) return;
+    const fact = `it is in the state directory ${printable(state, 1024)}`;
+    throw new StrataError("INVALID_PARAMS", `Cannot export to ${printable(directory, 1024)}: ${fact}`, {
+      hint: "Choose a directory outside of the store.",
+    });
   }
 
   async #create(temporary: string, place: string): Promise<void> {

@@ -54,6 +54,8 @@ export function stratadPaths({ env, uid, system, tmpdir, home }: PathsInput): St
 export function checkStateDir(stateDir: string): void {
   const action = `Cannot use the state directory ${printable(stateDir)}`;
   if (!isAbsolute(stateDir)) throw new StrataError("CONFIG_INVALID", `${action}: the path is not absolute`);
+  // Node reads the environment so; the directory that this names is another one.
+  if (stateDir.includes("\ufffd")) throw new StrataError("CONFIG_INVALID", `${action}: the path is not UTF-8`);
   const bytes = Buffer.byteLength(stateDir);
   if (bytes <= MAX_STATE_DIR_BYTES) return;
   throw new StrataError("CONFIG_INVALID", `${action}: ${bytes} bytes are more than ${MAX_STATE_DIR_BYTES}`);

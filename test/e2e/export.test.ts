@@ -2,7 +2,7 @@
  * `export` and `import`: names of one store into an oci-archive, judged by skopeo and umoci, and from it into another store.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, suite, test } from "node:test";
 import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
@@ -11,7 +11,7 @@ import { buildImage, sha256, type TestImage } from "../support/registry.js";
 import { fileScope, Sandbox } from "../support/sandbox.js";
 import { file as member, pax, symlink, tar } from "../support/tar-builder.js";
 import { toolOrSkip } from "../support/tools.js";
-import { differences, readTree } from "../support/trees.js";
+import { differences, everythingBelow, readTree } from "../support/trees.js";
 import { type Json, Wire } from "../support/wire.js";
 
 const judges = [toolOrSkip("skopeo"), toolOrSkip("umoci")];
@@ -208,15 +208,16 @@ suite("names of a store in an archive", () => {
     }
   });
 
+  const codeOf = async (...args: string[]): Promise<unknown> => {
+    const answer = (await cli(sandbox, ["export", ...args, "--json"])).stdout;
+    return JSON.parse(answer).error?.code;
+  };
+
   test("a file that is there stays, unless it is to be replaced; a failure leaves nothing", async () => {
     const place = sandbox.file("files/place");
     mkdirSync(place);
     const target = join(place, "there.tar");
     writeFileSync(target, "there");
-    const codeOf = async (...args: string[]): Promise<unknown> => {
-      const answer = (await cli(sandbox, ["export", ...args, "--json"])).stdout;
-      return JSON.parse(answer).error?.code;
-    };
     assert.equal(await codeOf("one", target), "INVALID_PARAMS");
     assert.equal(await codeOf("nobody", join(place, "new.tar")), "UNKNOWN_NAME");
     assert.equal(await codeOf("one", join(place, "no/new.tar")), "INVALID_PARAMS");
@@ -250,6 +251,15 @@ suite("names of a store in an archive", () => {
     assert.ok(!existsSync(sandbox.file("files/cancelled.tar")));
     assert.ok(!readdirSync(sandbox.file("files")).some((name) => name.startsWith(".stratad-")));
     assert.deepEqual(readdirSync(join(sandbox.stateDir, "staging")), []);
+  });
+
+  test("nothing is exported into the store itself, also where the place is one that is asked to be replaced", async () => {
+    const before = everythingBelow(sandbox.stateDir);
+    const root = readlinkSync(join(sandbox.stateDir, "names/one"));
+    for (const place of ["version", "one.tar", join("names", root, "one.tar")]) {
+      assert.equal(await codeOf("one", join(sandbox.stateDir, place), "--force"), "INVALID_PARAMS");
+    }
+    assert.deepEqual(everythingBelow(sandbox.stateDir), before);
   });
 
   test("a layer that was changed behind the store is not exported", async (t) => {

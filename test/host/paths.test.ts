@@ -120,3 +120,8 @@ test("a runtime directory that cannot be created is refused with the reason", as
   const created = prepareRuntimeDir(inBase("file/below/stratad"), uid);
   await assert.rejects(created, { code: "CONFIG_INVALID", message: /: ENOTDIR$/ });
 });
+
+test("a state directory that is no UTF-8 is refused: what Node makes of it is another one", () => {
+  const env = { STATE_DIRECTORY: Buffer.from("2f78ff79", "hex").toString() };
+  assert.throws(() => stratadPaths({ ...system, env }), { code: "CONFIG_INVALID", message: /not UTF-8/ });
+});
