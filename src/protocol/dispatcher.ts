@@ -113,12 +113,18 @@ export class Dispatcher {
         // The last one is sent by then.
         await nextTurn();
         await this.#session.whenFlowing(signal);
-        // Whoever is gone leaves its slot, whatever it asked for.
-        return this.#longAnswers.run(0, signal, () => Promise.race([write(), once(signal, "abort").then(gone)]));
+        return this.#longAnswers.run(0, signal, () => Promise.race([write(), this.#gone(signal)]));
       });
     } catch (thrown) {
       throw signal.aborted ? requestCancelled(method) : thrown;
     }
+  }
+
+  /** Rejects when the session is gone: then it leaves its slot, whatever it asked for. */
+  async #gone(signal: AbortSignal): Promise<never> {
+    await once(signal, "abort");
+    if (!this.#session.isOpen) throw new StrataError("CANCELLED", "Cannot finish the answer: nobody waits for it");
+    return new Promise(() => undefined);
   }
 
   /** Unknown and malformed notifications are passed over: JSON-RPC 2.0, 4.1 forbids an answer. */
@@ -147,10 +153,6 @@ export class Dispatcher {
     }
   }
 }
-
-const gone = (): never => {
-  throw new StrataError("CANCELLED", "Cannot finish the answer: nobody waits for it");
-};
 
 /** The session is closed or the client said `$/cancelRequest`. */
 export function requestCancelled(method: string): StrataError {

@@ -3,7 +3,7 @@
  * the next install finds a new thread.
  */
 import assert from "node:assert/strict";
-import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { checkStore } from "../support/check-store.js";
 import { serve } from "../support/daemon.js";
@@ -14,26 +14,38 @@ import { buildImage, startRegistry } from "../support/registry.js";
 import { Sandbox } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
 
-/** Loaded by every thread of the daemon: the first whose script the file names leaks, and the file is gone when it has ended. */
+/**
+ * Loaded by every thread of the daemon: one whose script the file names, and that is as old as it says, takes the file and leaks, and what
+ * it took is gone when it has ended.
+ */
 const leak = `
 const { isMainThread } = require("node:worker_threads");
-const { readFileSync, unlinkSync } = require("node:fs");
+const { appendFileSync, readFileSync, renameSync, unlinkSync } = require("node:fs");
 const file = process.env.LEAK_IN;
-const isNamed = () => {
+const startedAt = Date.now();
+const taken = file + ".taken";
+const isTheOne = () => {
   try {
-    return process.argv[1].endsWith(readFileSync(file, "utf8"));
+    const { script, before } = JSON.parse(readFileSync(file, "utf8"));
+    if (!process.argv[1].endsWith(script) || startedAt >= before) return false;
+    renameSync(file, taken);
+    return true;
   } catch {
     return false;
   }
 };
-const leakWhenNamed = () => {
-  if (!isNamed()) return;
-  process.on("exit", () => unlinkSync(file));
+const leak = () => {
+  if (!isTheOne()) return;
+  process.on("exit", () => unlinkSync(taken));
   Promise.reject(new Error("leaked"));
 };
-if (!isMainThread) setInterval(leakWhenNamed, 10).unref();
+if (!isMainThread) {
+  // Its script is known once it runs.
+  setTimeout(() => appendFileSync(file + ".threads", process.argv[1] + "\\n"));
+  setInterval(leak, 10).unref();
+}
 `;
-const [POOL_THREAD, TREE_THREAD] = ["piscina/dist/worker.js", "workers/tree-thread.js"];
+const [POOL_THREAD, TREE_THREAD] = ["piscina/dist/worker.js", "workers/tree-thread.js"] as const;
 
 test("a rejection that a worker leaks fails its job at most: the daemon lives, and the next install works", async (t) => {
   const held = buildImage([await bulkyTar("held", 100, 8192)]);
@@ -50,17 +62,23 @@ test("a rejection that a worker leaks fails its job at most: the daemon lives, a
   const sandbox = await Sandbox.create(t);
   const [preload, file] = [sandbox.file("leak.cjs"), sandbox.file("leak-in")];
   writeFileSync(preload, leak);
-  const env = { STRATAD_WORKERS: "1", NODE_OPTIONS: `--require=${preload}`, LEAK_IN: file };
+  writeFileSync(`${file}.threads`, "");
+  const env = { STRATAD_WORKERS: "2", NODE_OPTIONS: `--require=${preload}`, LEAK_IN: file };
   const daemon = await serve(sandbox, { env });
   const wire = await Wire.connect(t, daemon.socket);
-  const leakIn = async (thread: string): Promise<void> => {
+  const leakIn = async (script: string, before = Date.now()): Promise<void> => {
     // As a whole, or a thread may read half of it.
-    writeFileSync(`${file}.new`, thread);
+    writeFileSync(`${file}.new`, JSON.stringify({ script, before }));
     renameSync(`${file}.new`, file);
-    await until(`${thread} has ended`, () => !existsSync(file));
+    await until(`${script} has ended`, () => !existsSync(file) && !existsSync(`${file}.taken`));
   };
   const crashesLogged = (count: number): Promise<true> =>
     until(`${count} threads are missed`, () => daemon.log().split("worker.crashed").length > count);
+
+  await until(
+    "both pool threads are there",
+    () => readFileSync(`${file}.threads`, "utf8").split(POOL_THREAD).length > 2,
+  );
 
   const { jobId } = await wire.request("install/start", { reference: `${registry.host}/app:held` });
   await gate.reached;
@@ -69,13 +87,15 @@ test("a rejection that a worker leaks fails its job at most: the daemon lives, a
     const { layers } = await wire.request("install/get", { jobId });
     return layers[0]?.bytesDone > 0;
   });
-  await leakIn(POOL_THREAD);
+  // One of them has it.
+  const both = Date.now();
+  for (let threads = 0; threads < 2; threads += 1) await leakIn(POOL_THREAD, both);
   const { state, error } = await wire.request("install/wait", { jobId });
   assert.deepEqual([state, error.code, error.retryable], ["failed", "WORKER_CRASHED", true]);
   await wire.ready(`${registry.host}/app:first`);
 
   await leakIn(POOL_THREAD);
-  await crashesLogged(2);
+  await crashesLogged(3);
   await wire.ready(`${registry.host}/app:second`);
 
   await leakIn(TREE_THREAD);
