@@ -1,10 +1,14 @@
 /**
  * What `install` and `plan` ask the daemon for alike: an image, and the options that decide which root it becomes.
  */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { linkModes, overlaps } from "../choices.js";
+import { StrataError } from "../errors.js";
 import type { Params } from "../messages/methods.js";
 import { formatReference, parseName, parseReference, withAbsolutePath } from "../oci/reference.js";
+import { printable } from "../printable.js";
 import { given, type Options } from "./verb.js";
 
 /** What a reference looks like, for the help of an argument. */
@@ -23,8 +27,22 @@ export function addRootOptions(command: Command): void {
     .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(linkModes));
 }
 
+/** The path of a layout alone would be asked of Docker Hub, or be no reference. */
+async function refuseBareLayout(text: string, cwd: string): Promise<void> {
+  const found = await stat(resolve(cwd, text, "oci-layout")).catch(() => undefined);
+  if (found === undefined) return;
+  throw new StrataError(
+    "INVALID_REFERENCE",
+    `Cannot read the reference '${printable(text, 1024)}': it is a layout's path`,
+    {
+      hint: `The layout is oci:${printable(text, 1024)}, a registry's image of that name docker://${printable(text, 1024)}.`,
+    },
+  );
+}
+
 /** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */
-export function imageRequest(text: string, options: Options, cwd: string): Params<"install/plan"> {
+export async function imageRequest(text: string, options: Options, cwd: string): Promise<Params<"install/plan">> {
+  await refuseBareLayout(text, cwd);
   const choices = ["overlap", "link"].filter((key) => options[key] !== undefined);
   return {
     reference: formatReference(withAbsolutePath(parseReference(text), cwd)),

@@ -5,7 +5,7 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { systemErrorCode } from "../errors.js";
+import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { printable } from "../printable.js";
 import { indexMembers, type Member, memberName, refusal } from "./archive-members.js";
@@ -24,7 +24,7 @@ export async function archiveFiles(path: string, real: string): Promise<Files> {
     return filesOf(handle, members, { path, real });
   } catch (error) {
     await handle.close();
-    throw error;
+    throw error instanceof StrataError ? error.with({ archive: printable(path) }) : error;
   }
 }
 

@@ -134,6 +134,19 @@ describe("install", () => {
     assert.equal((await fake.called("install/start")).params.detach, true);
   });
 
+  it("refuses the bare path of a layout, and says how both that it may mean are written", async () => {
+    mkdirSync(join(cli.path, "team/app"), { recursive: true });
+    writeFileSync(join(cli.path, "team/app/oci-layout"), "{}");
+    for (const verb of ["install", "plan"]) {
+      const { code, stderr } = await run(verb, "team/app");
+      assert.equal(code, 64);
+      assert.match(
+        stderr,
+        /it is a layout's path \[INVALID_REFERENCE\]\nhint: The layout is oci:team\/app, .* docker:\/\/team\/app\.\n$/,
+      );
+    }
+  });
+
   it("gives up waiting after --timeout, with the job's id, and the job goes on", async () => {
     const fake = await serve({ "install/start": () => makeJob() });
     const { code, stdout, stderr } = await run("install", "busybox", "--timeout", "700ms", "--json");

@@ -347,7 +347,10 @@ test("an archive that is compressed, cut, no tar, a directory or a FIFO is ARCHI
   await writeFile(`${path}.gz`, gzipSync(whole));
   await assert.rejects(resolveText(`docker-archive:${path}.gz`), {
     code: "ARCHIVE_LAYOUT",
-    options: { hint: "Decompress the archive first; its layers may be compressed." },
+    options: {
+      hint: "Decompress the archive first; its layers may be compressed.",
+      details: { archive: `${path}.gz` },
+    },
   });
   for (const length of [1, 511, 513, 1500]) {
     await writeFile(`${path}.cut`, whole);

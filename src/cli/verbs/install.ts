@@ -41,7 +41,7 @@ export const install: Verb = {
   },
   run: async (context, references, options) => {
     const linkPath = await linkPathOf(context, references, options);
-    const requests = references.map((text) => requestFor(text, options, context.host.cwd));
+    const requests = await Promise.all(references.map((text) => requestFor(text, options, context.host.cwd)));
     const outcomes =
       options.detach === true
         ? await withDaemon(context, (client) => Promise.all(requests.map((request) => startDetached(client, request))))
@@ -80,9 +80,9 @@ async function linkPathOf(
 }
 
 /** INVALID_REFERENCE, INVALID_NAME. */
-function requestFor(text: string, options: Options, cwd: string): Request {
+async function requestFor(text: string, options: Options, cwd: string): Promise<Request> {
   return {
-    ...imageRequest(text, options, cwd),
+    ...(await imageRequest(text, options, cwd)),
     ...(options.priority === undefined ? {} : { priority: options.priority as Priority }),
     ...(options.durable === true ? { durable: true } : {}),
   };

@@ -16,7 +16,7 @@ export const plan: Verb = {
     addRootOptions(command);
   },
   run: async (context, [text = ""], options) => {
-    const request = imageRequest(text, options, context.host.cwd);
+    const request = await imageRequest(text, options, context.host.cwd);
     const answer = await withDaemon(context, (client) => client.request("install/plan", request));
     if (context.document) context.print(answer);
     else context.result(...planLines(answer, { quiet: context.globals.quiet }));

@@ -40,7 +40,8 @@ export function networkError(thrown: unknown, host: string): StrataError {
       hint: "Name the host in the configuration if plain HTTP is what it shall be asked with.",
     });
   }
-  return transient("REGISTRY_UNREACHABLE", host, code === "" ? "the connection broke" : code, { cause: thrown });
+  const fact = code === "ECONNREFUSED" ? "nothing listens there (ECONNREFUSED)" : code || "the connection broke";
+  return transient("REGISTRY_UNREACHABLE", host, fact, { cause: thrown });
 }
 
 /** 408, 429 and 5xx: worth another try. Undefined for every other status. */
