@@ -17,10 +17,9 @@ import { keptManifest } from "../oci/packed-image.js";
 import type { Pool } from "../pool.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
-import { allowedPlace, type OpenOptions } from "../sources/open.js";
+import { allowedPlace, isBelow, type OpenOptions } from "../sources/open.js";
 import type { Catalog } from "../store/catalog.js";
-import type { RootDocument } from "../store/documents.js";
-import { syncDirectory } from "../store/documents.js";
+import { type RootDocument, syncDirectory } from "../store/documents.js";
 import { changesetOf } from "../store/entries-files.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Store } from "../store/store.js";
@@ -158,7 +157,7 @@ export class Exporter {
   /** What is written below it would be damage, or the end of a document. */
   async #refuseOwnStore(directory: string): Promise<void> {
     const state = await realpath(this.#options.store.layout.state);
-    if (directory !== state && !directory.startsWith(`${state}/`)) return;
+    if (!isBelow(directory, state)) return;
     const fact = `it is in the state directory ${printable(state, 1024)}`;
     throw new StrataError("INVALID_PARAMS", `Cannot export to ${printable(directory, 1024)}: ${fact}`, {
       hint: "Choose a directory outside of the store.",

@@ -3,6 +3,7 @@
  * gives up.
  */
 import type { ImageSource } from "../sources/source.js";
+import { untilAborted } from "./single-flight.js";
 
 export class HeldSource {
   readonly #source: ImageSource;
@@ -10,6 +11,16 @@ export class HeldSource {
 
   constructor(source: ImageSource) {
     this.#source = source;
+  }
+
+  /** One that is being opened. CANCELLED where `signal` is aborted first: it is closed as soon as it is open then. */
+  static async opened(opening: Promise<ImageSource>, signal: AbortSignal): Promise<HeldSource> {
+    try {
+      return new HeldSource(await untilAborted(opening, signal));
+    } catch (error) {
+      opening.then((late) => late.close()).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** The first use must begin before anything else can happen; later ones while another still runs. */

@@ -140,13 +140,7 @@ export class Installer {
     const { reference } = job.spec;
     const { platform, look, standing } = await this.#look(job, lease);
     if (standing !== undefined && (await this.#finish(tellStanding(job, standing), { job, lease }))) return;
-    const opening = openSource(reference, sources);
-    const source = new HeldSource(
-      await untilAborted(opening, signal).catch((error: unknown) => {
-        opening.then((late) => late.close()).catch(() => undefined);
-        throw error;
-      }),
-    );
+    const source = await HeldSource.opened(openSource(reference, sources), signal);
     await source.use(async (open) => {
       const manifest = await untilAborted(resolveManifest(open, { platform, maxLayers, signal }), signal);
       await untilAborted(look.remember(manifest), signal);

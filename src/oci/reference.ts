@@ -79,9 +79,11 @@ export function defaultName(reference: Reference): string {
   return reference.tag;
 }
 
+export const mayBeName = (text: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(text);
+
 /** The text itself where it may be a name. INVALID_NAME. */
 export function parseName(text: string, hint?: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(text)) return text;
+  if (mayBeName(text)) return text;
   throw new StrataError("INVALID_NAME", `Cannot use '${printable(text)}' as a name: it is not of the allowed form`, {
     hint,
   });

@@ -120,7 +120,8 @@ async function realDirectories(importDirs: readonly string[]): Promise<readonly 
   return [...new Set([...importDirs, ...real].map((directory) => normalize(directory)))];
 }
 
-const isBelow = (path: string, root: string) =>
+/** Or the same; neither has a symlink on its way. */
+export const isBelow = (path: string, root: string): boolean =>
   path === root || path.startsWith(root.endsWith(sep) ? root : root + sep);
 
 function denied(path: string, fact: string): StrataError {

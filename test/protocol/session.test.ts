@@ -8,6 +8,7 @@ import { WebSocket, WebSocketServer } from "ws";
 import { PROGRESS_WATERMARK_BYTES, SLOW_CONSUMER_BYTES } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import { Session, sessionTiming } from "../../src/protocol/session.js";
+import type { FakeServices } from "../support/fake-services.js";
 import { Peer, startHarness } from "./harness.js";
 
 /** A session and its peer, which reads nothing until it is resumed. */
@@ -100,42 +101,42 @@ test("what is in the same write as a large frame does not count either", async (
   assert.equal(session.isOpen, true);
 });
 
-test("a client gets all the long lists that it asks for at once, one after another, and short answers before them", async (t) => {
-  const { full, services } = await startHarness(t);
+/** Lists of so many roots, and how many were asked for. */
+async function longLists(services: FakeServices, length: number): Promise<{ asked: number }> {
   const { items } = await services.roots.list({ limit: 1 });
-  const roots = Array.from({ length: 5000 }, () => items[0] as (typeof items)[0]);
-  let listing = 0;
+  const roots = Array.from({ length }, () => items[0] as (typeof items)[0]);
+  const lists = { asked: 0 };
   services.roots.list = async () => {
-    listing += 1;
+    lists.asked += 1;
     return { items: roots };
   };
+  return lists;
+}
+
+test("a client gets all the long lists that it asks for at once, one after another, and short answers before them", async (t) => {
+  const { full, services } = await startHarness(t);
+  const lists = await longLists(services, 5000);
   const peer = await Peer.connect(full);
   const asked = Array.from({ length: 16 }, () => peer.call("root/list"));
   const { result } = await peer.call("server/status");
   assert.ok(result.pid > 0);
-  assert.ok(listing < asked.length, `${listing} lists before a short answer`);
-  for (const answer of await Promise.all(asked)) assert.equal(answer.result.roots.length, roots.length);
+  assert.ok(lists.asked < asked.length, `${lists.asked} lists before a short answer`);
+  for (const answer of await Promise.all(asked)) assert.equal(answer.result.roots.length, 5000);
 });
 
 test("a peer that does not read gets one long list made, and none of the others until it reads", async (t) => {
   const { full, services } = await startHarness(t);
-  const { items } = await services.roots.list({ limit: 1 });
-  const roots = Array.from({ length: 20_000 }, () => items[0] as (typeof items)[0]);
-  let listing = 0;
-  services.roots.list = async () => {
-    listing += 1;
-    return { items: roots };
-  };
+  const lists = await longLists(services, 20_000);
   const slow = await Peer.connect(full);
   slow.socket.pause();
   const asked = Array.from({ length: 8 }, () => slow.call("root/list"));
   const other = await Peer.connect(full);
-  assert.equal((await other.call("root/list")).result.roots.length, roots.length);
-  assert.equal((await other.call("root/list")).result.roots.length, roots.length);
-  assert.equal(listing, 3);
+  assert.equal((await other.call("root/list")).result.roots.length, 20_000);
+  assert.equal((await other.call("root/list")).result.roots.length, 20_000);
+  assert.equal(lists.asked, 3);
   slow.socket.resume();
   await Promise.all(asked);
-  assert.equal(listing, 10);
+  assert.equal(lists.asked, 10);
 });
 
 test("a slow consumer is closed with 4008 and gets every event before that", async (t) => {

@@ -1,7 +1,6 @@
 /**
  * `cancel JOB`: withdraws the interest in a job; it goes on where another client wants it too.
  */
-
 import { isOver } from "../../messages/job-over.js";
 import { withDaemon } from "../connect.js";
 import { parseJobId } from "../job-id.js";

@@ -10,7 +10,7 @@ import type { StratadClient } from "../../client/client.js";
 import type { Job } from "../../messages/job.js";
 import type { ImageStatus, ServerStatus } from "../../messages/methods.js";
 import type { NameGeneration, Root } from "../../messages/root.js";
-import { formatReference, parseReference, withAbsolutePath } from "../../oci/reference.js";
+import { formatReference, mayBeName, parseReference, withAbsolutePath } from "../../oci/reference.js";
 import { printable } from "../../printable.js";
 import { withDaemon } from "../connect.js";
 import type { Context } from "../context.js";
@@ -37,7 +37,7 @@ export const status: Verb = {
       if (subject === undefined) return tellDaemon(context, client);
       if (isJobId(subject))
         return tellJob(context, await client.request("install/get", { jobId: subject.toLowerCase() }));
-      const isWord = MAY_BE_A_NAME.test(subject);
+      const isWord = mayBeName(subject);
       const root = isWord ? await unless("UNKNOWN_NAME", client.request("root/get", { name: subject })) : undefined;
       if (root !== undefined) return tellRoot(context, root, subject);
       if (mayBeginJobId(subject)) {
@@ -48,8 +48,6 @@ export const status: Verb = {
       return tellImage(context, image, isWord ? `${printable(subject, 128)}: no name, and no root of ` : "");
     }),
 };
-
-const MAY_BE_A_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 function imageStatus(
   { host }: Context,
