@@ -18,8 +18,7 @@ import { SpaceLedger, type SpaceOptions } from "./install/space-ledger.js";
 import { journalFindings, StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
 import type { Surroundings } from "./parts.js";
-import { userCredentials } from "./sources/registry/credentials.js";
-import { fetchSlots } from "./sources/registry/fetch-slots.js";
+import { userRegistries } from "./sources/registry/user-registries.js";
 import type { Catalog } from "./store/catalog.js";
 import type { Collector } from "./store/collector.js";
 
@@ -59,12 +58,7 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
   const images = new ImageInstaller({ store, roots, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
-    registry: {
-      insecureHosts: config.insecureRegistries,
-      credentials: userCredentials(process.env),
-      userAgent: `stratad/${version}`,
-      fetches: fetchSlots(),
-    },
+    registry: userRegistries(config.insecureRegistries, version),
   };
   const comparer = new RootComparer({ store, pool, log });
   const ended = () => collector.consider();

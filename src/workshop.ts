@@ -16,8 +16,7 @@ import type { OpenedSource, StoredImage, Workshop } from "./repack/workshop.js";
 import type { PlannedRoot } from "./root-tasks.js";
 import type { OpenOptions } from "./sources/open.js";
 import { placementsOf } from "./sources/placements.js";
-import { userCredentials } from "./sources/registry/credentials.js";
-import { fetchSlots } from "./sources/registry/fetch-slots.js";
+import { userRegistries } from "./sources/registry/user-registries.js";
 import type { ImageSource } from "./sources/source.js";
 import { changesetOf } from "./store/entries-files.js";
 import type { Store } from "./store/store.js";
@@ -93,12 +92,7 @@ async function workshopOf(directory: string, { config, store, pool }: Parts): Pr
 async function sourcesOf(config: Config): Promise<OpenOptions> {
   return {
     importDirs: "anywhere",
-    registry: {
-      insecureHosts: config.insecureRegistries,
-      credentials: userCredentials(process.env),
-      userAgent: `stratad/${await ownVersion()}`,
-      fetches: fetchSlots(),
-    },
+    registry: userRegistries(config.insecureRegistries, await ownVersion()),
   };
 }
 

@@ -11,6 +11,7 @@ import { parseReference } from "../../src/oci/reference.js";
 import { KnownManifests } from "../../src/sources/known-manifests.js";
 import { openSource } from "../../src/sources/open.js";
 import { noCredentials } from "../../src/sources/registry/credentials.js";
+import { userRegistries } from "../../src/sources/registry/user-registries.js";
 import { resolveManifest } from "../../src/sources/resolve.js";
 import { until } from "../support/deadline.js";
 import { layoutFiles, writeFiles } from "../support/images.js";
@@ -23,7 +24,7 @@ const fresh = () => join(base, `case-${++serial}`);
 
 const options = {
   importDirs: "anywhere",
-  registry: { insecureHosts: [], credentials: noCredentials, userAgent: "test" },
+  registry: { ...userRegistries([], "test"), credentials: noCredentials },
 } as const;
 const { signal } = new AbortController();
 const amd64 = parsePlatform("linux/amd64");

@@ -15,6 +15,7 @@ import { archiveFiles } from "../../src/sources/archive.js";
 import { directoryFiles } from "../../src/sources/directory.js";
 import { openSource } from "../../src/sources/open.js";
 import { noCredentials } from "../../src/sources/registry/credentials.js";
+import { userRegistries } from "../../src/sources/registry/user-registries.js";
 import { type ResolvedImage, resolveImage } from "../../src/sources/resolve.js";
 import { blobName, layoutFiles, writeFiles } from "../support/images.js";
 import { buildImage, buildIndex, json, sha256 } from "../support/registry.js";
@@ -25,7 +26,7 @@ after(() => rm(base, { recursive: true }));
 let serial = 0;
 const fresh = () => join(base, `case-${++serial}`);
 
-const registry = { insecureHosts: [], credentials: noCredentials, userAgent: "test" };
+const registry = { ...userRegistries([], "test"), credentials: noCredentials };
 const { signal } = new AbortController();
 const amd64 = parsePlatform("linux/amd64");
 const tars = [Buffer.alloc(1024), Buffer.alloc(2048)];

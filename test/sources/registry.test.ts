@@ -12,6 +12,7 @@ import { type DockerReference, parseReference } from "../../src/oci/reference.js
 import type { Credential } from "../../src/sources/registry/credentials.js";
 import { registrySource } from "../../src/sources/registry/registry-source.js";
 import type { RegistryTimings } from "../../src/sources/registry/timings.js";
+import { userRegistries } from "../../src/sources/registry/user-registries.js";
 import { resolveImage } from "../../src/sources/resolve.js";
 import type { Blob, ImageSource } from "../../src/sources/source.js";
 import {
@@ -58,7 +59,7 @@ async function scene(options: SceneOptions, run: (scene: Scene) => Promise<void>
     options.credential === "right" ? ({ kind: "basic", username, password } as const) : options.credential;
   const reference = parseReference(`${registry.host}/${options.reference ?? "team/app:v1"}`) as DockerReference;
   const source = registrySource(reference, {
-    insecureHosts: [],
+    ...userRegistries([], "test"),
     credentials: { find: async () => credential },
     userAgent: "stratad-test",
     timings: { backoffMs: 4, wait: async (ms) => waits.push(ms), ...options.timings },

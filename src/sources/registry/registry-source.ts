@@ -18,7 +18,6 @@ import { RegistryClient, type ServedManifest } from "./client.js";
 import type { CredentialSource } from "./credentials.js";
 import { download } from "./download.js";
 import { registryError } from "./failures.js";
-import { fetchSlots } from "./fetch-slots.js";
 import { registryUrl } from "./hosts.js";
 import { withRetries } from "./retry.js";
 import { defaultTimings, type RegistryTimings } from "./timings.js";
@@ -28,8 +27,8 @@ export interface RegistryOptions {
   readonly insecureHosts: readonly string[];
   readonly credentials: CredentialSource;
   readonly userAgent: string;
-  /** Blobs that are fetched at once: shared by all sources of a daemon; absent means some of its own. */
-  readonly fetches?: SharedSlots | undefined;
+  /** For blobs that are fetched; owners are registries. Shared by all sources of a daemon. */
+  readonly fetches: SharedSlots;
   readonly timings?: Partial<RegistryTimings> | undefined;
 }
 
@@ -50,7 +49,7 @@ class RegistrySource implements ImageSource {
     const { registry, repository } = reference;
     this.reference = reference;
     this.#timings = { ...defaultTimings, ...options.timings };
-    this.#fetches = options.fetches ?? fetchSlots();
+    this.#fetches = options.fetches;
     const url = registryUrl(registry, insecureHosts);
     const timings = this.#timings;
     this.#client = new RegistryClient({ registry, repository, url, credentials, insecureHosts, userAgent, timings });
