@@ -59,6 +59,8 @@ export async function compose(ground: Ground): Promise<Daemon> {
     instanceId: randomUUID(),
   };
   const { instanceId, version, startedAt } = instance;
+  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
+  await refuseAnnounced(config.runtimeDir, instance.identity);
   const state = await openState(ground, instance.identity.bootId);
   const events = new EventHub({ epoch: instanceId, log });
   life.onEnd("events", () => events.close());
@@ -73,8 +75,6 @@ export async function compose(ground: Ground): Promise<Daemon> {
     });
   const { stateDir } = config;
   const services = servicesOf(parts, { version, stateDir, startedAt, isDraining: () => life.draining, drain });
-  await prepareRuntimeDir(config.runtimeDir, process.getuid?.() ?? 0);
-  await refuseAnnounced(config.runtimeDir, instance.identity);
   const { server, endpoints } = await serve(config, sockets, {
     services,
     events,
