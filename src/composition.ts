@@ -70,7 +70,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
 
   const drain = (): void =>
     life.drain(async () => {
-      await stopScrub(works);
+      await stopUpkeep(works);
       await drainJobs(jobs, config.drainTimeoutMs, log);
     });
   const { stateDir } = config;
@@ -106,7 +106,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
     drain();
   };
   life.onEnd("state watch", await watchState(store.layout.lock, lost));
-  life.onEnd("scrub", () => stopScrub(works));
+  life.onEnd("upkeep", () => stopUpkeep(works));
   await tellReady(readiness, log, { version, endpoints });
   // What the first install needs, and no answer before it.
   const threads = Array.from({ length: Math.min(WARM_THREADS, pool.threads) }, () => pool.run("warm", {}));
@@ -142,6 +142,7 @@ async function openState(
   const store = storeOnPool(config.stateDir, { bootId, dedup: config.dedup, pool, log });
   await store.open();
   life.onEnd("store", () => settleStore(store, log));
+  life.onEnd("spares", () => store.spares.settled());
   const upkeep = new MemoUpkeep({ store, workers: scanWorkers(pool, UPKEEP_WEIGHT), log });
   upkeep.start();
   life.onEnd("memos", () => upkeep.stop());
@@ -181,8 +182,10 @@ async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void>
   clearTimeout(timer);
 }
 
-async function stopScrub(works: Once<Works>): Promise<void> {
-  await (await works.asked())?.scrubber?.stop();
+async function stopUpkeep(works: Once<Works>): Promise<void> {
+  const made = await works.asked();
+  await made?.scrubber?.stop();
+  await made?.spares.stop();
 }
 
 async function tellReady(readiness: Readiness, log: Log, fields: Record<string, unknown>): Promise<void> {

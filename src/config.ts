@@ -56,6 +56,8 @@ export interface Config {
   /** What layers that no root needs may take. */
   readonly cacheBytes: number;
   readonly cacheInodes: number;
+  /** Of all spares; 0 makes none. */
+  readonly spareEntries: number;
   readonly drainTimeoutMs: number;
   readonly stallTimeoutMs: number;
   /** What installs leave free; absent: a part of the file system. */
@@ -128,6 +130,7 @@ function assemble(system: boolean, configFile: string, values: Values): Config {
     keepGenerations: value("keep_generations"),
     cacheBytes: value("cache_bytes"),
     cacheInodes: value("cache_inodes"),
+    spareEntries: value("spare_entries"),
     drainTimeoutMs: value("drain_timeout_ms"),
     stallTimeoutMs: value("stall_timeout_ms"),
     ...(reserveBytes === undefined ? {} : { reserveBytes }),

@@ -62,6 +62,20 @@ export const MAX_SYMLINK_HOPS = 255;
  */
 export const MAX_SYMLINK_STEPS = 2_000_000;
 
+/**
+ * Entries of all spares (spares/), by default: of each its directories, symlinks and empty files are inodes of their own, some 30,000 and
+ * 150 MB on ext4.
+ */
+export const SPARE_ENTRIES = 200_000;
+/** A layer's, at the least: fewer are linked as soon as a spare is taken. */
+export const MIN_SPARE_ENTRIES = 500;
+/** At a layer's top: each is a rename, which an install waits for. */
+export const MAX_SPARE_NAMES = 256;
+/** Nothing was installed for so long: then spares are made. */
+export const SPARE_AFTER_MS = 1 * SECOND;
+/** Of the free space beyond the reserve, what a spare may take at the most. */
+export const SPARE_SPACE_PART = 1 / 10;
+
 /** MANIFEST_TOO_BIG: manifests, indexes and configs are parsed in memory on the main thread (distribution-spec asks for 4 MiB). */
 export const MAX_DOCUMENT_BYTES = 4 * MiB;
 /** Files of one layout that are open to be looked at: an image may have hundreds of layers, and a process a thousand descriptors. */

@@ -85,13 +85,17 @@ export interface DirectoryAttributes {
   readonly mtime: number;
 }
 
-export interface LinkResult {
+/** What was linked. */
+export interface LinkSum {
   readonly files: number;
   /** Files that are the root's or the spill's own, and their bytes. */
   readonly copied: number;
   readonly copiedBytes: number;
   /** The errno that made the first copy necessary where a link was wanted, e.g. EMLINK. */
   readonly because?: string;
+}
+
+export interface LinkResult extends LinkSum {
   /** Directories that the next parts fill too: they get their attributes when all are done. */
   readonly open: readonly DirectoryAttributes[];
 }

@@ -17,6 +17,7 @@ import {
   type LimitName,
   MAX_GENERATIONS,
   SCRUB_BYTES_PER_SECOND,
+  SPARE_ENTRIES,
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import { logLevels } from "./log.js";
@@ -144,6 +145,7 @@ const plain = [
   { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
   { name: "cache_bytes", ...size(0), fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },
   { name: "cache_inodes", ...most, fallback: () => CACHE_INODES, doc: `the same in inodes (${CACHE_INODES}, as many as ext4 has for those bytes)` },
+  { name: "spare_entries", ...most, fallback: () => SPARE_ENTRIES, doc: `links that are made ahead, while nothing else is to do, for the next root of a layer (${SPARE_ENTRIES}; see Spares)` },
   { name: "idle_exit_ms", ...milliseconds, doc: "ends the daemon after this long without sessions and jobs; absent, never (one that a command started: ten minutes)" },
   { name: "scrub_bytes_per_second", ...size(), fallback: (c) => (c.system ? SCRUB_BYTES_PER_SECOND : undefined), doc: "reads stored layers again in the background, each once a week, at this rate and only while nothing else is to do; absent, not at all (the system's daemon: 4 MiB)" },
   { name: "drain_timeout_ms", ...milliseconds, fallback: () => DRAIN_TIMEOUT_MS, doc: `how long SIGTERM waits for running jobs (${DRAIN_TIMEOUT_MS})` },

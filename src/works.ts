@@ -13,8 +13,10 @@ import { Planner } from "./install/planner.js";
 import { Repairer } from "./install/repairer.js";
 import { RootAssembler } from "./install/root-assembler.js";
 import { RootComparer } from "./install/root-comparer.js";
+import { RootLinker } from "./install/root-linker.js";
 import { Scrubber } from "./install/scrubber.js";
 import { SpaceLedger, type SpaceOptions } from "./install/space-ledger.js";
+import { SpareMaker } from "./install/spare-maker.js";
 import { journalFindings, StoreVerification } from "./install/store-verification.js";
 import { Verifier } from "./install/verifier.js";
 import type { Surroundings } from "./parts.js";
@@ -41,6 +43,8 @@ export interface Works {
   readonly importer: Importer;
   /** Where the configuration asks for one; the caller starts and stops it. */
   readonly scrubber: Scrubber | undefined;
+  /** The caller stops it. */
+  readonly spares: SpareMaker;
 }
 
 /** The caller closes the verification. */
@@ -49,13 +53,18 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
   const { catalog, jobs, policies, collector, measure } = standing;
   const { maxLayers, maxLayerBytes } = config.limits;
   const layers = new LayerInstaller({ store, pool, limits: config.limits, decoders: config.decoders });
+  const linker = new RootLinker({ store, pool });
+  const spares = new SpareMaker({ store, pool, linker, measure, maxEntries: config.spareEntries, log });
   const space = new SpaceLedger({
     measure,
-    makeRoom: async (wanted, signal) => void (await collector.makeRoom(wanted, signal)),
+    makeRoom: async (wanted, signal) => {
+      await spares.clear();
+      await collector.makeRoom(wanted, signal);
+    },
     stateDir: config.stateDir,
   });
-  const roots = new RootAssembler({ store, pool, limits: config.limits, space });
-  const images = new ImageInstaller({ store, roots, layers, space, maxLayerBytes });
+  const roots = new RootAssembler({ store, pool, limits: config.limits, space, linker, spares });
+  const images = new ImageInstaller({ store, roots, layers, space, spares, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: userRegistries(config.insecureRegistries, version),
@@ -83,5 +92,5 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
       : new Scrubber({ store, pool, verifier, verification, bytesPerSecond, log });
   const exporter = new Exporter({ store, catalog, pool, importDirs: sources.importDirs });
   const importer = new Importer({ jobs, policies, sources });
-  return { layers, images, installer, planner, verification, exporter, importer, scrubber };
+  return { layers, images, installer, planner, verification, exporter, importer, scrubber, spares };
 }

@@ -44,6 +44,7 @@ test("without a file every setting has its default", async () => {
     keepGenerations: 10,
     cacheBytes: 10 * 1024 ** 3,
     cacheInodes: 655_360,
+    spareEntries: 200_000,
     drainTimeoutMs: 60_000,
     stallTimeoutMs: 60_000,
     limits: { ...imageLimits },

@@ -13,15 +13,16 @@ import { areDisjoint, DisjointLayers } from "../overlap/disjoint-roots.js";
 import type { Placement } from "../overlap/placement.js";
 import type { PlannedPolicy } from "../overlap/plan-root.js";
 import type { Pool } from "../pool.js";
-import type { EntriesFile, PlanConflicts, PlanResult } from "../root-tasks.js";
+import type { EntriesFile, LinkResult, PlanConflicts, PlanResult } from "../root-tasks.js";
 import type { StagingPaths } from "../store/layout.js";
 import { withdraw } from "../store/publish.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
 import { LinkingAhead } from "./linking-ahead.js";
 import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
-import { type Filled, type Listed, RootLinker } from "./root-linker.js";
+import type { Filled, Listed, RootLinker } from "./root-linker.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
+import type { SpareMaker } from "./spare-maker.js";
 import { LINK_WEIGHT } from "./weights.js";
 
 /** A layer that is stored, and where its annotations want it. */
@@ -72,18 +73,22 @@ export class RootAssembler {
   readonly #limits: ImageLimits;
   readonly #space: SpaceLedger;
   readonly #linker: RootLinker;
+  readonly #spares: SpareMaker;
 
   constructor(options: {
     readonly store: Store;
     readonly pool: Pool;
     readonly limits: ImageLimits;
     readonly space: SpaceLedger;
+    readonly linker: RootLinker;
+    readonly spares: SpareMaker;
   }) {
     this.#store = options.store;
     this.#pool = options.pool;
     this.#limits = options.limits;
     this.#space = options.space;
-    this.#linker = new RootLinker(options);
+    this.#linker = options.linker;
+    this.#spares = options.spares;
   }
 
   /** Links layers into `paths.root` before all are there. Undefined where none may be. */
@@ -98,6 +103,8 @@ export class RootAssembler {
       this.#measure(begun);
       if (areTooManyNames(begun) || !others.add(layer)) throw new Error("not as it stands");
       await mkdir(paths.rootTree, { recursive: true });
+      const spare = await this.#store.spares.take(layer, paths.rootTree);
+      if (spare !== undefined) return [{ ...spare, open: [] }];
       const measured = measuredByDocuments([layer]);
       return this.#linker.linkLayer(paths.rootTree, layer, {
         slots,
@@ -117,18 +124,24 @@ export class RootAssembler {
     const isAsItStands = this.#isAsItStands(assembly);
     if (ahead !== undefined) {
       const linked = isAsItStands ? await this.#finish(paths.rootTree, documents, { ahead, signal }) : undefined;
-      if (linked !== undefined) return linked;
-      await this.#throwAway(paths, ahead);
+      if (linked !== undefined) {
+        this.#spares.linked(documents);
+        return linked;
+      }
+      await ahead.abandon();
+      await this.#throwAway(paths);
       signal.throwIfAborted();
     }
     await mkdir(paths.rootTree, { recursive: true });
     if (isAsItStands) {
-      const filled = {
-        measured: this.#measure(documents),
-        lists: documents.map((layer) => this.#linker.asItStands(layer)),
-      };
-      const piece = this.#piece(paths.root, measuredByDocuments(documents), link);
-      return this.#space.with([piece], signal, () => this.#fill(paths, assembly, filled));
+      const measured = this.#measure(documents);
+      const { spares, others } = await this.#takeSpares(paths, documents, link);
+      const piece = this.#piece(paths.root, measuredByDocuments(others), link);
+      const lists = others.map((layer) => this.#linker.asItStands(layer));
+      const filling = () => this.#fill(paths, assembly, { measured, lists, spares });
+      const filled = await this.#space.with([piece], signal, filling);
+      if (link === "hardlink") this.#spares.linked(documents);
+      return filled;
     }
     const planned = await this.plan(assembly, paths.rootPlan);
     if (planned.kind === "conflicts") return planned;
@@ -154,9 +167,31 @@ export class RootAssembler {
     return { kind: "assembled", ...measured, ...(await this.#linker.settle(tree, results, { signal })) };
   }
 
+  /** What spares have of the root; one that is not what it should be costs those that were taken, and no more. */
+  async #takeSpares(
+    paths: StagingPaths,
+    layers: readonly LayerDocument[],
+    link: LinkMode,
+  ): Promise<{ spares: LinkResult[]; others: readonly LayerDocument[] }> {
+    const spares: LinkResult[] = [];
+    const others: LayerDocument[] = [];
+    if (link !== "hardlink") return { spares, others: layers };
+    try {
+      for (const layer of layers) {
+        const spare = await this.#store.spares.take(layer, paths.rootTree);
+        if (spare === undefined) others.push(layer);
+        else spares.push({ ...spare, open: [] });
+      }
+      return { spares, others };
+    } catch {
+      await this.#throwAway(paths);
+      await mkdir(paths.rootTree);
+      return { spares: [], others: layers };
+    }
+  }
+
   /** At once, and not with the rest of staging: the root that is linked anew may need the room. */
-  async #throwAway({ rootTree, removed }: StagingPaths, ahead: LinkingAhead): Promise<void> {
-    await ahead.abandon();
+  async #throwAway({ rootTree, removed }: StagingPaths): Promise<void> {
     await withdraw(rootTree, removed(0));
     await this.#store.staging.discard(removed(0));
   }
@@ -215,14 +250,20 @@ export class RootAssembler {
     {
       measured,
       lists,
+      spares = [],
       plan,
-    }: { readonly measured: Measured; readonly lists: readonly Listed[]; readonly plan?: EntriesFile },
+    }: {
+      readonly measured: Measured;
+      readonly lists: readonly Listed[];
+      readonly spares?: readonly LinkResult[];
+      readonly plan?: EntriesFile;
+    },
   ): Promise<Assembled> {
     const documents = layers.map(({ document }) => document);
     const filled =
       link === "symlink"
         ? await this.#linker.symlink(tree, documents, { plan, signal })
-        : await this.#linker.link(tree, lists, { mode: link, signal });
+        : await this.#linker.link(tree, lists, { mode: link, signal, spares });
     return { kind: "assembled", ...measured, ...filled };
   }
 

@@ -3,7 +3,7 @@
  * parts are. Decides nothing: what may stand together was judged before.
  */
 import type { Pool } from "../pool.js";
-import type { EntriesFile, FileMode, LinkedLayer, LinkResult, LinkTask } from "../root-tasks.js";
+import type { EntriesFile, FileMode, LinkedLayer, LinkResult, LinkSum, LinkTask } from "../root-tasks.js";
 import type { Slots } from "../slots.js";
 import { changesetOf } from "../store/entries-files.js";
 import type { Store } from "../store/store.js";
@@ -57,11 +57,15 @@ export class RootLinker {
   async link(
     tree: string,
     lists: readonly Listed[],
-    { mode, signal }: { readonly mode: FileMode; readonly signal: AbortSignal },
+    {
+      mode,
+      signal,
+      spares = [],
+    }: { readonly mode: FileMode; readonly signal: AbortSignal; readonly spares?: readonly LinkResult[] },
   ): Promise<Filled> {
     const parts = this.#parts(lists).map((part) => this.#part(tree, part, { mode, signal }));
     const copies = mode === "hardlink" ? [] : lists.map(({ file }) => file);
-    return this.settle(tree, await whenAllHaveEnded(parts), { copies, signal });
+    return this.settle(tree, [...spares, ...(await whenAllHaveEnded(parts))], { copies, signal });
   }
 
   /** Hard links of one layer, each part in a slot, as `claimed` lets it; the largest layer first. `settle` has to follow. */
@@ -78,6 +82,17 @@ export class RootLinker {
         return slots.run(layer.entries, own, () => claimed(part.part, link));
       }),
     );
+  }
+
+  /** The same to its end, one part after another, each when the pool has nothing else to do. */
+  async linkBehind(tree: string, layer: LayerDocument, signal: AbortSignal): Promise<LinkSum> {
+    const results: LinkResult[] = [];
+    for (const part of this.#parts([this.asItStands(layer)], MIN_PART_AHEAD)) {
+      await this.#pool.whenIdle(signal);
+      results.push(await this.#part(tree, part, { mode: "hardlink", signal }));
+    }
+    await this.settle(tree, results, { signal });
+    return sumOf(results);
   }
 
   /** What can only be done when all parts are. */
@@ -140,14 +155,21 @@ export class RootLinker {
 }
 
 function summary(results: readonly LinkResult[]): Filled {
+  const { files, copied, copiedBytes, because } = sumOf(results);
+  return {
+    copiedBytes,
+    linked: { files, copied: { count: copied, ...(because === undefined ? {} : { because }) } },
+  };
+}
+
+function sumOf(results: readonly LinkResult[]): LinkSum {
   const sum = (of: (result: LinkResult) => number): number => results.reduce((total, result) => total + of(result), 0);
   const because = results.find((result) => result.because !== undefined)?.because;
   return {
+    files: sum(({ files }) => files),
+    copied: sum(({ copied }) => copied),
     copiedBytes: sum(({ copiedBytes }) => copiedBytes),
-    linked: {
-      files: sum(({ files }) => files),
-      copied: { count: sum(({ copied }) => copied), ...(because === undefined ? {} : { because }) },
-    },
+    ...(because === undefined ? {} : { because }),
   };
 }
 

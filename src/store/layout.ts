@@ -72,6 +72,10 @@ export class StoreLayout {
   get files(): string {
     return join(this.state, "files");
   }
+  /** Of layers: trees of links that no root has taken yet. */
+  get spares(): string {
+    return join(this.state, "spares");
+  }
   get documents(): string {
     return join(this.state, "blobs");
   }
@@ -91,9 +95,10 @@ export class StoreLayout {
 
   /** Directories that exist in every store, outermost first. */
   get directories(): string[] {
-    const { state, meta, rootMetas, roots, names, nameDocuments, memos, staging, spills, journal } = this;
+    const { state, meta, rootMetas, roots, names, nameDocuments, memos, staging, spills, spares, journal } = this;
     const perAlgorithm = [this.layers, ...this.layerDirectories, this.documents, ...this.keptDirectories];
-    return [state, ...perAlgorithm, meta, rootMetas, spills, roots, names, nameDocuments, memos, journal, staging];
+    const others = [meta, rootMetas, spills, spares, roots, names, nameDocuments, memos, journal, staging];
+    return [state, ...perAlgorithm, ...others];
   }
   /** By the digest's algorithm. */
   get layerDirectories(): string[] {
@@ -105,8 +110,8 @@ export class StoreLayout {
   }
   /** All that may stand in the state directory itself: `lost+found` is the file system's, where it is mounted there. */
   get parts(): string[] {
-    const { version, lock, holds, layers, meta, roots, names, spills, files, documents, memos, journal, staging } =
-      this;
+    const { version, lock, holds, layers, meta, roots, names, spills, spares, files, documents, memos } = this;
+    const { journal, staging } = this;
     const others = ["daemon.log", "lost+found"].map((name) => join(this.state, name));
     // What takes the lock writes beside it who has it.
     const locks = [lock, `${lock}.pid`];
@@ -119,6 +124,7 @@ export class StoreLayout {
       roots,
       names,
       spills,
+      spares,
       files,
       documents,
       memos,
@@ -147,6 +153,12 @@ export class StoreLayout {
   /** Further inodes of the layer's files, where the file system gives one no more links. */
   spill(diffId: DiffId): string {
     return join(this.spills, digestHex(diffId));
+  }
+  spare(diffId: DiffId): string {
+    return join(this.spares, digestHex(diffId));
+  }
+  spareDocument(diffId: DiffId): string {
+    return `${this.spare(diffId)}.json`;
   }
   layerMeta(diffId: DiffId): string {
     return join(this.meta, `${digestHex(diffId)}.json`);

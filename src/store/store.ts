@@ -23,6 +23,7 @@ import { type Named, Names, type RolledBack } from "./names.js";
 import { probeFolding, probeLink, probeReflink } from "./probes.js";
 import { Roots } from "./roots.js";
 import { SharedFiles, type SharedFilesOptions } from "./shared-files.js";
+import { Spares } from "./spares.js";
 import { type RemoveTree, Staging } from "./staging.js";
 import { type ScanWorkers, StoreScan } from "./store-scan.js";
 import { type CheckTree, judgeSuspects } from "./suspects.js";
@@ -46,6 +47,7 @@ export class Store {
   readonly staging: Staging;
   readonly documents: KeptDocuments;
   readonly sharedFiles: SharedFiles;
+  readonly spares: Spares;
   readonly holds: Holds;
   readonly leases = new Leases();
   /** Reckoned as layers and roots come, from the scan on. */
@@ -67,10 +69,12 @@ export class Store {
     this.staging = new Staging(this.layout, options);
     this.documents = new KeptDocuments(this.layout, this.staging);
     this.sharedFiles = new SharedFiles(this.layout, this.staging, options);
+    this.spares = new Spares(this.layout, { ...options, staging: this.staging });
     this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
-    const { usage } = this;
+    const { usage, spares } = this;
     this.layers.watch({ added: (layer) => usage.addLayer(layer), removed: (layer) => usage.removeLayer(layer) });
+    this.layers.watch({ added: () => undefined, removed: ({ diffId }) => void spares.drop(diffId) });
     this.roots.watch({ added: (root) => usage.addRoot(root), removed: (root) => usage.removeRoot(root) });
   }
 
@@ -101,6 +105,7 @@ export class Store {
       folds: this.folding === undefined ? (name) => name : foldName(this.folding),
     });
     await scan.sweepMemos();
+    await this.spares.open((diffId) => this.layers.get(diffId)?.document);
     this.#options.log.info("store.opened", {
       layers: this.layers.size,
       roots: this.roots.size,

@@ -15,7 +15,7 @@ import { judge, targets } from "./targets.js";
 
 const main = fileURLToPath(new URL("main.js", import.meta.url));
 const { skip } = toolOrSkip("zstd");
-const INSTALLED = ["stratad, cold", "stratad, the update"];
+const INSTALLED = ["stratad, cold", "stratad, the update", "stratad, the update, spares made"];
 
 suite("bench", () => {
   test("a quick run of one scenario leaves its rows and a line for every target, as JSON and Markdown", {

@@ -3,6 +3,8 @@
  *
  * Processor seconds are the daemon's and the command's; the peak of memory is the daemon's alone. A cold install has a store of its own.
  */
+import { setTimeout } from "node:timers/promises";
+import { SPARE_AFTER_MS } from "../../src/limits.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { inScope, mainScript, Sandbox, type Scope } from "../support/sandbox.js";
 import { Wire } from "../support/wire.js";
@@ -23,6 +25,8 @@ export interface Ours {
   readonly practised?: InputName;
   /** All layers are stored; each run is another image of them. */
   readonly stored?: boolean;
+  /** What is measured begins when the daemon has had the time to make its spares; absent: it makes none, as where one install follows another. */
+  readonly spares?: boolean;
   /** Bytes a second; Infinity: as fast as it goes. Absent: from the layout. */
   readonly registry?: number;
   /** Asked over an open session: no start of a command in it. */
@@ -43,13 +47,20 @@ export function ours(options: Ours = {}): Contestant {
           inScope(async (scope) => {
             const place = await Place.open(scope, { below: directory, options });
             if (options.after !== undefined) await place.wire.ready(references(options.after), askOf(options));
+            if (options.spares === true) await place.sparesMade();
             if (practice !== undefined) await place.wire.ready(`oci:${practice.layout}:gzip`, { name: "practice" });
             return place.install(references(options.tag ?? "gzip"), "cold");
           });
       const place = await Place.open(setting.scope, { below: setting.directory, options });
       await place.wire.ready(references("gzip"), { name: "first" });
       if (options.link === "reflink") await requireReflink(place.wire, references("gzip"));
-      return ({ round }) => place.install(references(`again-${round}`), `round-${round}`);
+      return async ({ round }) => {
+        // Nobody else is measured beside it.
+        if (options.spares === true) await place.sparesMade();
+        const figures = await place.install(references(`again-${round}`), `round-${round}`);
+        if (options.spares === true) await place.sparesMade();
+        return figures;
+      };
     },
   };
 }
@@ -82,9 +93,19 @@ class Place {
 
   static async open(scope: Scope, { below, options }: { below: string; options: Ours }): Promise<Place> {
     const sandbox = await Sandbox.create(scope, { stateBelow: below });
-    const daemon = await serve(sandbox, { env: { STRATAD_WORKERS: String(options.workers ?? WORKERS) } });
+    const makesSpares = options.spares === true || (options.stored !== true && options.after === undefined);
+    const env = {
+      STRATAD_WORKERS: String(options.workers ?? WORKERS),
+      ...(makesSpares ? {} : { STRATAD_SPARE_ENTRIES: "0" }),
+    };
+    const daemon = await serve(sandbox, { env });
     await idle(daemon.pid);
     return new Place({ sandbox, daemon, wire: await Wire.connect(scope, daemon.socket) }, options);
+  }
+
+  async sparesMade(): Promise<void> {
+    await setTimeout(2 * SPARE_AFTER_MS);
+    await idle(this.#daemon.pid);
   }
 
   async install(reference: string, name: string): Promise<Figures> {

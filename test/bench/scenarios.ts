@@ -40,6 +40,7 @@ const stored = (options: Ours = {}) => ours({ stored: true, ...options });
 const named = (prefix: string, options: Ours) => ours({ name: `stratad, ${prefix}`, ...options });
 
 export const SESSION = "stratad, over an open session";
+export const SPARES = "stratad, spares made";
 export const LINKS = ["hardlink", "reflink", "copy", "symlink"] as const;
 export const IDLE_SESSIONS = 1000;
 export const SUBSCRIBED = 5000;
@@ -53,13 +54,13 @@ const races: readonly RaceScenario[] = [
   { name: "zstd", title: "Many small files as zstd, cold", input: "many", contestants: inCodec("zstd") },
   { name: "none", title: "Many small files not compressed, cold", input: "many", contestants: inCodec("none") },
   { name: "registry", title: "Six layers from a registry on loopback, cold", input: "six", contestants: [ours({ name: "stratad, from the layout" }), named("from the registry", { registry: Number.POSITIVE_INFINITY })] },
-  { name: "warm", title: "Another image of many small files that are stored", input: "many", contestants: [stored(), stored({ name: SESSION, session: true }), hardlinkCopy] },
-  { name: "update", title: "Six layers of which the last, a small one, is another version", input: "six", contestants: [ours({ name: "stratad, cold" }), named("the update", { after: "gzip", tag: "update" })] },
+  { name: "warm", title: "Another image of many small files that are stored", input: "many", contestants: [stored(), stored({ name: SESSION, session: true }), stored({ name: SPARES, spares: true }), hardlinkCopy] },
+  { name: "update", title: "Six layers of which the last, a small one, is another version", input: "six", contestants: [ours({ name: "stratad, cold" }), named("the update", { after: "gzip", tag: "update" }), named("the update, spares made", { after: "gzip", tag: "update", spares: true })] },
   { name: "links", title: "Each link mode, layers stored, over an open session", input: "many", places: ["tmpfs", "btrfs"], contestants: LINKS.map((link) => stored({ name: link, link, session: true })) },
   { name: "policies", title: "Each overlap policy, layers stored, over an open session", input: "six", contestants: (["c", "b", "a"] as const).map((overlap) => stored({ name: `policy ${overlap}`, overlap, session: true })) },
   { name: "policies-cold", title: "Each overlap policy, cold", input: "six", contestants: (["c", "b", "a"] as const).map((overlap) => ours({ name: `policy ${overlap}`, overlap })) },
   { name: "workers", title: "One, two and four workers, six layers, cold", input: "six", contestants: [1, 2, 4].map((workers) => ours({ name: `${workers} workers`, workers })) },
-  { name: "disks", title: "Six layers on each file system, cold and stored", input: "six", places: ["disk", "ext4", "xfs", "btrfs"], rounds: 3, contestants: [ours(), peer("GNU tar"), peer("igzip | tar"), stored({ name: "stratad, stored" }), hardlinkCopy] },
+  { name: "disks", title: "Six layers on each file system, cold and stored", input: "six", places: ["disk", "ext4", "xfs", "btrfs"], rounds: 3, contestants: [ours(), peer("GNU tar"), peer("igzip | tar"), stored({ name: "stratad, stored" }), stored({ name: SPARES, spares: true }), hardlinkCopy] },
 ];
 
 const otherScenarios: readonly Scenario[] = [

@@ -5,7 +5,7 @@ import { median } from "./measuring.js";
 import { WORKERS } from "./ours.js";
 import { DOWNLOAD, OVERLAPPED } from "./overlapped.js";
 import type { Row } from "./race.js";
-import { SESSION, SUBSCRIBED } from "./scenarios.js";
+import { SESSION, SPARES, SUBSCRIBED } from "./scenarios.js";
 import { EMPTY, KILLED, STOPPED } from "./starts.js";
 
 /** Rows by scenario; of a part of the bench, those of its scenarios. */
@@ -71,11 +71,18 @@ const timesTen = (what: "entries" | "bytes, in MB" | "layers") =>
     { contestant: growthName(what, 10) },
   ]);
 
-const onDisk = (place: string): Target =>
-  ratio(`warm install against cp -al, ${place}`, "disks", 0.8, [
-    { contestant: "stratad, stored", place },
-    { contestant: "cp -al", place },
-  ]);
+const onDisk = (place: string): Target[] =>
+  (
+    [
+      ["stratad, stored", ""],
+      [SPARES, ", spares made"],
+    ] as const
+  ).map(([contestant, how]) =>
+    ratio(`warm install against cp -al, ${place}${how}`, "disks", 0.8, [
+      { contestant, place },
+      { contestant: "cp -al", place },
+    ]),
+  );
 
 /** Of all cold installs of this run by as many workers as the targets are for. */
 const peakMemory: Target = {
@@ -111,9 +118,17 @@ export const targets: readonly Target[] = [
     { contestant: SESSION },
     { contestant: "cp -al" },
   ]),
-  ...["disk", "ext4", "xfs", "btrfs"].map(onDisk),
+  ratio("warm install against cp -al, tmpfs, spares made", "warm", 0.65, [
+    { contestant: SPARES },
+    { contestant: "cp -al" },
+  ]),
+  ...["disk", "ext4", "xfs", "btrfs"].flatMap(onDisk),
   ratio("update of one small layer of six against cold", "update", 0.15, [
     { contestant: "stratad, the update" },
+    { contestant: "stratad, cold" },
+  ]),
+  ratio("update of one small layer of six against cold, spares made", "update", 0.15, [
+    { contestant: "stratad, the update, spares made" },
     { contestant: "stratad, cold" },
   ]),
   {

@@ -21,7 +21,7 @@ interface CheckedLayer {
 /** What may stand at the top. */
 const TOP = new Set([
   ...["version", "lock", "lock.pid", "layers", "meta", "spill", "blobs", "roots", "names", "journal", "staging"],
-  ...["holds.json", "files", "memos", "daemon.log"],
+  ...["holds.json", "files", "memos", "spares", "daemon.log"],
 ]);
 const TEMPORARY = /^\.probe|\.new$/;
 /** A name may end so too; none begins with a dot. */
@@ -60,6 +60,8 @@ class StoreCheck {
         this.#in(`blobs/${algorithm}/${hex}`, (where) => this.#blob(where, algorithm, hex));
     this.#checkNames();
     this.#names("memos");
+    for (const file of this.#names("spares"))
+      if (file.endsWith(".json")) this.#in(`spares/${file.replace(/\.json$/, "")}`, (where) => this.#spare(where));
     if (this.#swept) for (const left of this.#names("staging")) this.#say(`staging/${left}`, "left over");
     return this.#problems;
   }
@@ -135,12 +137,12 @@ class StoreCheck {
       return layer;
     });
     const isUnion = document.overlap === "c" && document.link === "hardlink" && document.planSha256 === undefined;
-    if (isUnion && layers.every((layer) => layer !== undefined)) this.#union(where, new Set(layers));
+    if (isUnion && layers.every((layer) => layer !== undefined)) this.#union(`${where}/tree`, new Set(layers));
   }
 
   /** Layers that share no name: all that each has, and every file with content the inode of the store or of its spill. */
   #union(where: string, layers: ReadonlySet<CheckedLayer>): void {
-    const tree = join(this.#state, where, "tree");
+    const tree = join(this.#state, where);
     for (const problem of treeProblems(
       tree,
       [...layers].flatMap(({ lines }) => lines),
@@ -150,7 +152,15 @@ class StoreCheck {
     const spilled = new Set(inodesBelow(join(this.#state, "spill")));
     for (const [path, { stats }] of readEntries(tree))
       if (stats.isFile() && stats.size > 0 && !stored.has(stats.ino) && !spilled.has(stats.ino))
-        this.#say(`${where}/tree`, `${path} is a copy`);
+        this.#say(where, `${path} is a copy`);
+  }
+
+  /** One that a document tells of may become a part of a root as it is. */
+  #spare(where: string): void {
+    const { diffId } = this.#json(`${where}.json`);
+    const layer = this.#layers.get(diffId);
+    if (layer === undefined) this.#say(where, `its layer ${diffId} is not there`);
+    else this.#union(where, new Set([layer]));
   }
 
   #checkNames(): void {

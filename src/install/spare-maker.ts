@@ -1,0 +1,130 @@
+/**
+ * When spares are made, and of what: of the layers that were linked last, the last one first, when nothing was installed for a moment and
+ * the pool has nothing else to do. Each is one attempt: a layer without a spare is linked as ever.
+ */
+import { mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MAX_SPARE_NAMES, MIN_SPARE_ENTRIES, SPARE_AFTER_MS, SPARE_SPACE_PART } from "../limits.js";
+import type { Log } from "../log.js";
+import type { DiffId } from "../oci/digest.js";
+import type { Pool } from "../pool.js";
+import type { Amount } from "../store/collection.js";
+import type { Store } from "../store/store.js";
+import type { LayerDocument } from "../tasks.js";
+import { measuredByDocuments, rootCost } from "./plan-cost.js";
+import type { RootLinker } from "./root-linker.js";
+import type { SpaceOptions } from "./space-ledger.js";
+
+export interface SpareMakerOptions {
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly linker: RootLinker;
+  readonly measure: SpaceOptions["measure"];
+  /** Of all spares. */
+  readonly maxEntries: number;
+  readonly log: Log;
+}
+
+/** What a directory takes on most file systems. */
+const DIRECTORY_BYTES = 4096;
+
+export class SpareMaker {
+  readonly #options: SpareMakerOptions;
+  /** The last linked last. */
+  readonly #wanted = new Set<DiffId>();
+  readonly #stopping = new AbortController();
+  #lastWanted = 0;
+  #running: Promise<void> | undefined;
+  #giveUp = new AbortController();
+
+  constructor(options: SpareMakerOptions) {
+    this.#options = options;
+    void options.store.spares.shrink(options.maxEntries);
+  }
+
+  /** A root has these layers as they stand; another may come. */
+  linked(layers: readonly LayerDocument[]): void {
+    for (const layer of layers) {
+      this.#wanted.delete(layer.diffId);
+      if (this.#isFit(layer)) this.#wanted.add(layer.diffId);
+    }
+    this.#lastWanted = performance.now();
+    if (!this.#stopping.signal.aborted) this.#running ??= this.#whileWanted();
+  }
+
+  /** All spares go, and those that are being made; resolves when they are gone. */
+  async clear(): Promise<void> {
+    this.#giveUp.abort();
+    this.#giveUp = new AbortController();
+    await this.#options.store.spares.shrink(0);
+  }
+
+  /** Makes no more; what was being made is given up. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #whileWanted(): Promise<void> {
+    const stop = this.#stopping.signal;
+    try {
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        await this.#quiet(stop);
+        // Whatever was linked meanwhile comes first.
+        const diffId = this.#next() as DiffId;
+        this.#wanted.delete(diffId);
+        await this.#make(diffId, AbortSignal.any([stop, this.#giveUp.signal]));
+      }
+    } catch (error) {
+      if (!stop.aborted) this.#options.log.warn("spares.stopped", { error });
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  #next(): DiffId | undefined {
+    return [...this.#wanted].at(-1);
+  }
+
+  async #quiet(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const left = this.#lastWanted + SPARE_AFTER_MS - performance.now();
+      if (left <= 0) break;
+      await sleep(left, undefined, { signal, ref: false });
+    }
+    await this.#options.pool.whenIdle(signal);
+  }
+
+  async #make(diffId: DiffId, signal: AbortSignal): Promise<void> {
+    const { store, log } = this.#options;
+    const lease = store.leases.open();
+    lease.stored(diffId);
+    try {
+      const layer = store.layers.get(diffId)?.document;
+      if (layer === undefined || store.spares.has(diffId) || !(await this.#hasRoom(layer))) return;
+      await store.spares.shrink(this.#options.maxEntries - layer.entries);
+      await store.staging.with(async ({ rootTree }) => {
+        await mkdir(rootTree, { recursive: true });
+        const linked = await this.#options.linker.linkBehind(rootTree, layer, signal);
+        signal.throwIfAborted();
+        await store.spares.put(rootTree, layer, linked);
+      });
+      log.debug("spare.made", { layer: diffId });
+    } catch (error) {
+      if (!signal.aborted) log.warn("spare.unmade", { layer: diffId, error });
+    } finally {
+      lease.drop();
+    }
+  }
+
+  #isFit({ entries, topLevel }: LayerDocument): boolean {
+    return entries >= MIN_SPARE_ENTRIES && entries <= this.#options.maxEntries && topLevel.length <= MAX_SPARE_NAMES;
+  }
+
+  async #hasRoom(layer: LayerDocument): Promise<boolean> {
+    const { free, reserve } = await this.#options.measure();
+    const { writeInodes: inodes } = rootCost(measuredByDocuments([layer]), "hardlink");
+    const fits = (of: keyof Amount, needed: number) => needed <= (free[of] - reserve[of]) * SPARE_SPACE_PART;
+    return fits("inodes", inodes) && fits("bytes", inodes * DIRECTORY_BYTES);
+  }
+}

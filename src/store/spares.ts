@@ -1,0 +1,164 @@
+/**
+ * Spares (spares/): of a layer one more tree of links, as a root has it where it stands alone. A root that comes next takes what is at its top by
+ * renames, and links nothing.
+ *
+ * A spare is nobody's, and may go at any time. It is believed while its document stands beside it, in the boot that wrote it: that is
+ * written when the tree is there, and goes before the first name does.
+ */
+import { chmod, lstat, readdir, rename, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { systemErrorCode } from "../errors.js";
+import type { Log } from "../log.js";
+import { type DiffId, parseDiffId } from "../oci/digest.js";
+import type { LinkSum } from "../root-tasks.js";
+import type { LayerDocument } from "../tasks.js";
+import { readDocument, unlinkIfThere, writeDocument } from "./documents.js";
+import type { StoreLayout } from "./layout.js";
+import { withdraw } from "./publish.js";
+import type { Staging } from "./staging.js";
+
+const count = z.number().int().nonnegative();
+
+const spareSchema = z.object({
+  schema: z.literal(1),
+  diffId: z.string().transform((text) => parseDiffId(text)),
+  /** Of the layer that it was made of. */
+  changesetSha256: z.string(),
+  bootId: z.string(),
+  entries: count,
+  /** What linking it gave. */
+  linked: z.object({ files: count, copied: count, copiedBytes: count, because: z.exactOptional(z.string()) }),
+});
+type SpareDocument = z.output<typeof spareSchema>;
+
+export class Spares {
+  readonly #layout: StoreLayout;
+  readonly #staging: Staging;
+  readonly #bootId: string;
+  readonly #log: Log;
+  /** The newest last. */
+  readonly #there = new Map<DiffId, SpareDocument>();
+  readonly #removing = new Set<Promise<void>>();
+
+  constructor(
+    layout: StoreLayout,
+    { staging, bootId, log }: { readonly staging: Staging; readonly bootId: string; readonly log: Log },
+  ) {
+    this.#layout = layout;
+    this.#staging = staging;
+    this.#bootId = bootId;
+    this.#log = log;
+  }
+
+  /** Finds those that may be believed; the others are removed behind. `layerOf` knows what is stored. */
+  async open(layerOf: (diffId: DiffId) => LayerDocument | undefined): Promise<void> {
+    const names = await readdir(this.#layout.spares);
+    const believed = new Set<string>();
+    for (const name of names.filter((each) => each.endsWith(DOCUMENT))) {
+      const spare = await readDocument(join(this.#layout.spares, name), spareSchema).catch(() => undefined);
+      if (spare === undefined || spare.bootId !== this.#bootId || !names.includes(name.slice(0, -DOCUMENT.length)))
+        continue;
+      if (layerOf(spare.diffId)?.changesetSha256 !== spare.changesetSha256) continue;
+      if (this.#layout.spareDocument(spare.diffId) !== join(this.#layout.spares, name)) continue;
+      this.#there.set(spare.diffId, spare);
+      believed.add(name).add(name.slice(0, -DOCUMENT.length));
+    }
+    void this.#remove(names.filter((name) => !believed.has(name)).map((name) => join(this.#layout.spares, name)));
+  }
+
+  has(diffId: DiffId): boolean {
+    return this.#there.has(diffId);
+  }
+
+  /** In all of them. */
+  get entries(): number {
+    return [...this.#there.values()].reduce((sum, { entries }) => sum + entries, 0);
+  }
+
+  /** The tree, which is in staging, becomes the spare of its layer; there is none. */
+  async put(tree: string, layer: LayerDocument, linked: LinkSum): Promise<void> {
+    const { diffId, changesetSha256, entries } = layer;
+    const spare: SpareDocument = { schema: 1, diffId, changesetSha256, bootId: this.#bootId, entries, linked };
+    await rename(tree, this.#layout.spare(diffId));
+    // A power cut ends the boot that it is believed in: nothing has to reach the disk.
+    await writeDocument(this.#layout.spareDocument(diffId), spare, { sync: false });
+    this.#there.set(diffId, spare);
+  }
+
+  /**
+   * What the layer has at its top, into the root's tree; undefined where there is no spare. Where this throws, some of it may be there.
+   */
+  async take({ diffId, topLevel }: LayerDocument, tree: string): Promise<LinkSum | undefined> {
+    const spare = this.#there.get(diffId);
+    if (spare === undefined) return undefined;
+    this.#there.delete(diffId);
+    const from = this.#layout.spare(diffId);
+    try {
+      await unlinkIfThere(this.#layout.spareDocument(diffId));
+      for (const [name] of topLevel) await move(pathOf(from, name), pathOf(tree, name));
+      await rmdir(from);
+      return spare.linked;
+    } catch (error) {
+      this.#log.warn("spare.lost", { layer: diffId, error });
+      void this.#remove([from]);
+      throw error;
+    }
+  }
+
+  /** The oldest go until the others hold so many entries at most; resolves when they are gone. Nobody finds them once this is called. */
+  async shrink(entries: number): Promise<void> {
+    const going: DiffId[] = [];
+    let left = this.entries;
+    for (const [diffId, spare] of this.#there) {
+      if (left <= entries) break;
+      left -= spare.entries;
+      going.push(diffId);
+    }
+    await this.drop(...going);
+  }
+
+  /** As `shrink`. */
+  async drop(...diffIds: readonly DiffId[]): Promise<void> {
+    const going = diffIds.filter((diffId) => this.#there.delete(diffId));
+    await this.#remove(going.flatMap((diffId) => [this.#layout.spareDocument(diffId), this.#layout.spare(diffId)]));
+  }
+
+  /** Resolves when nothing is being removed. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#removing);
+  }
+
+  /** In this order, out of sight before anything is removed. Never fails: what stays is removed by the next start. */
+  async #remove(paths: readonly string[]): Promise<void> {
+    if (paths.length === 0) return;
+    const removing = this.#staging
+      .with(async (staged) => {
+        for (const [index, path] of paths.entries()) await withdraw(path, staged.removed(index));
+      })
+      .catch((error: unknown) => this.#log.warn("spare.left", { error }));
+    this.#removing.add(removing);
+    await removing;
+    this.#removing.delete(removing);
+  }
+}
+
+/** Of the name of a document, beside the tree that it is of. */
+const DOCUMENT = ".json";
+
+/** `name` as bytes (latin1). */
+const pathOf = (directory: string, name: string): Buffer =>
+  Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(name, "latin1")]);
+
+/** A directory that gets another parent has to be writable itself, but for root. */
+async function move(from: Buffer, to: Buffer): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (systemErrorCode(error) !== "EACCES") throw error;
+    const { mode } = await lstat(from);
+    await chmod(from, mode | 0o200);
+    await rename(from, to);
+    await chmod(to, mode);
+  }
+}

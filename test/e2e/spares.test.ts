@@ -1,0 +1,186 @@
+/** Trees of links that are made while nothing else is to do: the next root of a layer takes them, and none may cost a root anything. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { checkStore } from "../support/check-store.js";
+import { type Daemon, serve } from "../support/daemon.js";
+import { until } from "../support/deadline.js";
+import { tarOf, writeLayout } from "../support/images.js";
+import { becomeOtherUser } from "../support/other-user.js";
+import { buildImage } from "../support/registry.js";
+import { lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
+import { toolOrSkip } from "../support/tools.js";
+import { readTree } from "../support/trees.js";
+import { type Json, Wire } from "../support/wire.js";
+
+/** At two tops, in a directory that nobody may write to among them. */
+const base = [
+  { name: "closed/", type: "directory", mode: 0o555, mtime: new Date(1_500_000_000_000) },
+  ...Array.from({ length: 400 }, (_, i) => ({ name: `closed/${i}`, content: `closed ${i}` })),
+  ...Array.from({ length: 400 }, (_, i) => ({ name: `open/${i % 7}/${i}`, content: `open ${i}` })),
+  { name: "open/link", type: "symlink", linkname: "0/0" },
+  { name: "open/empty", content: "" },
+  { name: "caf\u00e9", content: "a name of bytes" },
+] as const;
+
+interface Stand {
+  readonly scope: Scope;
+  readonly sandbox: Sandbox;
+  readonly reference: (tag: string) => string;
+  readonly wire: Wire;
+  readonly daemon: Daemon;
+}
+
+/** Images of one base, each with a layer of its own; `one` is installed, and the base's spare is there. */
+async function stand(
+  context: Scope,
+  prepare: (sandbox: Sandbox) => Promise<void> = async () => undefined,
+): Promise<Stand> {
+  const scope = lastFirst(context);
+  const sandbox = await Sandbox.create(scope);
+  await prepare(sandbox);
+  const layer = await tarOf(base);
+  const image = async (tag: string) => buildImage([layer, await tarOf([{ name: `own-${tag}`, content: tag }])]);
+  const layout = sandbox.file("layout");
+  await writeLayout(layout, { one: await image("one"), two: await image("two"), six: await image("six") });
+  const daemon = await serve(sandbox);
+  const wire = await Wire.connect(scope, daemon.socket);
+  const reference = (tag: string) => `oci:${layout}:${tag}`;
+  await wire.ready(reference("one"), { name: "one" });
+  await made(sandbox);
+  return { scope, sandbox, reference, wire, daemon };
+}
+
+const spares = (sandbox: Sandbox): string[] => readdirSync(join(sandbox.stateDir, "spares"));
+/** Its tree. */
+const made = (sandbox: Sandbox): Promise<string> =>
+  until("the spare is made", () => {
+    const document = spares(sandbox).find((name) => name.endsWith(".json"));
+    return document && join(sandbox.stateDir, "spares", document.slice(0, -".json".length));
+  });
+
+async function restarted({ scope, sandbox, daemon }: Stand, between: () => void, env = {}): Promise<Wire> {
+  daemon.kill("SIGTERM");
+  await daemon.ended;
+  between();
+  return Wire.connect(scope, (await serve(sandbox, { env })).socket);
+}
+
+const inode = (...path: string[]): number => statSync(join(...path)).ino;
+
+/** The root is what it is without a spare, whether the spare was taken or not. */
+async function assertWhole(wire: Wire, root: Json, tag: string): Promise<void> {
+  const { entries } = readTree(root.path);
+  const paths = [...entries.keys()];
+  assert.equal(paths.filter((path) => path.startsWith("closed/")).length, 400);
+  assert.equal(paths.filter((path) => /^open\/\d\/\d+$/.test(path)).length, 400);
+  for (const path of ["closed", "open/link", "open/empty", `own-${tag}`])
+    assert.ok(entries.has(path), `${path} is in the root`);
+  assert.equal(readFileSync(join(root.path, "caf\u00e9"), "utf8"), "a name of bytes");
+  assert.equal(statSync(join(root.path, "closed")).mode & 0o7777, 0o555);
+  assert.equal(statSync(join(root.path, "closed")).mtimeMs, 1_500_000_000_000);
+  assert.deepEqual((await wire.request("store/verify", { deep: true })).findings, []);
+}
+
+test("the next root of a layer takes its spare as it is, and another one is made", async (t) => {
+  const { sandbox, reference, wire, daemon } = await stand(t);
+  const spare = await made(sandbox);
+  const directories = ["closed", "open", "open/3"].map((path) => inode(spare, path));
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  assert.deepEqual(
+    ["closed", "open", "open/3"].map((path) => inode(root.path, path)),
+    directories,
+  );
+  await assertWhole(wire, root, "two");
+  await made(sandbox);
+  assert.notEqual(inode(spare, "open"), directories[1]);
+  daemon.kill("SIGTERM");
+  await daemon.ended;
+  assert.deepEqual(checkStore(sandbox.stateDir, { swept: true }), []);
+});
+
+test("what links a root tells is the same with a spare as without", async (t) => {
+  const { reference, wire } = await stand(t);
+  const [two, six] = [
+    await wire.ready(reference("two"), { name: "two" }),
+    await wire.ready(reference("six"), { name: "six" }),
+  ];
+  assert.deepEqual(two.linked, six.linked);
+  assert.equal(two.linked.files, 803);
+});
+
+test("a spare that somebody took something out of costs no root anything", async (t) => {
+  const { sandbox, reference, wire, daemon } = await stand(t);
+  const spare = await made(sandbox);
+  renameSync(join(spare, "open"), sandbox.file("taken"));
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  await assertWhole(wire, root, "two");
+  assert.match(daemon.log(), /"spare\.lost"/);
+});
+
+test("a spare that somebody put something into costs no root anything", async (t) => {
+  const { sandbox, reference, wire } = await stand(t);
+  writeFileSync(join(await made(sandbox), "stranger"), "");
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  await assertWhole(wire, root, "two");
+});
+
+test("a spare goes with its layer", async (t) => {
+  const { sandbox, wire } = await stand(t);
+  await wire.request("root/remove", { name: "one" });
+  await wire.request("store/gc");
+  await until("it is gone", () => spares(sandbox).length === 0);
+});
+
+test("a spare goes when its layer is mended: the next root shows what the layer is", async (t) => {
+  const { sandbox, reference, wire } = await stand(t);
+  const spare = await made(sandbox);
+  writeFileSync(join(spare, "open/3/3"), "damaged");
+  assert.equal((await wire.request("store/verify", { deep: true, repair: true })).findings.length, 0);
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  assert.equal(readFileSync(join(root.path, "open/3/3"), "utf8"), "open 3");
+  await assertWhole(wire, root, "two");
+});
+
+test("a daemon takes the spares of its predecessor", async (t) => {
+  const there = await stand(t);
+  const directory = inode(await made(there.sandbox), "open");
+  const wire = await restarted(there, () => undefined);
+  const { root } = await wire.ready(there.reference("two"), { name: "two" });
+  assert.equal(inode(root.path, "open"), directory);
+  await assertWhole(wire, root, "two");
+});
+
+test("a spare of another boot is removed at the start, and no root has anything of it", async (t) => {
+  const there = await stand(t);
+  const document = `${await made(there.sandbox)}.json`;
+  const wire = await restarted(there, () =>
+    writeFileSync(document, JSON.stringify({ ...JSON.parse(readFileSync(document, "utf8")), bootId: "another" })),
+  );
+  await until("it is gone", () => spares(there.sandbox).length === 0);
+  const { root } = await wire.ready(there.reference("two"), { name: "two" });
+  await assertWhole(wire, root, "two");
+});
+
+test("a spare without its document is removed at the start", async (t) => {
+  const there = await stand(t);
+  const document = `${await made(there.sandbox)}.json`;
+  await restarted(there, () => rmSync(document));
+  await until("it is gone", () => spares(there.sandbox).length === 0);
+});
+
+test("spares beyond the setting are removed", async (t) => {
+  const there = await stand(t);
+  await restarted(there, () => undefined, { STRATAD_SPARE_ENTRIES: "100" });
+  await until("it is gone", () => spares(there.sandbox).length === 0);
+});
+
+const { skip, path: setpriv } = toolOrSkip("setpriv");
+test("an ordinary user's daemon takes directories that nobody may write to", { skip }, async (t) => {
+  const { sandbox, reference, wire } = await stand(t, (sandbox) => becomeOtherUser(sandbox, setpriv ?? ""));
+  const directory = inode(await made(sandbox), "closed");
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  assert.equal(inode(root.path, "closed"), directory);
+  await assertWhole(wire, root, "two");
+});
