@@ -64,7 +64,7 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
     stateDir: config.stateDir,
   });
   const roots = new RootAssembler({ store, pool, limits: config.limits, space, linker, spares });
-  const images = new ImageInstaller({ store, roots, layers, space, spares, maxLayerBytes });
+  const images = new ImageInstaller({ store, roots, layers, space, maxLayerBytes });
   const sources = {
     importDirs: config.importDirs ?? ("anywhere" as const),
     registry: userRegistries(config.insecureRegistries, version),
@@ -76,7 +76,7 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
   const planner = new Planner({ store, roots, sources, policies, maxLayers, freeBytes });
   const guests = [config.runtimeDir, config.socket, config.readOnlySocket, config.configFile];
   const verifier = new Verifier({ store, pool, guests });
-  const repairer = new Repairer({ store, pool, verifier, layers, images, sources, maxLayers, log });
+  const repairer = new Repairer({ store, pool, verifier, layers, images, spares, sources, maxLayers, log });
   const verification = new StoreVerification({
     store,
     verifier,

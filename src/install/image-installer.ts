@@ -27,7 +27,6 @@ import { leastCost } from "./plan-cost.js";
 import type { Assembled, Assembly, RootAssembler } from "./root-assembler.js";
 import { valuesOf } from "./root-linker.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
-import type { SpareMaker } from "./spare-maker.js";
 import { TopLevelNames, topLevelTold } from "./top-level.js";
 
 export interface ImageRequest {
@@ -54,7 +53,6 @@ export class ImageInstaller {
   /** What is linked of roots whose layers are not all there. */
   readonly #ahead = new Set<LinkingAhead>();
   readonly #space: SpaceLedger;
-  readonly #spares: SpareMaker;
   readonly #maxLayerBytes: number;
   rootsLinked = 0;
 
@@ -63,14 +61,12 @@ export class ImageInstaller {
     readonly roots: RootAssembler;
     readonly layers: LayerInstaller;
     readonly space: SpaceLedger;
-    readonly spares: SpareMaker;
     readonly maxLayerBytes: number;
   }) {
     this.#store = options.store;
     this.#roots = options.roots;
     this.#layers = options.layers;
     this.#space = options.space;
-    this.#spares = options.spares;
     this.#maxLayerBytes = options.maxLayerBytes;
   }
 
@@ -137,11 +133,11 @@ export class ImageInstaller {
 
   /**
    * When everything that was being linked is linked: whoever changed a layer knows then which roots have it as it was. What waits for
-   * other layers is linked anew when they are there, and what was linked for nobody yet is gone.
+   * other layers is linked anew when they are there.
    */
   async settled(): Promise<void> {
     for (const ahead of this.#ahead) void ahead.abandon();
-    await Promise.allSettled([this.#spares.clear(), ...this.#linking]);
+    await Promise.allSettled([...this.#linking]);
   }
 
   async #whileLinking<Value>(linking: Promise<Value>): Promise<Value> {

@@ -24,6 +24,7 @@ import type { LayerDocument } from "../tasks.js";
 import type { ImageInstaller } from "./image-installer.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { originsOf, withLayerSource } from "./layer-source.js";
+import type { SpareMaker } from "./spare-maker.js";
 import type { Found, Verifier, VerifyRequest } from "./verifier.js";
 import { UPKEEP_WEIGHT } from "./weights.js";
 
@@ -33,6 +34,7 @@ export interface RepairerOptions {
   readonly verifier: Verifier;
   readonly layers: LayerInstaller;
   readonly images: ImageInstaller;
+  readonly spares: SpareMaker;
   readonly sources: OpenOptions;
   readonly maxLayers: number;
   readonly log: Log;
@@ -64,17 +66,20 @@ export class Repairer {
 
   /** What is being mended is not collected. */
   async #repair(found: Found, request: VerifyRequest, lease: Lease): Promise<Repaired> {
-    const { store, images, verifier } = this.#options;
+    const { store, images, spares, verifier } = this.#options;
     const { signal } = request;
     const why = new Map<string, string>();
     const layers = idsOf(found, "layer").map((text) => parseDiffId(text));
     for (const diffId of layers) lease.stored(diffId);
-    try {
-      for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
-    } finally {
-      // Also where somebody gives up: some may be mended.
-      await images.settled();
-    }
+    // One that has links to what was damaged would bring it back, in the next daemon too.
+    await spares.without(async () => {
+      try {
+        for (const diffId of layers) await this.#noting(why, diffId, signal, () => this.#layer(diffId, found, signal));
+      } finally {
+        // Also where somebody gives up: some may be mended.
+        await images.settled();
+      }
+    });
     const roots = new Set([...idsOf(found, "root"), ...found.apart]);
     for (const { rootId, layers: own } of store.roots.all())
       if (layers.some((diffId) => own.includes(diffId))) roots.add(rootId);

@@ -36,6 +36,8 @@ export class SpareMaker {
   #lastWanted = 0;
   #running: Promise<void> | undefined;
   #giveUp = new AbortController();
+  /** How many want none to be there. */
+  #without = 0;
 
   constructor(options: SpareMakerOptions) {
     this.#options = options;
@@ -49,7 +51,7 @@ export class SpareMaker {
       if (this.#isFit(layer)) this.#wanted.add(layer.diffId);
     }
     this.#lastWanted = performance.now();
-    if (!this.#stopping.signal.aborted) this.#running ??= this.#whileWanted();
+    if (this.#wanted.size > 0 && !this.#stopping.signal.aborted) this.#running ??= this.#whileWanted();
   }
 
   /** All spares go, and those that are being made; resolves when they are gone. */
@@ -57,6 +59,17 @@ export class SpareMaker {
     this.#giveUp.abort();
     this.#giveUp = new AbortController();
     await this.#options.store.spares.shrink(0);
+  }
+
+  /** Runs `work`, which changes layers, while there is no spare and none is made. */
+  async without<Value>(work: () => Promise<Value>): Promise<Value> {
+    this.#without += 1;
+    try {
+      await this.clear();
+      return await work();
+    } finally {
+      this.#without -= 1;
+    }
   }
 
   /** Makes no more; what was being made is given up. */
@@ -87,12 +100,11 @@ export class SpareMaker {
   }
 
   async #quiet(signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const left = this.#lastWanted + SPARE_AFTER_MS - performance.now();
-      if (left <= 0) break;
-      await sleep(left, undefined, { signal, ref: false });
+    const left = () => (this.#without > 0 ? SPARE_AFTER_MS : this.#lastWanted + SPARE_AFTER_MS - performance.now());
+    while (left() > 0) {
+      await sleep(left(), undefined, { signal, ref: false });
+      await this.#options.pool.whenIdle(signal);
     }
-    await this.#options.pool.whenIdle(signal);
   }
 
   async #make(diffId: DiffId, signal: AbortSignal): Promise<void> {
@@ -106,8 +118,7 @@ export class SpareMaker {
       await store.staging.with(async ({ rootTree }) => {
         await mkdir(rootTree, { recursive: true });
         const linked = await this.#options.linker.linkBehind(rootTree, layer, signal);
-        signal.throwIfAborted();
-        await store.spares.put(rootTree, layer, linked);
+        await store.spares.put(rootTree, { layer, linked, signal });
       });
       log.debug("spare.made", { layer: diffId });
     } catch (error) {

@@ -76,14 +76,23 @@ export class Spares {
     return [...this.#there.values()].reduce((sum, { entries }) => sum + entries, 0);
   }
 
-  /** The tree, which is in staging, becomes the spare of its layer; there is none. */
-  async put(tree: string, layer: LayerDocument, linked: LinkSum): Promise<void> {
+  /** The tree, which is in staging, becomes the spare of its layer; there is none. Not where the signal is aborted by then. */
+  async put(
+    tree: string,
+    {
+      layer,
+      linked,
+      signal,
+    }: { readonly layer: LayerDocument; readonly linked: LinkSum; readonly signal: AbortSignal },
+  ): Promise<void> {
     const { diffId, changesetSha256, entries } = layer;
     const spare: SpareDocument = { schema: 1, diffId, changesetSha256, bootId: this.#bootId, entries, linked };
+    signal.throwIfAborted();
     await rename(tree, this.#layout.spare(diffId));
     // A power cut ends the boot that it is believed in: nothing has to reach the disk.
     await writeDocument(this.#layout.spareDocument(diffId), spare, { sync: false });
     this.#there.set(diffId, spare);
+    if (signal.aborted) await this.drop(diffId);
   }
 
   /**
@@ -155,8 +164,9 @@ async function move(from: Buffer, to: Buffer): Promise<void> {
   try {
     await rename(from, to);
   } catch (error) {
-    if (systemErrorCode(error) !== "EACCES") throw error;
-    const { mode } = await lstat(from);
+    const stats = await lstat(from);
+    if (systemErrorCode(error) !== "EACCES" || !stats.isDirectory()) throw error;
+    const { mode } = stats;
     await chmod(from, mode | 0o200);
     await rename(from, to);
     await chmod(to, mode);

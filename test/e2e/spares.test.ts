@@ -43,10 +43,12 @@ async function stand(
   const layer = await tarOf(base);
   const image = async (tag: string) => buildImage([layer, await tarOf([{ name: `own-${tag}`, content: tag }])]);
   const layout = sandbox.file("layout");
-  await writeLayout(layout, { one: await image("one"), two: await image("two"), six: await image("six") });
+  const small = buildImage([await tarOf([{ name: "small", content: "linked as soon as a spare would be taken" }])]);
+  await writeLayout(layout, { one: await image("one"), two: await image("two"), six: await image("six"), small });
   const daemon = await serve(sandbox);
   const wire = await Wire.connect(scope, daemon.socket);
   const reference = (tag: string) => `oci:${layout}:${tag}`;
+  await wire.ready(reference("small"), { name: "small" });
   await wire.ready(reference("one"), { name: "one" });
   await made(sandbox);
   return { scope, sandbox, reference, wire, daemon };
