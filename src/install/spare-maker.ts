@@ -86,7 +86,7 @@ export class SpareMaker {
         // Whatever was linked meanwhile comes first.
         const diffId = this.#next() as DiffId;
         this.#wanted.delete(diffId);
-        await this.#make(diffId, AbortSignal.any([stop, this.#giveUp.signal]));
+        await this.#make(diffId, stop);
       }
     } catch (error) {
       if (!stop.aborted) this.#options.log.warn("spares.stopped", { error });
@@ -107,8 +107,10 @@ export class SpareMaker {
     }
   }
 
-  async #make(diffId: DiffId, signal: AbortSignal): Promise<void> {
+  async #make(diffId: DiffId, stop: AbortSignal): Promise<void> {
     const { store, log } = this.#options;
+    const giveUp = this.#giveUp.signal;
+    const signal = AbortSignal.any([stop, giveUp]);
     const lease = store.leases.open();
     lease.stored(diffId);
     try {
@@ -118,7 +120,8 @@ export class SpareMaker {
       await store.staging.with(async ({ rootTree }) => {
         await mkdir(rootTree, { recursive: true });
         const linked = await this.#options.linker.linkBehind(rootTree, layer, signal);
-        await store.spares.put(rootTree, { layer, linked, signal });
+        // One that is linked is the next daemon's.
+        await store.spares.put(rootTree, { layer, linked, signal: giveUp });
       });
       log.debug("spare.made", { layer: diffId });
     } catch (error) {
