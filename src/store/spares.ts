@@ -1,6 +1,6 @@
 /**
- * Spares (spares/): of a layer one more tree of links, as a root has it where it stands alone. A root that comes next takes what is at its top by
- * renames, and links nothing.
+ * Spares (spares/): of a layer one more tree of links, as a root has it where it stands alone. A root that comes next takes what is
+ * at its top by renames, and links nothing.
  *
  * A spare is nobody's, and may go at any time. It is believed while its document stands beside it, in the boot that wrote it: that is
  * written when the tree is there, and goes before the first name does.
@@ -56,13 +56,14 @@ export class Spares {
     const names = await readdir(this.#layout.spares);
     const believed = new Set<string>();
     for (const name of names.filter((each) => each.endsWith(DOCUMENT))) {
-      const spare = await readDocument(join(this.#layout.spares, name), spareSchema).catch(() => undefined);
-      if (spare === undefined || spare.bootId !== this.#bootId || !names.includes(name.slice(0, -DOCUMENT.length)))
-        continue;
+      const tree = name.slice(0, -DOCUMENT.length);
+      const path = join(this.#layout.spares, name);
+      const spare = await readDocument(path, spareSchema).catch(() => undefined);
+      if (spare === undefined || spare.bootId !== this.#bootId || !names.includes(tree)) continue;
       if (layerOf(spare.diffId)?.changesetSha256 !== spare.changesetSha256) continue;
-      if (this.#layout.spareDocument(spare.diffId) !== join(this.#layout.spares, name)) continue;
+      if (this.#layout.spareDocument(spare.diffId) !== path) continue;
       this.#there.set(spare.diffId, spare);
-      believed.add(name).add(name.slice(0, -DOCUMENT.length));
+      believed.add(name).add(tree);
     }
     void this.#remove(names.filter((name) => !believed.has(name)).map((name) => join(this.#layout.spares, name)));
   }

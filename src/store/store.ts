@@ -73,8 +73,13 @@ export class Store {
     this.holds = new Holds(this.layout.holds, options);
     this.#options = options;
     const { usage, spares } = this;
-    this.layers.watch({ added: (layer) => usage.addLayer(layer), removed: (layer) => usage.removeLayer(layer) });
-    this.layers.watch({ added: () => undefined, removed: ({ diffId }) => void spares.drop(diffId) });
+    this.layers.watch({
+      added: (layer) => usage.addLayer(layer),
+      removed: (layer) => {
+        usage.removeLayer(layer);
+        void spares.drop(layer.diffId);
+      },
+    });
     this.roots.watch({ added: (root) => usage.addRoot(root), removed: (root) => usage.removeRoot(root) });
   }
 

@@ -54,10 +54,10 @@ export function ours(options: Ours = {}): Contestant {
       const place = await Place.open(setting.scope, { below: setting.directory, options });
       await place.wire.ready(references("gzip"), { name: "first" });
       if (options.link === "reflink") await requireReflink(place.wire, references("gzip"));
+      if (options.spares === true) await place.sparesMade();
       return async ({ round }) => {
-        // Nobody else is measured beside it.
-        if (options.spares === true) await place.sparesMade();
         const figures = await place.install(references(`again-${round}`), `round-${round}`);
+        // Nobody else is measured beside it.
         if (options.spares === true) await place.sparesMade();
         return figures;
       };

@@ -6,9 +6,9 @@ import { test } from "node:test";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
-import { tarOf, writeLayout } from "../support/images.js";
+import { layerDigests, tarOf, writeLayout } from "../support/images.js";
 import { becomeOtherUser } from "../support/other-user.js";
-import { buildImage } from "../support/registry.js";
+import { buildImage, startRegistry } from "../support/registry.js";
 import { lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
 import { readTree } from "../support/trees.js";
@@ -143,6 +143,38 @@ test("a spare goes when its layer is mended: the next root shows what the layer 
   const { root } = await wire.ready(reference("two"), { name: "two" });
   assert.equal(readFileSync(join(root.path, "open/3/3"), "utf8"), "open 3");
   await assertWhole(wire, root, "two");
+});
+
+test("there is no spare while a layer is mended: a daemon that ends in the middle leaves none of what was damaged", async (t) => {
+  const image = buildImage([await tarOf(base)]);
+  const [blob = ""] = layerDigests(image);
+  let asked = false;
+  let hold: Promise<void> | undefined;
+  const scope = lastFirst(t);
+  const registry = await startRegistry({
+    images: { "base:1": image },
+    script: async ({ request }) => {
+      if (hold !== undefined && request.path.endsWith(blob)) {
+        asked = true;
+        await hold;
+      }
+      return false;
+    },
+  });
+  scope.after(() => registry.close());
+  const sandbox = await Sandbox.create(scope);
+  const wire = await Wire.connect(scope, (await serve(sandbox)).socket);
+  await wire.ready(`${registry.host}/base:1`, { name: "one" });
+  writeFileSync(join(await made(sandbox), "open/3/3"), "damaged");
+  let release = (): void => undefined;
+  hold = new Promise((resolve) => {
+    release = resolve;
+  });
+  const repair = wire.request("store/verify", { deep: true, repair: true });
+  await until("the layer is fetched again", () => asked);
+  assert.deepEqual(spares(sandbox), []);
+  release();
+  assert.deepEqual((await repair).findings, []);
 });
 
 test("a daemon takes the spares of its predecessor", async (t) => {
