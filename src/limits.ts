@@ -133,6 +133,8 @@ export const MAX_RING_EVENTS = 10_000;
 export const MAX_RING_BYTES = 8 * MiB;
 /** Events that are sent to subscriptions in one turn of the loop: some 2 ms. The others follow in the next turns. */
 export const DELIVERIES_A_TURN = 256;
+/** After more than one such turn events gather this long: thousands are woken once for several. */
+export const DELIVERY_REST_MS = 100;
 /** An idle subscription learns that it is alive, and where it stands. */
 export const BOOKMARK_INTERVAL_MS = 15 * SECOND;
 /** Items in one page of a list. */

@@ -6,7 +6,13 @@
  * know what the events mean.
  */
 import { randomUUID } from "node:crypto";
-import { BOOKMARK_INTERVAL_MS, DELIVERIES_A_TURN, MAX_RING_BYTES, MAX_RING_EVENTS } from "../limits.js";
+import {
+  BOOKMARK_INTERVAL_MS,
+  DELIVERIES_A_TURN,
+  DELIVERY_REST_MS,
+  MAX_RING_BYTES,
+  MAX_RING_EVENTS,
+} from "../limits.js";
 import type { Log } from "../log.js";
 import { type DaemonEvent, type EventFilter, EventParams, type EventPosition } from "../messages/events.js";
 import { inSlices, type Steps } from "../slices.js";
@@ -34,6 +40,8 @@ interface Pass {
   readonly left: Iterator<Subscription>;
   /** It has more to come. */
   current: Subscription | undefined;
+  /** It takes more than a turn. */
+  isLong: boolean;
 }
 
 interface RingEvent {
@@ -54,8 +62,8 @@ export class EventHub {
   #oldest = 1;
   #seq = 0;
   readonly #following = new Set<Subscription>();
-  /** What the next turn goes on with. */
-  #delivery: { readonly pass: Pass; readonly turn: NodeJS.Immediate } | undefined;
+  /** Whom it may concern is told later: in the next turn, or after a rest. */
+  #later: { readonly cancel: () => void } | undefined;
   readonly #bookmarks: NodeJS.Timeout;
 
   constructor(options: EventHubOptions) {
@@ -86,8 +94,9 @@ export class EventHub {
   }
 
   /**
-   * Gives the event its number and sends it to whom it concerns; where those are thousands, to the last of them some turns later:
-   * neither what the event is about nor anybody's answer waits for that. An event that fits no schema is our bug: logged, not sent.
+   * Gives the event its number and sends it to whom it concerns. Where those are thousands, the last of them get it some turns later,
+   * and what comes right behind it after a rest: neither what the event is about nor anybody's answer waits for that. An event that
+   * fits no schema is our bug: logged, not sent.
    */
   publish(event: DaemonEvent): void {
     const rest = this.#write(event, this.#seq + 1);
@@ -97,7 +106,7 @@ export class EventHub {
     this.#ring.set(this.#seq, { event, rest, bytes });
     this.#ringBytes += bytes;
     this.#evict();
-    if (this.#delivery === undefined) this.#deliver();
+    if (this.#later === undefined) this.#deliver();
   }
 
   /** Tells each subscription that is up to date where it stands, thousands in slices; takes no number of its own. */
@@ -129,30 +138,41 @@ export class EventHub {
 
   close(): void {
     clearInterval(this.#bookmarks);
-    clearImmediate(this.#delivery?.turn);
+    this.#later?.cancel();
     this.#following.clear();
   }
 
   /** Everybody has what was published, before nobody can get it any more. */
   flush(): void {
-    for (let left = this.#delivery; left !== undefined; left = this.#delivery) {
-      clearImmediate(left.turn);
-      this.#deliver(left.pass);
-    }
+    this.#later?.cancel();
+    this.#later = undefined;
+    for (const subscription of this.#following) while (subscription.published());
   }
 
   /** One turn of a pass over all that follow; passes go on until everybody has what was published meanwhile too. */
-  #deliver(pass: Pass = { upTo: this.#seq, left: this.#following.values(), current: undefined }): void {
-    this.#delivery = undefined;
+  #deliver(pass: Pass = { upTo: this.#seq, left: this.#following.values(), current: undefined, isLong: false }): void {
+    this.#later = undefined;
     for (let delivered = 0; delivered < DELIVERIES_A_TURN; delivered += 1) {
       pass.current ??= pass.left.next().value;
       if (pass.current === undefined) {
-        if (pass.upTo !== this.#seq) this.#deliver();
+        if (pass.isLong) this.#rest(pass.upTo);
+        else if (pass.upTo !== this.#seq) this.#deliver();
         return;
       }
       if (!pass.current.published()) pass.current = undefined;
     }
-    this.#delivery = { pass, turn: setImmediate(() => this.#deliver(pass)) };
+    pass.isLong = true;
+    const turn = setImmediate(() => this.#deliver(pass));
+    this.#later = { cancel: () => clearImmediate(turn) };
+  }
+
+  /** What thousands are told in one go costs each of them one wake-up, and the install that it is about less of its processors. */
+  #rest(upTo: number): void {
+    const timer = setTimeout(() => {
+      this.#later = undefined;
+      if (upTo !== this.#seq) this.#deliver();
+    }, DELIVERY_REST_MS);
+    this.#later = { cancel: () => clearTimeout(timer) };
   }
 
   #evict(): void {

@@ -3,7 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import fc from "fast-check";
-import { DELIVERIES_A_TURN, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
+import { DELIVERIES_A_TURN, DELIVERY_REST_MS, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import type { EventFilter } from "../../src/messages/events.js";
 import { EventHub, type EventHubOptions } from "../../src/protocol/events.js";
@@ -164,6 +164,29 @@ test("thousands get each event in its order, so many in a turn", async () => {
     assert.ok(sent() - before <= 2 * DELIVERIES_A_TURN);
   }
   for (const { seqs } of sinks) assert.deepEqual(seqs, range(1, 10));
+  hub.close();
+});
+
+test("what is published right behind a pass over thousands goes to each of them in one go, after a rest", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const hub = createHub();
+  const sinks = Array.from({ length: DELIVERIES_A_TURN + 1 }, () => new Sink());
+  for (const sink of sinks) hub.open(sink, {}).subscription.start();
+  const allHave = (upTo: number) => sinks.every(({ frames }) => frames.length === upTo);
+  hub.publish(event);
+  await nextTurn();
+  assert.ok(allHave(1));
+  hub.publish(event);
+  t.mock.timers.tick(DELIVERY_REST_MS - 1);
+  hub.publish(event);
+  await nextTurn();
+  assert.ok(allHave(1), "during the rest");
+  t.mock.timers.tick(1);
+  for (let turns = 0; turns < 3; turns += 1) await nextTurn();
+  assert.ok(allHave(3), "after it");
+  t.mock.timers.tick(DELIVERY_REST_MS);
+  hub.publish(event);
+  assert.equal(sinks[0]?.frames.length, 4, "at once, when nothing had come");
   hub.close();
 });
 
