@@ -90,6 +90,7 @@ function statusOf(parts: Parts, self: Self): ReturnType<Services["server"]["stat
       names: store.names.size,
       bytes: store.layers.bytes,
       ...catalog.total(),
+      spares: store.spares.total,
     },
     counters: { ...(layers?.counters ?? NOTHING_READ), rootsLinked: images?.rootsLinked ?? 0 },
     ...(verification?.standing === undefined ? {} : { findings: verification.standing }),

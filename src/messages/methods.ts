@@ -246,6 +246,8 @@ export const methods = {
         bytes: count,
         /** In total, as in `store/usage`. */
         ...z.object(usage).partial().shape,
+        /** Layers whose next root is linked already. */
+        spares: z.object({ layers: count, entries: count }).optional(),
       }),
       counters: z.object({ blobsRead: count, layersUnpacked: count, rootsLinked: count }),
       /** What verifications found that is not mended, as far as this daemon knows; absent: nothing. */

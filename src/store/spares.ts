@@ -72,9 +72,10 @@ export class Spares {
     return this.#there.has(diffId);
   }
 
-  /** In all of them. */
-  get entries(): number {
-    return [...this.#there.values()].reduce((sum, { entries }) => sum + entries, 0);
+  /** How many layers have one, and the entries of all of them. */
+  get total(): { readonly layers: number; readonly entries: number } {
+    const entries = [...this.#there.values()].reduce((sum, spare) => sum + spare.entries, 0);
+    return { layers: this.#there.size, entries };
   }
 
   /** The tree, which is in staging, becomes the spare of its layer; there is none. Not where the signal is aborted by then. */
@@ -119,7 +120,7 @@ export class Spares {
   /** The oldest go until the others hold so many entries at most; resolves when they are gone. Nobody finds them once this is called. */
   async shrink(entries: number): Promise<void> {
     const going: DiffId[] = [];
-    let left = this.entries;
+    let left = this.total.entries;
     for (const [diffId, spare] of this.#there) {
       if (left <= entries) break;
       left -= spare.entries;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { MIN_SPARE_ENTRIES } from "../../src/limits.js";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
@@ -128,11 +129,19 @@ test("a spare that somebody put something into costs no root anything", async (t
   await assertWhole(wire, root, "two");
 });
 
-test("a spare goes with its layer", async (t) => {
+test("a spare goes with its layer, and the status tells of it until then", async (t) => {
   const { sandbox, wire } = await stand(t);
+  const told = async () => (await wire.request("server/status")).store.spares;
+  await until("it is told of", async () => (await told()).layers === 1);
+  const { layers } = await wire.request("layer/list");
+  assert.deepEqual(
+    [(await told()).entries],
+    layers.map(({ entries }: Json) => entries).filter((entries: number) => entries >= MIN_SPARE_ENTRIES),
+  );
   await wire.request("root/remove", { name: "one" });
   await wire.request("store/gc");
   await until("it is gone", () => spares(sandbox).length === 0);
+  assert.deepEqual(await told(), { layers: 0, entries: 0 });
 });
 
 test("a spare goes when its layer is mended: the next root shows what the layer is", async (t) => {

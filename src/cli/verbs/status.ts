@@ -84,6 +84,7 @@ function serverLines(server: ServerStatus, nowMs: number): string[] {
     `state    ${printable(server.stateDir, 4096)}`,
     `store    ${plural(store.names, "name")}, ${plural(store.roots, "root")}, ${plural(store.layers, "layer")}, ${formatSize(store.bytes)}`,
     ...usageLines(store),
+    ...spareLines(store),
     `jobs     ${jobs.running} running, ${jobs.queued} queued, ${jobs.ready} ready, ${jobs.failed} failed, ${jobs.cancelled} cancelled`,
     `workers  ${workers.busy} of ${workers.total} busy, ${plural(workers.queuedTasks, "task")} queued`,
     `clients  ${sessions.full} full, ${sessions.read} read-only`,
@@ -103,6 +104,12 @@ function usageLines({ apparentBytes, uniqueBytes, sharedBytes }: ServerStatus["s
   if (apparentBytes === undefined || uniqueBytes === undefined || sharedBytes === undefined) return [];
   const sizes = `${formatSize(apparentBytes)} apparent, ${formatSize(uniqueBytes)} unique, ${formatSize(sharedBytes)} shared`;
   return [`bytes    ${sizes}`];
+}
+
+/** As above; and most small stores have none. */
+function spareLines({ spares }: ServerStatus["store"]): string[] {
+  if (spares === undefined || spares.layers === 0) return [];
+  return [`spares   ${plural(spares.layers, "layer")}, ${spares.entries} entries`];
 }
 
 function tellJob(context: Context, job: Job): number {
