@@ -6,10 +6,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { MAX_GENERATIONS, MAX_TERMINAL_JOBS } from "../../src/limits.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MAX_GENERATIONS, MAX_TERMINAL_JOBS, MIN_SPARE_ENTRIES, SPARE_AFTER_MS } from "../../src/limits.js";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
-import { writeLayout } from "../support/images.js";
+import { tarOf, writeLayout } from "../support/images.js";
 import { writePastJobs } from "../support/past-jobs.js";
 import { buildImage, startRegistry, type TestImage } from "../support/registry.js";
 import { Sandbox, type Scope } from "../support/sandbox.js";
@@ -33,7 +34,7 @@ export interface Sample {
   readonly seconds: number;
   readonly descriptors: number;
   readonly residentKb: number;
-  /** Files and directories of the state directory, and those of them in staging. */
+  /** Files and directories of the state directory but for spares, and those of them in staging. */
   readonly entries: number;
   readonly staged: number;
   /** That are remembered. */
@@ -59,6 +60,8 @@ const TAGS = ["one", "two", "three", "four"];
 /** A collection that leaves what installs and removals left, but what no name has. */
 const KEEPING = { keepBytes: Number.MAX_SAFE_INTEGER, keepLast: MAX_GENERATIONS };
 const LOOKS_AT_STAGING = 3;
+/** How long a daemon has nothing to do before it is killed, at most: some have made a spare by then, some are about to. */
+const MAX_REST_MS = 2 * SPARE_AFTER_MS;
 /** What a request may be answered where others remove and cancel at the same time. */
 const EXPECTED = /^(UNKNOWN_(NAME|ROOT|JOB)|CANCELLED|BUSY|RATE_LIMITED)$/;
 
@@ -96,7 +99,10 @@ class Soaked {
     writePastJobs(sandbox.stateDir, MAX_TERMINAL_JOBS);
     const base = await layerOf("base", "base");
     const images: Record<string, TestImage> = {};
-    for (const tag of TAGS) images[tag] = buildImage([base, await layerOf("app", tag, { large: true })]);
+    const many = await tarOf(
+      Array.from({ length: MIN_SPARE_ENTRIES }, (_, i) => ({ name: `many/${i % 9}/${i}`, content: `${i}` })),
+    );
+    for (const tag of TAGS) images[tag] = buildImage([base, many, await layerOf("app", tag, { large: true })]);
     await writeLayout(sandbox.file("layout"), images);
     const served = Object.fromEntries(Object.entries(images).map(([tag, image]) => [`soaked:${tag}`, image]));
     const registry = await startRegistry({ images: served });
@@ -114,6 +120,7 @@ class Soaked {
     await this.#serve();
     for (let round = 1; performance.now() - this.#start < minutes * 60_000; round += 1) {
       const isKilled = round % roundsPerKill === 0;
+      if (isKilled) await this.#rest();
       await this.#round(isKilled);
       if (isKilled) {
         kills += 1;
@@ -135,6 +142,15 @@ class Soaked {
   async #serve(): Promise<void> {
     this.#daemon = await serve(this.#sandbox, { env: { STRATAD_WORKERS: "2" } });
     this.#lives += 1;
+  }
+
+  async #rest(): Promise<void> {
+    await sleep(this.#random() * MAX_REST_MS);
+    const wire = await Wire.connect(this.#scope, this.#daemon.socket);
+    const { spares } = (await wire.request("server/status")).store;
+    this.#did("rest");
+    if (spares.layers > 0) this.#did("find a spare");
+    await wire.close();
   }
 
   /** Some clients at once; with `isKilled` the daemon dies under them. */
@@ -165,7 +181,7 @@ class Soaked {
       const wire = await Wire.connect(this.#scope, this.#daemon.socket);
       for (let acts = 0; acts < ACTS_PER_ROUND; acts += 1) {
         const [what, act] = this.#choose();
-        this.#acts[what] = (this.#acts[what] ?? 0) + 1;
+        this.#did(what);
         await act(wire, this.#random).catch((error: unknown) => {
           if (!(error instanceof RpcError) || !EXPECTED.test(error.data.code)) throw error;
         });
@@ -174,6 +190,10 @@ class Soaked {
     } catch (error) {
       if (!dying.is) this.#problems.push(String(error));
     }
+  }
+
+  #did(what: string): void {
+    this.#acts[what] = (this.#acts[what] ?? 0) + 1;
   }
 
   #pick<Item>(items: readonly Item[]): Item {
@@ -220,7 +240,7 @@ class Soaked {
       seconds: Math.round((performance.now() - this.#start) / 1000),
       descriptors: readdirSync(`/proc/${pid}/fd`).length,
       residentKb: Number(/^VmRSS:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]),
-      entries: everythingBelow(this.#sandbox.stateDir).length,
+      entries: everythingBelow(this.#sandbox.stateDir).filter((path) => !path.startsWith("spares/")).length,
       staged,
       jobs: Object.values<number>(jobs).reduce((sum, count) => sum + count, 0),
       lives: this.#lives,
