@@ -35,6 +35,8 @@ export class SpareMaker {
   readonly #stopping = new AbortController();
   #lastWanted = 0;
   #running: Promise<void> | undefined;
+  /** Never fails. */
+  #making = Promise.resolve();
   #giveUp = new AbortController();
   /** How many want none to be there. */
   #without = 0;
@@ -54,10 +56,11 @@ export class SpareMaker {
     if (this.#wanted.size > 0 && !this.#stopping.signal.aborted) this.#running ??= this.#whileWanted();
   }
 
-  /** All spares go, and those that are being made; resolves when they are gone. */
+  /** All spares go, and one that is being made; resolves when they are gone. */
   async clear(): Promise<void> {
     this.#giveUp.abort();
     this.#giveUp = new AbortController();
+    await this.#making;
     await this.#options.store.spares.shrink(0);
   }
 
@@ -86,7 +89,8 @@ export class SpareMaker {
         // Whatever was linked meanwhile comes first.
         const diffId = this.#next() as DiffId;
         this.#wanted.delete(diffId);
-        await this.#make(diffId, stop);
+        this.#making = this.#make(diffId, stop);
+        await this.#making;
       }
     } catch (error) {
       if (!stop.aborted) this.#options.log.warn("spares.stopped", { error });
