@@ -1,12 +1,14 @@
 /** The bench's own code works: what a short run leaves. Of no figure is said how large it may be. */
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { until } from "../support/deadline.js";
 import { Sandbox } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
 import { FITTED } from "./growth.js";
-import { type Figures, median, percentile } from "./measuring.js";
+import { CommandFailed, type Figures, measured, median, percentile } from "./measuring.js";
 import { exponent, plot } from "./plot.js";
 import { type Bench, type Contestant, Missing, type Row, race } from "./race.js";
 import { type Report, readmePart, reportOf } from "./report.js";
@@ -76,6 +78,18 @@ suite("bench", () => {
       { place: "disk", contestant: "sound", samples: [{ round: 0 }, { round: 1 }] },
       { place: "disk", contestant: "lame", samples: [], missing: "it limps" },
     ]);
+  });
+
+  test("a command that hangs is ended with all it started, and is none that was measured", async (t) => {
+    const { home } = await Sandbox.create(t);
+    const hanging = measured(["sh", "-c", "sleep 1000 & echo $! >pid; wait"], { cwd: home, limitMs: 2000 });
+    await assert.rejects(hanging, (error) => error instanceof CommandFailed && /no end within 2 s/.test(error.message));
+    const pid = Number(await readFile(`${home}/pid`, "utf8"));
+    // Whoever takes its exit code may be late.
+    await until(
+      "it is gone",
+      () => !existsSync(`/proc/${pid}`) || / Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8")),
+    );
   });
 
   test("the README shows the races side by side, every target, and the exponents", () => {

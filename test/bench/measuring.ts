@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, readSync, writeFileSync } from "node
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Scope } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
@@ -79,7 +79,7 @@ const IDLE_MS = 200;
 export async function idle(pid: number): Promise<void> {
   for (let before = -1, now = await processorSeconds(pid); now !== before; now = await processorSeconds(pid)) {
     before = now;
-    await setTimeout(IDLE_MS);
+    await delay(IDLE_MS);
   }
 }
 
@@ -95,7 +95,7 @@ function statusMegabytes(pid: number, field: string): number {
 
 export const descriptors = async (pid: number): Promise<number> => (await readdir(`/proc/${pid}/fd`)).length;
 
-/** It ran, and did not end with 0. */
+/** It ran, and did not end with 0, or not at all. */
 export class CommandFailed extends Error {}
 
 /** What a command that is run by GNU time took, its children with it. Throws CommandFailed with what it said where it fails. */
@@ -113,9 +113,16 @@ export const plainEnvironment: NodeJS.ProcessEnv = { PATH, HOME, TMPDIR, LANG: "
 /** Says why not where commands cannot be measured. */
 export const timeTool = toolOrSkip("time", plainEnvironment);
 
+/** The slowest takes one: a command that hangs, as tar-fs did once in dozens of runs, is not to end the bench. */
+const LIMIT_MS = 5 * 60_000;
+
 export async function measured(
   command: readonly string[],
-  { cwd, env = plainEnvironment }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv },
+  {
+    cwd,
+    env = plainEnvironment,
+    limitMs = LIMIT_MS,
+  }: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly limitMs?: number },
 ): Promise<{ readonly taken: Taken; readonly stdout: string }> {
   const report = join(cwd, "taken");
   const [program, ...before] = timeTool.path === undefined ? [] : [timeTool.path, "-f", "%U %S %M", "-o", report, "--"];
@@ -125,17 +132,25 @@ export async function measured(
     cwd,
     env,
     stdio: ["ignore", "pipe", "pipe"],
+    // A group of its own: what it started ends with it.
+    detached: true,
   });
+  let isLate = false;
+  const late = setTimeout(() => {
+    isLate = true;
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  }, limitMs);
   const said = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr = (said.stderr + text).slice(-4000)));
   const exitCode = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);
-  });
+  }).finally(() => clearTimeout(late));
   const wall = (performance.now() - start) / 1000;
-  if (exitCode !== 0)
-    throw new CommandFailed(`${command.join(" ").slice(0, 400)} ended with ${exitCode}\n${said.stderr}`);
+  const shown = command.join(" ").slice(0, 400);
+  if (isLate) throw new CommandFailed(`${shown}:\nno end within ${limitMs / 1000} s`);
+  if (exitCode !== 0) throw new CommandFailed(`${shown} ended with ${exitCode}\n${said.stderr}`);
   const [user, system, kib] =
     program === undefined ? [] : (await readFile(report, "utf8")).trim().split(" ").map(Number);
   const [cpu, peak] = [(user ?? Number.NaN) + (system ?? Number.NaN), ((kib ?? Number.NaN) * 1024) / 1e6];
