@@ -98,7 +98,7 @@ export const codeTable = {
   LAYER_COUNT: content(),
   LIMIT_LAYERS: content(),
   NO_LAYERS: content(),
-  NO_PLATFORM: content("Choose one of the platforms listed with --platform."),
+  NO_PLATFORM: content("Name one of those that there are with --platform."),
   INDEX_DEPTH: content(),
   ROOTFS_TYPE: content(),
   FOREIGN_LAYER: content(),

@@ -2,7 +2,7 @@
  * What `install` and `plan` ask the daemon for alike: an image, and the options that decide which root it becomes.
  */
 import { stat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { linkModes, overlaps } from "../choices.js";
 import { StrataError } from "../errors.js";
@@ -27,22 +27,36 @@ export function addRootOptions(command: Command): void {
     .addOption(new Option("--link <mode>", "how a root gets its files (default: hardlink)").choices(linkModes));
 }
 
-/** The path of a layout alone would be asked of Docker Hub, or be no reference. */
-async function refuseBareLayout(text: string, cwd: string): Promise<void> {
-  const found = await stat(resolve(cwd, text, "oci-layout")).catch(() => undefined);
-  if (found === undefined) return;
-  throw new StrataError(
-    "INVALID_REFERENCE",
-    `Cannot read the reference '${printable(text, 1024)}': it is a layout's path`,
-    {
-      hint: `The layout is oci:${printable(text, 1024)}, a registry's image of that name docker://${printable(text, 1024)}.`,
-    },
-  );
+const HAS_TRANSPORT = /^(?:docker|oci|oci-archive|docker-archive):/;
+
+/** The path of a layout or an archive, with a tag or without, would be asked of Docker Hub, or be no reference. */
+async function refuseBarePath(text: string, cwd: string): Promise<void> {
+  if (HAS_TRANSPORT.test(text)) return;
+  for (const path of new Set([text, text.replace(/[:@][^/]*$/, "")])) {
+    const [what, transport] = (await standsAt(resolve(cwd, path))) ?? [];
+    if (what === undefined) continue;
+    const shown = printable(text, 1024);
+    throw new StrataError("INVALID_REFERENCE", `Cannot read the reference '${shown}': it is ${what}'s path`, {
+      hint: `The ${what.replace(/^an? /, "")} is ${transport}:${shown}, a registry's image of that name docker://${shown}.`,
+    });
+  }
+}
+
+/** A registry's image may have the name of a file that is no archive. */
+async function standsAt(path: string): Promise<readonly [what: string, transport: string] | undefined> {
+  const isThere = (at: string) =>
+    stat(at).then(
+      (stats) => stats.isFile(),
+      () => false,
+    );
+  if (await isThere(join(path, "oci-layout"))) return ["a layout", "oci"];
+  if (/\.tar(?:\.\w+)?$/.test(path) && (await isThere(path))) return ["an archive", "oci-archive"];
+  return undefined;
 }
 
 /** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */
 export async function imageRequest(text: string, options: Options, cwd: string): Promise<Params<"install/plan">> {
-  await refuseBareLayout(text, cwd);
+  await refuseBarePath(text, cwd);
   const choices = ["overlap", "link"].filter((key) => options[key] !== undefined);
   return {
     reference: formatReference(withAbsolutePath(parseReference(text), cwd)),

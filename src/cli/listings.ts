@@ -51,7 +51,7 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
       shortDigest(root.rootId),
       root.overlap,
       root.link,
-      root.pinned ? "pinned" : "",
+      keptBy(root),
       formatSize(root.bytes),
       sizeIfKnown(root.uniqueBytes),
       sizeIfKnown(root.sharedBytes),
@@ -61,6 +61,11 @@ export function rootTable(roots: readonly Root[], { nowMs, quiet }: TableOptions
   });
   const header = ["NAME", "GEN", "ROOT", "OVERLAP", "LINK", "PIN", "SIZE", "UNIQUE", "SHARED", "CREATED", "PATH"];
   return formatTable(quiet ? undefined : header, rows);
+}
+
+function keptBy({ pinned, heldFor }: Root): string {
+  const held = heldFor === undefined ? "" : `held for ${printable(heldFor, 64)}`;
+  return [pinned ? "pinned" : "", held].filter((part) => part !== "").join(", ");
 }
 
 /** The newest first. */

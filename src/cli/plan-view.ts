@@ -29,7 +29,7 @@ export function planLines(plan: Plan, { quiet }: { readonly quiet: boolean }): s
 function outline(plan: Plan): string[] {
   const about = plan.complete ? "" : "about ";
   const stored = plan.layers.filter((layer) => layer.stored).length;
-  const state = plan.installed ? "installed already" : "not installed";
+  const state = plan.installed ? "its root stands already" : "not installed";
   return [
     `image    ${printable(plan.reference, 8192)}, ${printable(plan.platform, 128)}, manifest ${shortDigest(plan.manifestDigest)}`,
     `root     ${printable(plan.name, 512)}, policy ${plan.overlap}, ${plan.link}, ${state}`,

@@ -111,13 +111,24 @@ function defineProgram(host: Host, known: readonly Verb[], onChoice: (choice: Ch
   return program;
 }
 
+/** What other programs call a verb. */
+const elsewhere: ReadonlyMap<string, string> = new Map([
+  ...["remove", "uninstall", "delete"].map((word) => [word, "rm"] as const),
+  ...["ls", "list", "images"].map((word) => [word, "roots"] as const),
+  ...["pull", "add", "get"].map((word) => [word, "install"] as const),
+  ["prune", "gc"],
+  ["info", "status"],
+  ["watch", "wait"],
+]);
+
 /** Commander's message, in our form; its suggestion becomes the hint. */
 function usageError(error: CommanderError, argv: readonly string[]): StrataError {
   const [fact = "", ...more] = error.message
     .replace(/^error: /, "")
     .trim()
     .split("\n");
-  const meant = /\(Did you mean (.+?)\?\)/.exec(more.join(" "))?.[1];
+  const unknown = error.code === "commander.unknownCommand" ? /'(.+)'/.exec(fact)?.[1] : undefined;
+  const meant = elsewhere.get(unknown ?? "") ?? /\(Did you mean (.+?)\?\)/.exec(more.join(" "))?.[1];
   const verb = Object.keys(verbs).find((name) => argv.includes(name));
   const help =
     verb === undefined

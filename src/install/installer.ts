@@ -11,6 +11,7 @@ import { KnownManifests } from "../sources/known-manifests.js";
 import { type OpenOptions, openSource } from "../sources/open.js";
 import { placementsOf } from "../sources/placements.js";
 import {
+  imagePlatformNote,
   type KnownManifest,
   packagePlatform,
   type ResolvedManifest,
@@ -203,7 +204,8 @@ export class Installer {
     const isFor = packaged === undefined ? root.platform : formatPlatform(packaged.platform);
     // Without an index only the config knows the platform: it is judged where that is read.
     if (manifest.direct && platform !== undefined && !platformMatches(parsePlatform(isFor), platform)) return undefined;
-    return { manifest, root: { ...root, platform: isFor }, note: packaged?.note };
+    const note = packaged === undefined ? imagePlatformNote(parsePlatform(isFor), manifest) : packaged.note;
+    return { manifest, root: { ...root, platform: isFor }, note };
   }
 
   async #make(manifest: ResolvedManifest, { job, source, open }: Making): Promise<RootDocument> {

@@ -41,6 +41,8 @@ export const Root = z.object({
   sharedBytes: count.optional(),
   entries: count,
   pinned: z.boolean(),
+  /** Who holds it, or one of them (`root/hold`); absent: nobody. */
+  heldFor: z.string().optional(),
   createdAt: time,
 });
 export type Root = z.infer<typeof Root>;

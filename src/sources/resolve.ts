@@ -126,7 +126,7 @@ async function resolveImageLayers(
   const config = parseConfig(configBytes);
   const { os, architecture } = config.platform;
   const platform = os === "" || architecture === "" ? (resolved.indexPlatform ?? resolved.wanted) : config.platform;
-  const note = judgePlatform(platform, resolved, "The image's config");
+  const note = imagePlatformNote(platform, resolved);
   return {
     ...resolved,
     config,
@@ -176,6 +176,10 @@ export function packagePlatform(resolved: KnownManifest): PackagePlatform | unde
   }
   return { platform, note: judgePlatform(platform, resolved, "The package's index") };
 }
+
+/** What a person should know of an image whose config names this platform. NO_PLATFORM. */
+export const imagePlatformNote = (platform: Platform, resolved: KnownManifest): string | undefined =>
+  judgePlatform(platform, resolved, "The image's config");
 
 /** Only a manifest that was named itself, or that the index vouches for, may differ from what was looked for; never in silence. */
 function judgePlatform(

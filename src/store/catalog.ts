@@ -18,6 +18,8 @@ import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
 import type { StoreUsage, Usage } from "./usage.js";
 
+type Held = Pick<Hold, "owner">;
+
 export type RootSelector = ParsedParams<"root/get">;
 
 /** What a rollback did to a name. */
@@ -54,12 +56,20 @@ export class Catalog {
   snapshot(): Promise<Page<string, Root>> {
     const { roots, names, holds } = this.#store;
     const documents = roots.page(EVERYTHING).items;
-    return inSlices(this.#viewAll(documents, { named: names.all(), pinned: holds.pinned }));
+    return inSlices(this.#viewAll(documents, { named: names.all(), pinned: holds.pinned, held: holds.held }));
   }
 
   *#viewAll(
     documents: readonly RootDocument[],
-    { named, pinned }: { named: readonly NameDocument[]; pinned: ReadonlySet<string> },
+    {
+      named,
+      pinned,
+      held,
+    }: {
+      readonly named: readonly NameDocument[];
+      readonly pinned: ReadonlySet<string>;
+      readonly held: ReadonlyMap<string, Held>;
+    },
   ): Steps<Page<string, Root>> {
     const names = yield* namesByRoot(named);
     const items: Root[] = [];
@@ -69,7 +79,13 @@ export class Catalog {
       const end = items.at(-1);
       bytes += ROOT_VIEW_BYTES + document.layers.length * LAYER_VIEW_BYTES;
       if (bytes > MAX_SNAPSHOT_BYTES && end !== undefined) return { items, nextCursor: end.rootId };
-      items.push(this.#view(document, { names: names.get(rootId) ?? [], pinned: pinned.has(rootId) }));
+      items.push(
+        this.#view(document, {
+          names: names.get(rootId) ?? [],
+          pinned: pinned.has(rootId),
+          held: held.get(rootId),
+        }),
+      );
       yield;
     }
     return { items };
@@ -78,10 +94,21 @@ export class Catalog {
   root(document: RootDocument): Root {
     const { names, holds } = this.#store;
     const { rootId } = document;
-    return this.#view(document, { names: names.of(rootId), pinned: holds.isPinned(rootId) });
+    return this.#view(document, {
+      names: names.of(rootId),
+      pinned: holds.isPinned(rootId),
+      held: holds.holdOf(rootId),
+    });
   }
 
-  #view(document: RootDocument, { names, pinned }: { names: readonly NamedAs[]; pinned: boolean }): Root {
+  #view(
+    document: RootDocument,
+    {
+      names,
+      pinned,
+      held,
+    }: { readonly names: readonly NamedAs[]; readonly pinned: boolean; readonly held: Held | undefined },
+  ): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
     const { layout } = this.#store;
     const { uniqueBytes, sharedBytes } = this.#usage.of(document);
@@ -98,6 +125,7 @@ export class Catalog {
       sharedBytes,
       entries,
       pinned,
+      ...(held === undefined ? {} : { heldFor: held.owner }),
       createdAt,
     };
   }

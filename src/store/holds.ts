@@ -70,6 +70,11 @@ export class Holds {
     return this.#pins.has(rootId);
   }
 
+  /** The held roots of this moment, each with one of those that hold it. */
+  get held(): ReadonlyMap<string, Hold> {
+    return this.#byRoot;
+  }
+
   /** One of those that hold the root. */
   holdOf(rootId: string): Hold | undefined {
     return this.#byRoot.get(rootId);

@@ -57,6 +57,7 @@ describe("the command line", () => {
 
   const usage: readonly [args: readonly string[], message: string, hint: string][] = [
     [["instal"], "Cannot read the command line: unknown command 'instal'", "Did you mean install?"],
+    [["remove", "app"], "Cannot read the command line: unknown command 'remove'", "Did you mean rm?"],
     [["xyzzy"], "Cannot read the command line: unknown command 'xyzzy'", "`stratad --help` lists the verbs."],
     [["-q"], "Cannot read the command line: there is no verb", "`stratad --help` lists the verbs."],
     [

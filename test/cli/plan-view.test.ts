@@ -57,7 +57,7 @@ describe("a plan for people", () => {
   });
 
   const words: readonly [label: string, fields: Partial<Plan>, expected: string][] = [
-    ["root ", { installed: true, link: "copy" }, "root     gcc, policy c, copy, installed already"],
+    ["root ", { installed: true, link: "copy" }, "root     gcc, policy c, copy, its root stands already"],
     ["write", { complete: true, toWriteInodes: 1 }, "write    36.0 MB, 1 inode"],
     ["free ", { complete: true }, "free     5.5 GB afterwards"],
     ["free ", { freeAfterBytes: -1_200_000 }, "free     too little, 1.2 MB are lacking"],

@@ -134,17 +134,29 @@ describe("install", () => {
     assert.equal((await fake.called("install/start")).params.detach, true);
   });
 
-  it("refuses the bare path of a layout, and says how both that it may mean are written", async () => {
+  it("refuses the path of a layout or an archive without its transport, and says how both that it may mean are written", async () => {
     mkdirSync(join(cli.path, "team/app"), { recursive: true });
     writeFileSync(join(cli.path, "team/app/oci-layout"), "{}");
-    for (const verb of ["install", "plan"]) {
-      const { code, stderr } = await run(verb, "team/app");
-      assert.equal(code, 64);
-      assert.match(
-        stderr,
-        /it is a layout's path \[INVALID_REFERENCE\]\nhint: The layout is oci:team\/app, .* docker:\/\/team\/app\.\n$/,
-      );
-    }
+    writeFileSync(join(cli.path, "tools.tar"), "");
+    for (const verb of ["install", "plan"])
+      for (const [text, what, transport] of [
+        ["team/app", "layout", "oci"],
+        ["team/app:1.0", "layout", "oci"],
+        ["tools.tar:one", "archive", "oci-archive"],
+      ] as const) {
+        const { code, stderr } = await run(verb, text);
+        assert.equal(code, 64);
+        assert.ok(
+          stderr.includes(`it is an ${what}'s path [INVALID_REFERENCE]\n`.replace("an layout", "a layout")),
+          stderr,
+        );
+        assert.ok(
+          stderr.endsWith(
+            `hint: The ${what} is ${transport}:${text}, a registry's image of that name docker://${text}.\n`,
+          ),
+          stderr,
+        );
+      }
   });
 
   it("gives up waiting after --timeout, with the job's id, and the job goes on", async () => {
@@ -541,11 +553,12 @@ describe("gc, pin and unpin", () => {
   it("pins by name or by the id of a root, and rm says why a root stays and how it goes", async () => {
     const rootId = "ab".repeat(32);
     const fake = await serve({
+      "root/get": () => ({ ...root, rootId, pinned: false }),
       "root/pin": () => ({ ...root, rootId }),
       "root/remove": () => ({ ...root, rootId, pinned: true, stays: "it is pinned" }),
     });
     assert.equal((await run("pin", "gcc")).stdout, `${rootId}\n`);
-    await run("unpin", rootId);
+    assert.match((await run("unpin", rootId)).stderr, /^it was not pinned\nhint: `stratad roots` shows which are/);
     assert.deepEqual(
       fake.calls.filter(({ method }) => method === "root/pin").map(({ params }) => params),
       [

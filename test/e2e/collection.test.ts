@@ -114,11 +114,16 @@ test("a pin and a hold keep a root over a restart of the daemon, with its name g
   assert.equal((await wire.request("store/gc", {})).removed.layers, 1);
   const { roots } = await wire.request("root/list");
   assert.deepEqual(
-    roots.map((root: Json) => [root.rootId, root.names, root.pinned]).sort(),
+    roots.map((root: Json) => [root.rootId, root.names, root.pinned, root.heldFor]).sort(),
     [
-      [pinned, [], true],
-      [hold.rootId, [], false],
+      [pinned, [], true, undefined],
+      [hold.rootId, [], false, "an editor"],
     ].sort(),
+  );
+  assert.match((await cli(sandbox, ["roots"])).stdout, / held for an editor /);
+  assert.match(
+    (await cli(sandbox, ["unpin", hold.rootId])).stderr,
+    /^it was not pinned\n.*\nit is held for an editor$/m,
   );
   assert.deepEqual(await wire.request("root/release", { holdId: hold.holdId }), { released: true });
   await cli(sandbox, ["unpin", pinned]);

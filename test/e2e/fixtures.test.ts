@@ -58,6 +58,13 @@ test("the name is a symlink to the immutable root, for both images", () => {
   }
 });
 
+test("an image for another machine is told of also where its root stands already", async () => {
+  const again = ["install", "oci:test/fixtures/images:gcc-arm64", "--name", "again"];
+  const { notes }: Json = await cliJson(sandbox, again, { cwd: checkout });
+  assert.match(notes?.[0] ?? "", /^The image's config names linux\/arm64, not linux\/\w+$/);
+  await wire.request("root/remove", { name: "again" });
+});
+
 test("the two roots share the inodes of the common layer and nothing else", () => {
   const inodes = (job: Json, path: string) => lstatSync(join(job.root.path, path)).ino;
   for (const path of ["include/stddef.h", "include/stdint.h", "share/doc/gcc/README", "share/man/man1/gcc.1"]) {

@@ -187,11 +187,15 @@ test("a generation of the same root is another generation", async (t) => {
 
 /** In memory, and with a hook in the first view: what happens then happens between two slices. */
 function changing(
-  change: (parts: { names: NameIndex; roots: ByAge<string, RootDocument>; holds: { pinned: Set<string> } }) => void,
+  change: (parts: {
+    names: NameIndex;
+    roots: ByAge<string, RootDocument>;
+    holds: { pinned: Set<string>; held: Map<string, { owner: string }> };
+  }) => void,
 ) {
   const names = new NameIndex();
   const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
-  const holds = { pinned: new Set(["r1"]) };
+  const holds = { pinned: new Set(["r1"]), held: new Map([["r1", { owner: "an editor" }]]) };
   for (const rootId of ["r1", "r2", "r3"]) roots.set(rootId, linking(rootId, 110, "base"));
   names.set(nameDocument("app", "r1", 1));
   let isFirst = true;
@@ -226,17 +230,18 @@ const turned = ({ names, roots, holds }: Parameters<Parameters<typeof changing>[
   roots.delete("r3");
   roots.set("r4", linking("r4", 110, "base"));
   holds.pinned = new Set(["r2"]);
+  holds.held = new Map([["r2", { owner: "another" }]]);
 };
 
 test("a snapshot is of the moment in which it is asked for, whatever changes while it is viewed", async () => {
   const { items, nextCursor } = await changing(turned).snapshot();
   assert.equal(nextCursor, undefined);
   assert.deepEqual(
-    items.map(({ rootId, names, pinned }) => [rootId, names, pinned]),
+    items.map(({ rootId, names, pinned, heldFor }) => [rootId, names, pinned, heldFor]),
     [
-      ["r1", [{ name: "app", path: "/names/app", generation: 1 }], true],
-      ["r2", [], false],
-      ["r3", [], false],
+      ["r1", [{ name: "app", path: "/names/app", generation: 1 }], true, "an editor"],
+      ["r2", [], false, undefined],
+      ["r3", [], false, undefined],
     ],
   );
 });
@@ -246,7 +251,7 @@ test("a snapshot beyond what a frame takes says where the list goes on", async (
   const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
   for (let n = 0; n < 500; n += 1) roots.set(`r${n}`, linking(`r${n}`, 1, ...layers));
   const layout = { rootTree: (rootId: string) => rootId };
-  const holds = { pinned: new Set(), isPinned: () => false };
+  const holds = { pinned: new Set(), isPinned: () => false, held: new Map(), holdOf: () => undefined };
   const usage = new Reckoning(() => undefined);
   const catalog = new Catalog({ names: new NameIndex(), roots, holds, usage, layout } as unknown as Store);
   const { items, nextCursor } = await catalog.snapshot();

@@ -20,13 +20,21 @@ function pinning(name: "pin" | "unpin", summary: string): Verb {
     run: async (context, [text = ""]) => {
       const rootName = parseKnownName(text);
       const pinned = name === "pin";
-      const root = await withDaemon(context, async (client) => {
+      const { before, root } = await withDaemon(context, async (client) => {
         const isGiven = await isName(client, text);
         const which = isGiven ? { name: rootName } : { rootId: await wholeRootId(client, text) };
-        return client.request("root/pin", { ...which, pinned });
+        const before = pinned ? undefined : await client.request("root/get", which);
+        return { before, root: await client.request("root/pin", { ...which, pinned }) };
       });
       if (context.document) context.print(root);
       else context.result(printable(root.rootId));
+      if (before?.pinned === false) {
+        context.message("it was not pinned");
+        context.message(
+          "hint: `stratad roots` shows which are; a pin is of a root, and stays with it when its name gets another.",
+        );
+      }
+      if (!pinned && root.heldFor !== undefined) context.message(`it is held for ${printable(root.heldFor, 256)}`);
       return 0;
     },
   };
