@@ -104,7 +104,10 @@ export class RootAssembler {
       if (areTooManyNames(begun) || !others.add(layer)) throw new Error("not as it stands");
       await mkdir(paths.rootTree, { recursive: true });
       const spare = await this.#store.spares.take(layer, paths.rootTree);
-      if (spare !== undefined) return [{ ...spare, open: [] }];
+      if (spare !== undefined) {
+        this.#spares.linked([layer]);
+        return [spare];
+      }
       const measured = measuredByDocuments([layer]);
       return this.#linker.linkLayer(paths.rootTree, layer, {
         slots,
@@ -180,8 +183,10 @@ export class RootAssembler {
       for (const layer of layers) {
         const spare = await this.#store.spares.take(layer, paths.rootTree);
         if (spare === undefined) others.push(layer);
-        else spares.push({ ...spare, open: [] });
+        else spares.push(spare);
       }
+      // Also where this root comes to nothing: what it took is gone.
+      if (spares.length > 0) this.#spares.linked(layers);
       return { spares, others };
     } catch {
       await this.#throwAway(paths);

@@ -84,10 +84,10 @@ export class RootLinker {
     );
   }
 
-  /** The same to its end, one part after another, each when the pool has nothing else to do. */
+  /** One layer, settled; one small part after another, each when the pool has nothing else to do: who comes meanwhile waits for one. */
   async linkBehind(tree: string, layer: LayerDocument, signal: AbortSignal): Promise<LinkSum> {
     const results: LinkResult[] = [];
-    for (const part of this.#parts([this.asItStands(layer)], MIN_PART_AHEAD)) {
+    for (const part of this.#parts([this.asItStands(layer)], MIN_PART_AHEAD, MIN_PART_AHEAD)) {
       await this.#pool.whenIdle(signal);
       results.push(await this.#part(tree, part, { mode: "hardlink", signal }));
     }
@@ -140,9 +140,9 @@ export class RootLinker {
   }
 
   /** What link tasks do side by side: every list, and a large one in as many parts as there are threads. */
-  #parts(lists: readonly Listed[], least = MIN_PART_ENTRIES): Part[] {
+  #parts(lists: readonly Listed[], least = MIN_PART_ENTRIES, most = Number.POSITIVE_INFINITY): Part[] {
     const entries = lists.reduce((total, list) => total + list.entries, 0);
-    const perPart = Math.max(least, Math.ceil(entries / this.#pool.threads));
+    const perPart = Math.min(most, Math.max(least, Math.ceil(entries / this.#pool.threads)));
     return lists.flatMap((list) => {
       const of = Math.ceil(list.entries / perPart);
       return Array.from({ length: of }, (_, index) => ({

@@ -4,6 +4,7 @@
  */
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { StrataError } from "../errors.js";
 import { MAX_SPARE_NAMES, MIN_SPARE_ENTRIES, SPARE_AFTER_MS, SPARE_SPACE_PART } from "../limits.js";
 import type { Log } from "../log.js";
 import type { DiffId } from "../oci/digest.js";
@@ -25,13 +26,13 @@ export interface SpareMakerOptions {
   readonly log: Log;
 }
 
-/** What a directory takes on most file systems. */
-const DIRECTORY_BYTES = 4096;
+/** What an inode of a root's own takes at most: a directory, on most file systems. */
+const INODE_BYTES = 4096;
 
 export class SpareMaker {
   readonly #options: SpareMakerOptions;
-  /** The last linked last. */
-  readonly #wanted = new Set<DiffId>();
+  /** With their entries, no more in all than may be; the last linked last. */
+  readonly #wanted = new Map<DiffId, number>();
   readonly #stopping = new AbortController();
   #lastWanted = 0;
   #running: Promise<void> | undefined;
@@ -46,29 +47,35 @@ export class SpareMaker {
     void options.store.spares.shrink(options.maxEntries);
   }
 
-  /** A root has these layers as they stand; another may come. */
+  /** A root has these layers as they stand, or was to have them; another may come. */
   linked(layers: readonly LayerDocument[]): void {
     for (const layer of layers) {
       this.#wanted.delete(layer.diffId);
-      if (this.#isFit(layer)) this.#wanted.add(layer.diffId);
+      if (this.#isFit(layer)) this.#wanted.set(layer.diffId, layer.entries);
+    }
+    let left = this.#options.maxEntries;
+    for (const [diffId, entries] of [...this.#wanted].reverse()) {
+      left -= entries;
+      if (left < 0) this.#wanted.delete(diffId);
     }
     this.#lastWanted = performance.now();
     if (this.#wanted.size > 0 && !this.#stopping.signal.aborted) this.#running ??= this.#whileWanted();
   }
 
-  /** All spares go, and one that is being made; resolves when they are gone. */
-  async clear(): Promise<void> {
+  /** All spares go, and one that is being made; resolves when they are gone. False where one stays, as `Spares.drop`. */
+  async clear(): Promise<boolean> {
     this.#giveUp.abort();
     this.#giveUp = new AbortController();
     await this.#making;
-    await this.#options.store.spares.shrink(0);
+    return this.#options.store.spares.shrink(0);
   }
 
-  /** Runs `work`, which changes layers, while there is no spare and none is made. */
+  /** Runs `work`, which changes layers, while there is no spare and none is made. STORE_IO where one cannot be removed. */
   async without<Value>(work: () => Promise<Value>): Promise<Value> {
     this.#without += 1;
     try {
-      await this.clear();
+      if (!(await this.clear()))
+        throw new StrataError("STORE_IO", "Cannot mend layers: a spare of them cannot be removed from the store");
       return await work();
     } finally {
       this.#without -= 1;
@@ -84,10 +91,10 @@ export class SpareMaker {
   async #whileWanted(): Promise<void> {
     const stop = this.#stopping.signal;
     try {
-      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      while (this.#wanted.size > 0) {
         await this.#quiet(stop);
-        // Whatever was linked meanwhile comes first.
-        const diffId = this.#next() as DiffId;
+        const diffId = [...this.#wanted.keys()].at(-1);
+        if (diffId === undefined) return;
         this.#wanted.delete(diffId);
         this.#making = this.#make(diffId, stop);
         await this.#making;
@@ -97,10 +104,6 @@ export class SpareMaker {
     } finally {
       this.#running = undefined;
     }
-  }
-
-  #next(): DiffId | undefined {
-    return [...this.#wanted].at(-1);
   }
 
   async #quiet(signal: AbortSignal): Promise<void> {
@@ -143,6 +146,6 @@ export class SpareMaker {
     const { free, reserve } = await this.#options.measure();
     const { writeInodes: inodes } = rootCost(measuredByDocuments([layer]), "hardlink");
     const fits = (of: keyof Amount, needed: number) => needed <= (free[of] - reserve[of]) * SPARE_SPACE_PART;
-    return fits("inodes", inodes) && fits("bytes", inodes * DIRECTORY_BYTES);
+    return fits("inodes", inodes) && fits("bytes", inodes * INODE_BYTES);
   }
 }

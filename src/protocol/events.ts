@@ -109,17 +109,18 @@ export class EventHub {
     if (this.#later === undefined) this.#deliver();
   }
 
-  /** Tells each subscription that is up to date where it stands, thousands in slices; takes no number of its own. */
+  /** Tells each subscription where it stands, thousands in slices; takes no number of its own. */
   bookmark(): void {
-    const rest = this.#write({ type: "bookmark", data: {} }, this.#seq);
-    if (rest !== undefined) void inSlices(this.#bookmarkAll(rest, this.#seq));
+    void inSlices(this.#bookmarkAll());
   }
 
-  /** Until an event comes, which says the same to those that are left. */
-  *#bookmarkAll(rest: string, seq: number): Steps<void> {
+  *#bookmarkAll(): Steps<void> {
+    // Nearly all stand at the same event.
+    let last: { readonly seq: number; readonly rest: string | undefined } | undefined;
     for (const subscription of this.#following) {
-      if (this.#seq !== seq) return;
-      subscription.bookmark(rest);
+      const { seq } = subscription;
+      if (last?.seq !== seq) last = { seq, rest: this.#write({ type: "bookmark", data: {} }, seq) };
+      if (last.rest !== undefined) subscription.bookmark(last.rest);
       yield;
     }
   }
@@ -255,7 +256,7 @@ export class Subscription {
   }
 
   bookmark(rest: string): void {
-    if (this.#cursor === this.#hub.seq && this.#receiver.flowing) this.#receiver.send(`${this.#head}${rest}}`);
+    if (this.#isLive && this.#receiver.flowing) this.#receiver.send(`${this.#head}${rest}}`);
   }
 
   #next(): void {

@@ -11,11 +11,10 @@ import { z } from "zod";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { type DiffId, parseDiffId } from "../oci/digest.js";
-import type { LinkSum } from "../root-tasks.js";
+import type { LinkResult, LinkSum } from "../root-tasks.js";
 import type { LayerDocument } from "../tasks.js";
 import { readDocument, unlinkIfThere, writeDocument } from "./documents.js";
 import type { StoreLayout } from "./layout.js";
-import { withdraw } from "./publish.js";
 import type { Staging } from "./staging.js";
 
 const count = z.number().int().nonnegative();
@@ -37,7 +36,7 @@ export class Spares {
   readonly #staging: Staging;
   readonly #bootId: string;
   readonly #log: Log;
-  /** The newest last. */
+  /** Those that this daemon made last. */
   readonly #there = new Map<DiffId, SpareDocument>();
   readonly #removing = new Set<Promise<void>>();
 
@@ -65,7 +64,16 @@ export class Spares {
       this.#there.set(spare.diffId, spare);
       believed.add(name).add(tree);
     }
-    void this.#remove(names.filter((name) => !believed.has(name)).map((name) => join(this.#layout.spares, name)));
+    const others = names.filter((name) => !believed.has(name) && OURS.test(name));
+    const [documents, trees] = [others.filter(isDocument), others.filter((name) => !isDocument(name))];
+    if (others.length > 0) this.#log.info("spares.swept", { documents: documents.length, trees: trees.length });
+    void this.#tracked(this.#sweep(documents, trees));
+  }
+
+  async #sweep(documents: readonly string[], trees: readonly string[]): Promise<void> {
+    for (const name of documents)
+      await unlinkIfThere(join(this.#layout.spares, name)).catch((error: unknown) => this.#left(error));
+    await this.#remove(trees.map((name) => join(this.#layout.spares, name)));
   }
 
   has(diffId: DiffId): boolean {
@@ -89,10 +97,21 @@ export class Spares {
   ): Promise<void> {
     const { diffId, changesetSha256, entries } = layer;
     const spare: SpareDocument = { schema: 1, diffId, changesetSha256, bootId: this.#bootId, entries, linked };
+    const place = this.#layout.spare(diffId);
+    await this.settled();
     signal.throwIfAborted();
-    await rename(tree, this.#layout.spare(diffId));
-    // A power cut ends the boot that it is believed in: nothing has to reach the disk.
-    await writeDocument(this.#layout.spareDocument(diffId), spare, { sync: false });
+    await rename(tree, place).catch(async () => {
+      // What could not be removed before is nobody's.
+      await this.#remove([place]);
+      await rename(tree, place);
+    });
+    try {
+      // A power cut ends the boot that it is believed in: nothing has to reach the disk.
+      await writeDocument(this.#layout.spareDocument(diffId), spare, { sync: false });
+    } catch (error) {
+      await this.#remove([place]);
+      throw error;
+    }
     this.#there.set(diffId, spare);
     if (signal.aborted) await this.drop(diffId);
   }
@@ -100,7 +119,7 @@ export class Spares {
   /**
    * What the layer has at its top, into the root's tree; undefined where there is no spare. Where this throws, some of it may be there.
    */
-  async take({ diffId, topLevel }: LayerDocument, tree: string): Promise<LinkSum | undefined> {
+  async take({ diffId, topLevel }: LayerDocument, tree: string): Promise<LinkResult | undefined> {
     const spare = this.#there.get(diffId);
     if (spare === undefined) return undefined;
     this.#there.delete(diffId);
@@ -109,7 +128,7 @@ export class Spares {
       await unlinkIfThere(this.#layout.spareDocument(diffId));
       for (const [name] of topLevel) await move(pathOf(from, name), pathOf(tree, name));
       await rmdir(from);
-      return spare.linked;
+      return { ...spare.linked, open: [] };
     } catch (error) {
       this.#log.warn("spare.lost", { layer: diffId, error });
       void this.#remove([from]);
@@ -117,8 +136,8 @@ export class Spares {
     }
   }
 
-  /** The oldest go until the others hold so many entries at most; resolves when they are gone. Nobody finds them once this is called. */
-  async shrink(entries: number): Promise<void> {
+  /** As `drop`, of those that were made first, until the others hold so many entries at most. */
+  async shrink(entries: number): Promise<boolean> {
     const going: DiffId[] = [];
     let left = this.total.entries;
     for (const [diffId, spare] of this.#there) {
@@ -126,13 +145,27 @@ export class Spares {
       left -= spare.entries;
       going.push(diffId);
     }
-    await this.drop(...going);
+    return this.drop(...going);
   }
 
-  /** As `shrink`. */
-  async drop(...diffIds: readonly DiffId[]): Promise<void> {
-    const going = diffIds.filter((diffId) => this.#there.delete(diffId));
-    await this.#remove(going.flatMap((diffId) => [this.#layout.spareDocument(diffId), this.#layout.spare(diffId)]));
+  /**
+   * Nobody finds them once this is called; resolves when they are gone. False where the document of one cannot be removed, by which the
+   * next daemon would find it: that one stays.
+   */
+  async drop(...diffIds: readonly DiffId[]): Promise<boolean> {
+    const going = diffIds.map((diffId) => this.#there.get(diffId)).filter((spare) => spare !== undefined);
+    for (const { diffId } of going) this.#there.delete(diffId);
+    const trees: string[] = [];
+    for (const spare of going)
+      try {
+        await unlinkIfThere(this.#layout.spareDocument(spare.diffId));
+        trees.push(this.#layout.spare(spare.diffId));
+      } catch (error) {
+        this.#there.set(spare.diffId, spare);
+        this.#left(error);
+      }
+    await this.#remove(trees);
+    return trees.length === going.length;
   }
 
   /** Resolves when nothing is being removed. */
@@ -140,22 +173,31 @@ export class Spares {
     await Promise.all(this.#removing);
   }
 
-  /** In this order, out of sight before anything is removed. Never fails: what stays is removed by the next start. */
-  async #remove(paths: readonly string[]): Promise<void> {
-    if (paths.length === 0) return;
-    const removing = this.#staging
-      .with(async (staged) => {
-        for (const [index, path] of paths.entries()) await withdraw(path, staged.removed(index));
-      })
-      .catch((error: unknown) => this.#log.warn("spare.left", { error }));
+  /** Where they stand, for nobody finds them any more: a full disk has no room to move them to. What stays is removed by the next start. */
+  async #remove(trees: readonly string[]): Promise<void> {
+    const remove = async () => {
+      for (const tree of trees) await this.#staging.discard(tree);
+    };
+    await this.#tracked(remove());
+  }
+
+  /** It never fails. */
+  async #tracked(removing: Promise<void>): Promise<void> {
     this.#removing.add(removing);
     await removing;
     this.#removing.delete(removing);
+  }
+
+  #left(error: unknown): void {
+    this.#log.warn("spare.left", { error });
   }
 }
 
 /** Of the name of a document, beside the tree that it is of. */
 const DOCUMENT = ".json";
+const isDocument = (name: string): boolean => name.includes(DOCUMENT);
+/** What a hand put there stays. */
+const OURS = /^[0-9a-f]{64,}(?:\.json.*)?$/;
 
 /** `name` as bytes (latin1). */
 const pathOf = (directory: string, name: string): Buffer =>

@@ -1,6 +1,16 @@
 /** Trees of links that are made while nothing else is to do: the next root of a layer takes them, and none may cost a root anything. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MIN_SPARE_ENTRIES } from "../../src/limits.js";
@@ -13,7 +23,7 @@ import { buildImage, startRegistry } from "../support/registry.js";
 import { lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
 import { readTree } from "../support/trees.js";
-import { type Json, Wire } from "../support/wire.js";
+import { type Json, RpcError, Wire } from "../support/wire.js";
 
 /** At two tops, in a directory that nobody may write to among them. */
 const base = [
@@ -45,7 +55,14 @@ async function stand(
   const image = async (tag: string) => buildImage([layer, await tarOf([{ name: `own-${tag}`, content: tag }])]);
   const layout = sandbox.file("layout");
   const small = buildImage([await tarOf([{ name: "small", content: "linked as soon as a spare would be taken" }])]);
-  await writeLayout(layout, { one: await image("one"), two: await image("two"), six: await image("six"), small });
+  const clash = buildImage([layer, await tarOf([{ name: "open/clash", content: "" }])]);
+  await writeLayout(layout, {
+    one: await image("one"),
+    two: await image("two"),
+    six: await image("six"),
+    small,
+    clash,
+  });
   const daemon = await serve(sandbox);
   const wire = await Wire.connect(scope, daemon.socket);
   const reference = (tag: string) => `oci:${layout}:${tag}`;
@@ -152,6 +169,51 @@ test("a spare goes when its layer is mended: the next root shows what the layer 
   const { root } = await wire.ready(reference("two"), { name: "two" });
   assert.equal(readFileSync(join(root.path, "open/3/3"), "utf8"), "open 3");
   await assertWhole(wire, root, "two");
+});
+
+test("no layer is mended while a spare of it stands that cannot be removed: the next daemon would believe it", async (t) => {
+  const { sandbox, reference, wire } = await stand(t);
+  const spare = await made(sandbox);
+  writeFileSync(join(spare, "open/3/3"), "damaged");
+  rmSync(`${spare}.json`);
+  mkdirSync(`${spare}.json`);
+  const repair = () => wire.request("store/verify", { deep: true, repair: true });
+  await assert.rejects(repair(), (error) => error instanceof RpcError && error.data.code === "STORE_IO");
+  rmdirSync(`${spare}.json`);
+  assert.deepEqual((await repair()).findings, []);
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  await assertWhole(wire, root, "two");
+});
+
+test("what stands in the place of a spare is removed for the next one", async (t) => {
+  const { sandbox, reference, wire } = await stand(t);
+  const spare = await made(sandbox);
+  await wire.ready(reference("two"), { name: "two" });
+  mkdirSync(join(spare, "stranger"), { recursive: true });
+  await made(sandbox);
+  assert.ok(!existsSync(join(spare, "stranger")));
+});
+
+test("a spare that a refused image took is made again", async (t) => {
+  const { sandbox, reference, wire } = await stand(t);
+  await made(sandbox);
+  await assert.rejects(wire.ready(reference("clash"), { name: "clash" }), /LAYER_OVERLAP/);
+  await made(sandbox);
+  const { root } = await wire.ready(reference("two"), { name: "two" });
+  await assertWhole(wire, root, "two");
+});
+
+test("of more layers than may have spares the one that was linked last has one", async (t) => {
+  const scope = lastFirst(t);
+  const sandbox = await Sandbox.create(scope);
+  const layer = (top: string) =>
+    tarOf(Array.from({ length: MIN_SPARE_ENTRIES }, (_, i) => ({ name: `${top}/${i}`, content: `${top} ${i}` })));
+  const image = buildImage([await layer("low"), await layer("high")]);
+  await writeLayout(sandbox.file("layout"), { image });
+  const daemon = await serve(sandbox, { env: { STRATAD_SPARE_ENTRIES: String(MIN_SPARE_ENTRIES * 1.5) } });
+  const wire = await Wire.connect(scope, daemon.socket);
+  await wire.ready(`oci:${sandbox.file("layout")}:image`);
+  assert.deepEqual(readdirSync(await made(sandbox)), ["high"]);
 });
 
 test("there is no spare while a layer is mended: a daemon that ends in the middle leaves none of what was damaged", async (t) => {

@@ -235,6 +235,18 @@ test("a bookmark goes to thousands in slices, and to none of them behind an even
   hub.close();
 });
 
+test("who wants nothing of what happens meanwhile gets its bookmark all the same", async () => {
+  const hub = createHub();
+  const sinks = Array.from({ length: 64 }, () => new SlowSink());
+  for (const sink of sinks) hub.open(sink, { filter: { types: ["job.ready"] } }).subscription.start();
+  hub.bookmark();
+  hub.publish(event);
+  for (let turns = 0; turns < 100; turns += 1) await nextTurn();
+  assert.ok(sinks.every(({ frames }) => frames.length === 1 && frames[0]?.params.type === "bookmark"));
+  assert.equal(sinks.at(-1)?.seqs[0], 1);
+  hub.close();
+});
+
 test("an event that does not fit its schema is logged and takes no number", () => {
   const lines: string[] = [];
   const hub = createHub({ log: createLog("error", (line) => lines.push(line)) });
