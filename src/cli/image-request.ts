@@ -33,25 +33,25 @@ const HAS_TRANSPORT = /^(?:docker|oci|oci-archive|docker-archive):/;
 async function refuseBarePath(text: string, cwd: string): Promise<void> {
   if (HAS_TRANSPORT.test(text)) return;
   for (const path of new Set([text, text.replace(/[:@][^/]*$/, "")])) {
-    const [what, transport] = (await standsAt(resolve(cwd, path))) ?? [];
-    if (what === undefined) continue;
+    const found = await standsAt(resolve(cwd, path));
+    if (found === undefined) continue;
     const shown = printable(text, 1024);
-    throw new StrataError("INVALID_REFERENCE", `Cannot read the reference '${shown}': it is ${what}'s path`, {
-      hint: `The ${what.replace(/^an? /, "")} is ${transport}:${shown}, a registry's image of that name docker://${shown}.`,
+    throw new StrataError("INVALID_REFERENCE", `Cannot read the reference '${shown}': it is ${found.what}'s path`, {
+      hint: `As a path it is ${found.transports.map((transport) => `${transport}:${shown}`).join(" or ")}, as a registry's image docker://${shown}.`,
     });
   }
 }
 
 /** A registry's image may have the name of a file that is no archive. */
-async function standsAt(path: string): Promise<readonly [what: string, transport: string] | undefined> {
+async function standsAt(path: string): Promise<{ what: string; transports: readonly string[] } | undefined> {
   const isThere = (at: string) =>
     stat(at).then(
       (stats) => stats.isFile(),
       () => false,
     );
-  if (await isThere(join(path, "oci-layout"))) return ["a layout", "oci"];
-  if (/\.tar(?:\.\w+)?$/.test(path) && (await isThere(path))) return ["an archive", "oci-archive"];
-  return undefined;
+  if (await isThere(join(path, "oci-layout"))) return { what: "a layout", transports: ["oci"] };
+  if (!/\.tar(?:\.\w+)?$/.test(path) || !(await isThere(path))) return undefined;
+  return { what: "an archive", transports: ["oci-archive", "docker-archive"] };
 }
 
 /** INVALID_REFERENCE, INVALID_NAME before anything is asked. Commander has checked the choices. */

@@ -36,7 +36,7 @@ export class Spares {
   readonly #staging: Staging;
   readonly #bootId: string;
   readonly #log: Log;
-  /** Those that this daemon made last. */
+  /** As they were made; those of the daemon before come first, in no order. */
   readonly #there = new Map<DiffId, SpareDocument>();
   readonly #removing = new Set<Promise<void>>();
 
@@ -71,9 +71,10 @@ export class Spares {
   }
 
   async #sweep(documents: readonly string[], trees: readonly string[]): Promise<void> {
+    const standing = new Set<string>();
     for (const name of documents)
-      await unlinkIfThere(join(this.#layout.spares, name)).catch((error: unknown) => this.#left(error));
-    await this.#remove(trees.map((name) => join(this.#layout.spares, name)));
+      if (!(await this.#unlinked(join(this.#layout.spares, name)))) standing.add(name.slice(0, name.indexOf(DOCUMENT)));
+    await this.#remove(trees.filter((name) => !standing.has(name)).map((name) => join(this.#layout.spares, name)));
   }
 
   has(diffId: DiffId): boolean {
@@ -121,11 +122,9 @@ export class Spares {
    */
   async take({ diffId, topLevel }: LayerDocument, tree: string): Promise<LinkResult | undefined> {
     const spare = this.#there.get(diffId);
-    if (spare === undefined) return undefined;
-    this.#there.delete(diffId);
+    if (spare === undefined || !(await this.#hide(spare))) return undefined;
     const from = this.#layout.spare(diffId);
     try {
-      await unlinkIfThere(this.#layout.spareDocument(diffId));
       for (const [name] of topLevel) await move(pathOf(from, name), pathOf(tree, name));
       await rmdir(from);
       return { ...spare.linked, open: [] };
@@ -154,18 +153,27 @@ export class Spares {
    */
   async drop(...diffIds: readonly DiffId[]): Promise<boolean> {
     const going = diffIds.map((diffId) => this.#there.get(diffId)).filter((spare) => spare !== undefined);
-    for (const { diffId } of going) this.#there.delete(diffId);
-    const trees: string[] = [];
-    for (const spare of going)
-      try {
-        await unlinkIfThere(this.#layout.spareDocument(spare.diffId));
-        trees.push(this.#layout.spare(spare.diffId));
-      } catch (error) {
-        this.#there.set(spare.diffId, spare);
-        this.#left(error);
-      }
-    await this.#remove(trees);
-    return trees.length === going.length;
+    const hidden = await Promise.all(going.map((spare) => this.#hide(spare)));
+    await this.#remove(going.filter((_, index) => hidden[index]).map(({ diffId }) => this.#layout.spare(diffId)));
+    return !hidden.includes(false);
+  }
+
+  /** Nobody finds it from here on, here or in the next daemon; false where its document cannot be removed: then it stands as before. */
+  async #hide(spare: SpareDocument): Promise<boolean> {
+    this.#there.delete(spare.diffId);
+    const isHidden = await this.#unlinked(this.#layout.spareDocument(spare.diffId));
+    if (!isHidden) this.#there.set(spare.diffId, spare);
+    return isHidden;
+  }
+
+  async #unlinked(path: string): Promise<boolean> {
+    try {
+      await unlinkIfThere(path);
+      return true;
+    } catch (error) {
+      this.#log.warn("spare.left", { error });
+      return false;
+    }
   }
 
   /** Resolves when nothing is being removed. */
@@ -186,10 +194,6 @@ export class Spares {
     this.#removing.add(removing);
     await removing;
     this.#removing.delete(removing);
-  }
-
-  #left(error: unknown): void {
-    this.#log.warn("spare.left", { error });
   }
 }
 

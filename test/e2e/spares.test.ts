@@ -179,6 +179,9 @@ test("no layer is mended while a spare of it stands that cannot be removed: the 
   mkdirSync(`${spare}.json`);
   const repair = () => wire.request("store/verify", { deep: true, repair: true });
   await assert.rejects(repair(), (error) => error instanceof RpcError && error.data.code === "STORE_IO");
+  const beside = await wire.ready(reference("six"), { name: "six" });
+  assert.notEqual(inode(beside.root.path, "open"), inode(spare, "open"));
+  assert.ok(existsSync(join(spare, "open/3/3")), "it stands as before");
   rmdirSync(`${spare}.json`);
   assert.deepEqual((await repair()).findings, []);
   const { root } = await wire.ready(reference("two"), { name: "two" });
