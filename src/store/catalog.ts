@@ -14,11 +14,10 @@ import { inSlices, type Steps } from "../slices.js";
 import type { Page, PageQuery } from "./by-age.js";
 import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
+import type { KeptNow } from "./holds.js";
 import type { StoredLayer } from "./layers.js";
 import type { Store } from "./store.js";
 import type { StoreUsage, Usage } from "./usage.js";
-
-type Held = Pick<Hold, "owner">;
 
 export type RootSelector = ParsedParams<"root/get">;
 
@@ -56,20 +55,13 @@ export class Catalog {
   snapshot(): Promise<Page<string, Root>> {
     const { roots, names, holds } = this.#store;
     const documents = roots.page(EVERYTHING).items;
-    return inSlices(this.#viewAll(documents, { named: names.all(), pinned: holds.pinned, held: holds.held }));
+    return inSlices(this.#viewAll(documents, names.all(), holds.now()));
   }
 
   *#viewAll(
     documents: readonly RootDocument[],
-    {
-      named,
-      pinned,
-      held,
-    }: {
-      readonly named: readonly NameDocument[];
-      readonly pinned: ReadonlySet<string>;
-      readonly held: ReadonlyMap<string, Held>;
-    },
+    named: readonly NameDocument[],
+    kept: KeptNow,
   ): Steps<Page<string, Root>> {
     const names = yield* namesByRoot(named);
     const items: Root[] = [];
@@ -79,13 +71,7 @@ export class Catalog {
       const end = items.at(-1);
       bytes += ROOT_VIEW_BYTES + document.layers.length * LAYER_VIEW_BYTES;
       if (bytes > MAX_SNAPSHOT_BYTES && end !== undefined) return { items, nextCursor: end.rootId };
-      items.push(
-        this.#view(document, {
-          names: names.get(rootId) ?? [],
-          pinned: pinned.has(rootId),
-          held: held.get(rootId),
-        }),
-      );
+      items.push(this.#view(document, names.get(rootId) ?? [], kept));
       yield;
     }
     return { items };
@@ -93,22 +79,10 @@ export class Catalog {
 
   root(document: RootDocument): Root {
     const { names, holds } = this.#store;
-    const { rootId } = document;
-    return this.#view(document, {
-      names: names.of(rootId),
-      pinned: holds.isPinned(rootId),
-      held: holds.holdOf(rootId),
-    });
+    return this.#view(document, names.of(document.rootId), holds.now());
   }
 
-  #view(
-    document: RootDocument,
-    {
-      names,
-      pinned,
-      held,
-    }: { readonly names: readonly NamedAs[]; readonly pinned: boolean; readonly held: Held | undefined },
-  ): Root {
+  #view(document: RootDocument, names: readonly NamedAs[], kept: KeptNow): Root {
     const { rootId, manifestDigest, overlap, link, layers, bytes, entries, createdAt } = document;
     const { layout } = this.#store;
     const { uniqueBytes, sharedBytes } = this.#usage.of(document);
@@ -124,8 +98,7 @@ export class Catalog {
       uniqueBytes,
       sharedBytes,
       entries,
-      pinned,
-      ...(held === undefined ? {} : { heldFor: held.owner }),
+      ...kept(rootId),
       createdAt,
     };
   }

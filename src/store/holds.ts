@@ -28,6 +28,9 @@ const holdsSchema = z.object({
   holds: z.array(holdSchema).max(MAX_HOLDS),
 });
 
+/** Whether a root is pinned, and who holds it, or one of them. */
+export type KeptNow = (rootId: string) => { readonly pinned: boolean; readonly heldFor?: string };
+
 export class Holds {
   readonly #path: string;
   readonly #bootId: string;
@@ -61,18 +64,17 @@ export class Holds {
     return this.#unreadable === undefined;
   }
 
-  /** The pinned roots of this moment. */
-  get pinned(): ReadonlySet<string> {
-    return this.#pins;
-  }
-
   isPinned(rootId: string): boolean {
     return this.#pins.has(rootId);
   }
 
-  /** The held roots of this moment, each with one of those that hold it. */
-  get held(): ReadonlyMap<string, Hold> {
-    return this.#byRoot;
+  /** What keeps each root, as of this moment, whenever it is asked. */
+  now(): KeptNow {
+    const [pins, byRoot] = [this.#pins, this.#byRoot];
+    return (rootId) => {
+      const hold = byRoot.get(rootId);
+      return { pinned: pins.has(rootId), ...(hold === undefined ? {} : { heldFor: hold.owner }) };
+    };
   }
 
   /** One of those that hold the root. */

@@ -14,6 +14,7 @@ import { StoreUsage } from "../../src/messages/usage.js";
 import { ByAge } from "../../src/store/by-age.js";
 import { Catalog } from "../../src/store/catalog.js";
 import type { NameDocument, RootDocument } from "../../src/store/documents.js";
+import type { KeptNow } from "../../src/store/holds.js";
 import { NameIndex } from "../../src/store/name-index.js";
 import type { Store } from "../../src/store/store.js";
 import { StoreUsage as Reckoning } from "../../src/store/usage.js";
@@ -187,15 +188,11 @@ test("a generation of the same root is another generation", async (t) => {
 
 /** In memory, and with a hook in the first view: what happens then happens between two slices. */
 function changing(
-  change: (parts: {
-    names: NameIndex;
-    roots: ByAge<string, RootDocument>;
-    holds: { pinned: Set<string>; held: Map<string, { owner: string }> };
-  }) => void,
+  change: (parts: { names: NameIndex; roots: ByAge<string, RootDocument>; holds: { now: () => KeptNow } }) => void,
 ) {
   const names = new NameIndex();
   const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
-  const holds = { pinned: new Set(["r1"]), held: new Map([["r1", { owner: "an editor" }]]) };
+  const holds = keptOnly("r1", "an editor");
   for (const rootId of ["r1", "r2", "r3"]) roots.set(rootId, linking(rootId, 110, "base"));
   names.set(nameDocument("app", "r1", 1));
   let isFirst = true;
@@ -208,6 +205,10 @@ function changing(
   const usage = new Reckoning(() => undefined);
   return new Catalog({ names, roots, holds, usage, layout } as unknown as Store);
 }
+
+const keptOnly = (kept: string, heldFor: string): { now: () => KeptNow } => ({
+  now: () => (rootId) => (rootId === kept ? { pinned: true, heldFor } : { pinned: false }),
+});
 
 const nameDocument = (name: string, rootId: string, generation: number): NameDocument => ({
   schema: 1,
@@ -229,8 +230,7 @@ const turned = ({ names, roots, holds }: Parameters<Parameters<typeof changing>[
   names.set(nameDocument("late", "r2", 1));
   roots.delete("r3");
   roots.set("r4", linking("r4", 110, "base"));
-  holds.pinned = new Set(["r2"]);
-  holds.held = new Map([["r2", { owner: "another" }]]);
+  holds.now = keptOnly("r2", "another").now;
 };
 
 test("a snapshot is of the moment in which it is asked for, whatever changes while it is viewed", async () => {
@@ -251,7 +251,7 @@ test("a snapshot beyond what a frame takes says where the list goes on", async (
   const roots = new ByAge<string, RootDocument>(({ createdAt }) => createdAt);
   for (let n = 0; n < 500; n += 1) roots.set(`r${n}`, linking(`r${n}`, 1, ...layers));
   const layout = { rootTree: (rootId: string) => rootId };
-  const holds = { pinned: new Set(), isPinned: () => false, held: new Map(), holdOf: () => undefined };
+  const holds = { now: () => () => ({ pinned: false }) };
   const usage = new Reckoning(() => undefined);
   const catalog = new Catalog({ names: new NameIndex(), roots, holds, usage, layout } as unknown as Store);
   const { items, nextCursor } = await catalog.snapshot();
