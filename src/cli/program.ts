@@ -112,14 +112,15 @@ function defineProgram(host: Host, known: readonly Verb[], onChoice: (choice: Ch
 }
 
 /** What other programs call a verb. */
-const elsewhere: ReadonlyMap<string, string> = new Map([
-  ...["remove", "uninstall", "delete"].map((word) => [word, "rm"] as const),
-  ...["ls", "list", "images"].map((word) => [word, "roots"] as const),
-  ...["pull", "add", "get"].map((word) => [word, "install"] as const),
-  ["prune", "gc"],
-  ["info", "status"],
-  ["watch", "wait"],
-]);
+// biome-ignore format: a table is read one row a line
+const elsewhere: ReadonlyMap<string, string> = new Map(Object.entries({
+  remove: "rm", uninstall: "rm", delete: "rm",
+  ls: "roots", list: "roots", images: "roots",
+  pull: "install", add: "install", get: "install",
+  prune: "gc",
+  info: "status",
+  watch: "wait",
+}));
 
 /** Commander's message, in our form; its suggestion becomes the hint. */
 function usageError(error: CommanderError, argv: readonly string[]): StrataError {
