@@ -93,6 +93,8 @@ export class SpareMaker {
     try {
       while (this.#wanted.size > 0) {
         await this.#quiet(stop);
+        // Who wants none may have come in the same turn.
+        if (this.#without > 0) continue;
         const diffId = [...this.#wanted.keys()].at(-1);
         if (diffId === undefined) return;
         this.#wanted.delete(diffId);
