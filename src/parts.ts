@@ -70,6 +70,14 @@ export async function buildParts(config: Config, around: Surroundings): Promise<
 
 type Measure = () => Promise<{ free: Amount; reserve: Amount }>;
 
+async function lack(measure: Measure): Promise<Amount> {
+  const { free, reserve } = await measure();
+  const short = (unit: keyof Amount): number => Math.max(0, reserve[unit] - free[unit]);
+  return { bytes: short("bytes"), inodes: short("inodes") };
+}
+
+const isSome = ({ bytes, inodes }: Amount): boolean => bytes > 0 || inodes > 0;
+
 function collectorOf(config: Config, measure: Measure, { pool, store, journal, emit, log }: Surroundings): Collector {
   return new Collector({
     store,
@@ -78,9 +86,9 @@ function collectorOf(config: Config, measure: Measure, { pool, store, journal, e
     keepGenerations: config.keepGenerations,
     cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
     lacking: async () => {
-      const { free, reserve } = await measure();
-      const short = (unit: keyof Amount): number => Math.max(0, reserve[unit] - free[unit]);
-      return { bytes: short("bytes"), inodes: short("inodes") };
+      // Spares first: a layer that goes has to be fetched again.
+      if (isSome(await lack(measure))) await store.spares.shrink(0);
+      return lack(measure);
     },
     collected: ({ removed }, cause) => {
       journal.append({ kind: "collection", at: new Date().toISOString(), because: cause, removed });

@@ -57,10 +57,11 @@ export function buildWorks(config: Config, around: Surroundings, standing: Stand
   const spares = new SpareMaker({ store, pool, linker, measure, maxEntries: config.spareEntries, log });
   const space = new SpaceLedger({
     measure,
-    makeRoom: async (wanted, signal) => {
-      await spares.clear();
-      await collector.makeRoom(wanted, signal);
-    },
+    // Spares first: a layer that goes has to be fetched again.
+    makeRoom: [
+      async () => void (await spares.clear()),
+      async (wanted, signal) => void (await collector.makeRoom(wanted, signal)),
+    ],
     stateDir: config.stateDir,
   });
   const roots = new RootAssembler({ store, pool, limits: config.limits, space, linker, spares });

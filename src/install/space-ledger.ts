@@ -9,6 +9,7 @@ import { StrataError } from "../errors.js";
 import { MAX_DEFAULT_RESERVE_BYTES, MAX_DEFAULT_RESERVE_INODES, RESERVE_PART } from "../limits.js";
 import type { Amount } from "../store/collection.js";
 import { Mutex } from "../store/mutex.js";
+import { untilAborted } from "./single-flight.js";
 
 export interface Piece extends Amount {
   /** What is the same piece of work, whoever does it. */
@@ -17,11 +18,13 @@ export interface Piece extends Amount {
   readonly share: () => number;
 }
 
+export type MakeRoom = (wanted: Amount, signal: AbortSignal) => Promise<void>;
+
 export interface SpaceOptions {
   /** What is free, and how much of that is to stay free. */
   readonly measure: () => Promise<{ readonly free: Amount; readonly reserve: Amount }>;
-  /** Gives back what nothing needs, as far as so much is wanted. */
-  readonly makeRoom: (wanted: Amount, signal: AbortSignal) => Promise<void>;
+  /** Each gives back what nothing needs, as far as so much is wanted; the next is asked where that was not enough. */
+  readonly makeRoom: readonly MakeRoom[];
   /** As errors name it. */
   readonly stateDir: string;
 }
@@ -55,17 +58,16 @@ export class SpaceLedger {
 
   /** Runs `work` while the pieces count as claimed. NO_SPACE before it begins, where they do not fit. */
   async with<Value>(pieces: readonly Piece[], signal: AbortSignal, work: () => Promise<Value>): Promise<Value> {
-    const makeRoom = async (wanted: Amount): Promise<void> => {
-      await this.#options.makeRoom(wanted, signal);
-      signal.throwIfAborted();
-    };
+    const makeRoom = this.#options.makeRoom.map((make) => async (wanted: Amount) => {
+      await untilAborted(make(wanted, signal), signal);
+    });
     await this.#turns.run(() => this.#claim(pieces, makeRoom));
     return this.#whileClaimed(pieces, work);
   }
 
   /** As `with`, for what may as well be done later: nothing is collected for it. */
   async withinFree<Value>(pieces: readonly Piece[], work: () => Promise<Value>): Promise<Value> {
-    await this.#turns.run(() => this.#claim(pieces, async () => undefined));
+    await this.#turns.run(() => this.#claim(pieces, []));
     return this.#whileClaimed(pieces, work);
   }
 
@@ -77,16 +79,17 @@ export class SpaceLedger {
     }
   }
 
-  async #claim(pieces: readonly Piece[], makeRoom: (wanted: Amount) => Promise<void>): Promise<void> {
+  async #claim(pieces: readonly Piece[], makeRoom: readonly ((wanted: Amount) => Promise<void>)[]): Promise<void> {
     const more = pieces.filter(({ key }) => !this.#claimed.has(key));
     const need = total(more.map(({ bytes, inodes }) => ({ bytes, inodes })));
     if (need.bytes + need.inodes > 0) {
-      const short = await this.#shortOf(need);
-      if (short !== undefined) {
-        await makeRoom(short.wanted);
-        const still = await this.#shortOf(need);
-        if (still !== undefined) throw still.error;
+      let short = await this.#shortOf(need);
+      for (const make of makeRoom) {
+        if (short === undefined) break;
+        await make(short.wanted);
+        short = await this.#shortOf(need);
       }
+      if (short !== undefined) throw short.error;
     }
     for (const piece of pieces) {
       const known = this.#claimed.get(piece.key);

@@ -8,28 +8,32 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { MIN_SPARE_ENTRIES } from "../../src/limits.js";
 import { checkStore } from "../support/check-store.js";
 import { type Daemon, serve } from "../support/daemon.js";
 import { until } from "../support/deadline.js";
+import { smallTmpfs } from "../support/file-systems.js";
 import { layerDigests, tarOf, writeLayout } from "../support/images.js";
 import { becomeOtherUser } from "../support/other-user.js";
 import { buildImage, startRegistry } from "../support/registry.js";
-import { lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
+import { fileScope, lastFirst, Sandbox, type Scope } from "../support/sandbox.js";
 import { toolOrSkip } from "../support/tools.js";
 import { readTree } from "../support/trees.js";
 import { type Json, RpcError, Wire } from "../support/wire.js";
 
-/** At two tops, in a directory that nobody may write to among them. */
+/** At two tops, in a directory that nobody may write to among them; of directories, which a spare has as its own, there are many. */
+const DIRECTORIES = 320;
 const base = [
   { name: "closed/", type: "directory", mode: 0o555, mtime: new Date(1_500_000_000_000) },
   ...Array.from({ length: 400 }, (_, i) => ({ name: `closed/${i}`, content: `closed ${i}` })),
-  ...Array.from({ length: 400 }, (_, i) => ({ name: `open/${i % 7}/${i}`, content: `open ${i}` })),
+  ...Array.from({ length: 400 }, (_, i) => ({ name: `open/${i % DIRECTORIES}/${i}`, content: `open ${i}` })),
   { name: "open/link", type: "symlink", linkname: "0/0" },
   { name: "open/empty", content: "" },
   { name: "caf\u00e9", content: "a name of bytes" },
@@ -47,9 +51,10 @@ interface Stand {
 async function stand(
   context: Scope,
   prepare: (sandbox: Sandbox) => Promise<void> = async () => undefined,
+  options: Parameters<typeof Sandbox.create>[1] = {},
 ): Promise<Stand> {
   const scope = lastFirst(context);
-  const sandbox = await Sandbox.create(scope);
+  const sandbox = await Sandbox.create(scope, options);
   await prepare(sandbox);
   const layer = await tarOf(base);
   const image = async (tag: string) => buildImage([layer, await tarOf([{ name: `own-${tag}`, content: tag }])]);
@@ -94,7 +99,7 @@ async function assertWhole(wire: Wire, root: Json, tag: string): Promise<void> {
   const { entries } = readTree(root.path);
   const paths = [...entries.keys()];
   assert.equal(paths.filter((path) => path.startsWith("closed/")).length, 400);
-  assert.equal(paths.filter((path) => /^open\/\d\/\d+$/.test(path)).length, 400);
+  assert.equal(paths.filter((path) => /^open\/\d+\/\d+$/.test(path)).length, 400);
   for (const path of ["closed", "open/link", "open/empty", `own-${tag}`])
     assert.ok(entries.has(path), `${path} is in the root`);
   assert.equal(readFileSync(join(root.path, "caf\u00e9"), "utf8"), "a name of bytes");
@@ -282,6 +287,39 @@ test("spares beyond the setting are removed", async (t) => {
   const there = await stand(t);
   await restarted(there, () => undefined, { STRATAD_SPARE_ENTRIES: "100" });
   await until("it is gone", () => spares(there.sandbox).length === 0);
+});
+
+/** Of its inodes `stand` takes about a third. */
+const small = await smallTmpfs(fileScope(), { megabytes: 64, inodes: 8000 });
+/** The reserve as it is by itself: a twentieth. */
+const RESERVE = 8000 / 20;
+
+/** As many inodes are free; a layer that nothing needs is stored, and there is a spare. */
+async function standOnSmall(t: Scope, free: number) {
+  const below = await mkdtemp(join(small.directory ?? "", "of-"));
+  const there = await stand(t, undefined, { stateBelow: below });
+  there.scope.after(() => rm(below, { recursive: true }));
+  const { sandbox, wire } = there;
+  await wire.request("root/remove", { name: "small" });
+  const unneeded = (await wire.request("layer/list")).layers.find(({ entries }: Json) => entries === 1).diffId;
+  for (let i = 0; statfsSync(below).ffree > free; i += 1) writeFileSync(join(below, `filler-${i}`), "");
+  const stored = (): string[] => readdirSync(join(sandbox.stateDir, "layers/sha256"));
+  return { ...there, isStored: () => stored().includes(unneeded.slice("sha256:".length)) };
+}
+
+test("room is made by spares first: no layer goes where that is enough", { skip: small.skip }, async (t) => {
+  const { sandbox, reference, wire, isStored } = await standOnSmall(t, RESERVE + 160);
+  const { root } = await wire.ready(reference("two"), { name: "two", overlap: "a" });
+  await assertWhole(wire, root, "two");
+  assert.deepEqual([spares(sandbox), isStored()], [[], true]);
+});
+
+test("spares go when the reserve is not there any more, and no layer", { skip: small.skip }, async (t) => {
+  const { sandbox, reference, wire, isStored } = await standOnSmall(t, RESERVE - 50);
+  await wire.ready(reference("one"), { name: "again" });
+  await until("the spare is gone", () => spares(sandbox).length === 0);
+  await wire.close();
+  assert.ok(isStored());
 });
 
 const { skip, path: setpriv } = toolOrSkip("setpriv");

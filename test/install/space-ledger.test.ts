@@ -7,15 +7,15 @@ import type { Amount } from "../../src/store/collection.js";
 const never = new AbortController().signal;
 const none: Amount = { bytes: 0, inodes: 0 };
 
-/** A disk with so much free; `makeRoom` gives back what is told. */
-function disk(free: Amount, { reserve = none, room = none }: { reserve?: Amount; room?: Amount } = {}) {
+/** A disk with so much free; each of `room` is what one way to make room gives back. */
+function disk(free: Amount, { reserve = none, room = [none] }: { reserve?: Amount; room?: readonly Amount[] } = {}) {
   const state = { free, asked: [] as Amount[] };
   const ledger = new SpaceLedger({
     measure: async () => ({ free: state.free, reserve }),
-    makeRoom: async (wanted) => {
+    makeRoom: room.map(({ bytes, inodes }) => async (wanted) => {
       state.asked.push(wanted);
-      state.free = { bytes: state.free.bytes + room.bytes, inodes: state.free.inodes + room.inodes };
-    },
+      state.free = { bytes: state.free.bytes + bytes, inodes: state.free.inodes + inodes };
+    }),
     stateDir: "/state",
   });
   return { ledger, state };
@@ -80,7 +80,7 @@ test("what a running job has written is not counted a second time", async () => 
 });
 
 test("room is made before anybody is refused, for what is wanted", async () => {
-  const { ledger, state } = disk({ bytes: 100, inodes: 10 }, { room: { bytes: 50, inodes: 0 } });
+  const { ledger, state } = disk({ bytes: 100, inodes: 10 }, { room: [{ bytes: 50, inodes: 0 }] });
   await ledger.with([piece("a", 150)], never, async () => undefined);
   assert.deepEqual(state.asked, [{ bytes: 50, inodes: 0 }]);
   await assert.rejects(
@@ -88,6 +88,34 @@ test("room is made before anybody is refused, for what is wanted", async () => {
     refused({ needBytes: 300, haveBytes: 200, needInodes: 12, haveInodes: 10 }),
   );
   assert.deepEqual(state.asked[1], { bytes: 150, inodes: 2 });
+});
+
+test("who is asked next for room is asked for what still lacks, and not where nothing does", async () => {
+  const { ledger, state } = disk(
+    { bytes: 100, inodes: 10 },
+    { room: [30, 200].map((bytes) => ({ bytes, inodes: 0 })) },
+  );
+  await ledger.with([piece("a", 120)], never, async () => undefined);
+  assert.deepEqual(state.asked, [{ bytes: 20, inodes: 0 }]);
+  await ledger.with([piece("a", 200)], never, async () => undefined);
+  assert.deepEqual(state.asked.slice(1), [
+    { bytes: 70, inodes: 0 },
+    { bytes: 40, inodes: 0 },
+  ]);
+});
+
+test("a job that is cancelled while room is made ends at once, and the next one is looked at", async () => {
+  const cancel = new AbortController();
+  const ledger = new SpaceLedger({
+    measure: async () => ({ free: { bytes: 100, inodes: 10 }, reserve: none }),
+    makeRoom: [() => new Promise(() => cancel.abort())],
+    stateDir: "/state",
+  });
+  await assert.rejects(
+    ledger.with([piece("a", 101)], cancel.signal, async () => assert.fail("begun")),
+    { code: "CANCELLED" },
+  );
+  assert.equal(await ledger.with([piece("b", 100)], never, async () => "written"), "written");
 });
 
 test("a message says the need and the have in sizes that a person reads", async () => {
@@ -108,7 +136,7 @@ test("the reserve is what is configured, 0 too, else a twentieth, and never more
 });
 
 test("what may as well be done later makes no room: it fits or is refused", async () => {
-  const { ledger, state } = disk({ bytes: 100, inodes: 10 }, { room: { bytes: 900, inodes: 90 } });
+  const { ledger, state } = disk({ bytes: 100, inodes: 10 }, { room: [{ bytes: 900, inodes: 90 }] });
   assert.equal(await ledger.withinFree([piece("fits", 100, 10)], async () => "linked"), "linked");
   await assert.rejects(
     ledger.withinFree([piece("does not", 101, 10)], async () => assert.fail("begun")),
