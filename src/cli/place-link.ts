@@ -9,7 +9,7 @@ import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode, toStrataError } from "../errors.js";
 import { printable } from "../printable.js";
 
-/** Throws USAGE where `path` is something else than a symlink, so that nothing is installed for a link that cannot be. */
+/** Throws USAGE where `path` is something else than a symlink or in no directory, so that nothing is installed for a link that cannot be. */
 export async function checkLinkPlace(path: string): Promise<void> {
   try {
     const found = await lstat(path);
@@ -17,7 +17,7 @@ export async function checkLinkPlace(path: string): Promise<void> {
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw cannotPlace(path, error);
     await lstat(dirname(path)).catch((missing: unknown) => {
-      throw cannotPlace(path, missing);
+      throw systemErrorCode(missing) === "ENOENT" ? noDirectory(path) : cannotPlace(path, missing);
     });
   }
 }
@@ -51,12 +51,16 @@ function occupied(path: string, what: string): StrataError {
   });
 }
 
+function noDirectory(path: string): StrataError {
+  const fact = `there is no directory ${printable(dirname(path), 1024)}`;
+  return new StrataError("USAGE", `Cannot place the link ${printable(path, 1024)}: ${fact}`, { hint: PLACE_HINT });
+}
+
+const PLACE_HINT = "--to names a path in a directory that you may write to.";
+
 /** The store's hints are about the daemon; this is about the caller's own directory. */
 function cannotPlace(path: string, thrown: unknown): StrataError {
   const error = toStrataError(thrown, `Cannot place the link ${printable(path, 1024)}`);
   if (systemErrorCode(thrown) === undefined) return error;
-  return new StrataError(error.code, error.message, {
-    ...error.options,
-    hint: "--to names a path in a directory that you may write to.",
-  });
+  return new StrataError(error.code, error.message, { ...error.options, hint: PLACE_HINT });
 }

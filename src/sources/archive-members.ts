@@ -27,7 +27,7 @@ export async function indexMembers(handle: FileHandle, archiveBytes: number): Pr
   let seen = 0;
   for (let position = 0; position < archiveBytes; ) {
     const block = await readAt(handle, BLOCK, position);
-    if (block.length < BLOCK) throw refusal(`it ends in the middle of a header at byte ${position}`);
+    if (block.length < BLOCK) throw refusal(`it ends in the middle of a header at byte ${position}`, hintAt(position));
     if (block.every((byte) => byte === 0)) break;
     seen += 1;
     if (seen > MAX_ARCHIVE_MEMBERS) throw refusal(`it has more than ${MAX_ARCHIVE_MEMBERS} headers`);
@@ -94,7 +94,7 @@ function decode(blocks: Buffer, position: number): Promise<Header> {
   return new Promise((resolve, reject) => {
     const parser = extract();
     const refuse = (cause?: unknown) => {
-      const hint = position === 0 ? "It is not a tar archive, or it is damaged." : undefined;
+      const hint = hintAt(position);
       reject(
         new StrataError("ARCHIVE_LAYOUT", `Cannot read the archive: no header at byte ${position}`, { cause, hint }),
       );
@@ -110,6 +110,8 @@ function decode(blocks: Buffer, position: number): Promise<Header> {
   });
 }
 
+const hintAt = (position: number) => (position === 0 ? "It is not a tar archive, or it is damaged." : undefined);
+
 /** ustar's octal digits, or GNU's base-256 for what they cannot hold. */
 function sizeField(block: Buffer, position: number): number {
   const field = block.subarray(124, 136);
@@ -117,7 +119,8 @@ function sizeField(block: Buffer, position: number): number {
     return field.readUIntBE(6, 6);
   }
   const text = field.toString("latin1");
-  if (!/^ *[0-7]*[ \0]*$/.test(text)) throw refusal(`the size in the header at byte ${position} is no number`);
+  if (!/^ *[0-7]*[ \0]*$/.test(text))
+    throw refusal(`the size in the header at byte ${position} is no number`, hintAt(position));
   return Number.parseInt(text.trim().replaceAll("\0", "") || "0", 8);
 }
 

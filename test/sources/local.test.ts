@@ -8,6 +8,7 @@ import { after, test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { pack, type Header as TarHeader } from "tar-stream";
+import type { StrataError } from "../../src/errors.js";
 import { MAX_FILES_LOOKED_AT } from "../../src/limits.js";
 import { parsePlatform } from "../../src/oci/platform.js";
 import { parseReference } from "../../src/oci/reference.js";
@@ -358,9 +359,15 @@ test("an archive that is compressed, cut, no tar, a directory or a FIFO is ARCHI
     await truncate(`${path}.cut`, length);
     await assert.rejects(resolveText(`docker-archive:${path}.cut`), { code: "ARCHIVE_LAYOUT" });
   }
-  await writeFile(`${path}.text`, "x".repeat(2000));
+  for (const text of ["x", "x".repeat(2000), "0".repeat(2000)]) {
+    await writeFile(`${path}.text`, text);
+    await assert.rejects(resolveText(`docker-archive:${path}.text`), ({ code, options }: StrataError) => {
+      assert.deepEqual([code, options.hint], ["ARCHIVE_LAYOUT", "It is not a tar archive, or it is damaged."]);
+      return true;
+    });
+  }
   execFileSync("mkfifo", [`${path}.fifo`]);
-  for (const other of [`${path}.text`, `${path}.fifo`, base]) {
+  for (const other of [`${path}.fifo`, base]) {
     await assert.rejects(resolveText(`docker-archive:${other}`), { code: "ARCHIVE_LAYOUT" });
   }
 });
