@@ -5,8 +5,10 @@
  * user's or a newer one is used as it is. Owns the connection's end: none outlives its verb.
  */
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StratadClient } from "../client/client.js";
+import { type ConnectOptions, StratadClient } from "../client/client.js";
+import { readEndpointDocument } from "../client/endpoint.js";
 import type { Config } from "../config.js";
 import { StrataError } from "../errors.js";
 import { DRAIN_TIMEOUT_MS } from "../limits.js";
@@ -81,23 +83,41 @@ async function orSuccessor(
 }
 
 /** The daemon of the user's own state directory, else the system's. */
-async function findRunning(context: Context, { socket }: Config): Promise<StratadClient | undefined> {
-  return (await tryConnection(context, socket)) ?? (await tryConnection(context, SYSTEM_SOCKET));
+async function findRunning(context: Context, config: Config): Promise<StratadClient | undefined> {
+  return (await tryOwn(context, config)) ?? (await tryConnection(context, SYSTEM_SOCKET));
 }
 
-async function openConnection(
-  { host, signal }: Context,
-  endpoint: string,
-  { firstReconnectTimeoutMs }: { readonly firstReconnectTimeoutMs?: number } = {},
-): Promise<StratadClient> {
+function tryOwn(context: Context, config: Config): Promise<StratadClient | undefined> {
+  return tryConnection(context, config.socket, { whenLost: () => startNext(context, config) });
+}
+
+/** The next one goes on with the jobs. Who killed one that a command had started keeps none running, so this command starts it. */
+async function startNext(context: Context, config: Config): Promise<void> {
+  const left = await readEndpointDocument(join(config.runtimeDir, "daemon.json")).catch(() => undefined);
+  if (left?.background !== true) return context.message(WAITING);
+  context.message("The daemon is gone: starting the next one");
+  await (await start(context, config)).close();
+}
+
+const WAITING = "The daemon is gone: waiting for the next one";
+
+type OpenOptions = Pick<ConnectOptions, "firstReconnectTimeoutMs" | "whenLost">;
+
+async function openConnection(context: Context, endpoint: string, options: OpenOptions = {}): Promise<StratadClient> {
+  const { host, signal } = context;
   const clientInfo = { name: "stratad-cli", version: await ownVersion() };
-  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, firstReconnectTimeoutMs });
+  const whenLost = async () => context.message(WAITING);
+  return StratadClient.connect({ clientInfo, signal, endpoint, env: host.env, whenLost, ...options });
 }
 
 /** Undefined where no daemon answers; every other failure is thrown. */
-async function tryConnection(context: Context, endpoint: string): Promise<StratadClient | undefined> {
+async function tryConnection(
+  context: Context,
+  endpoint: string,
+  options: Pick<OpenOptions, "whenLost"> = {},
+): Promise<StratadClient | undefined> {
   try {
-    return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS });
+    return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS, ...options });
   } catch (error) {
     if (isUnreachable(error)) return undefined;
     throw error;
@@ -108,7 +128,7 @@ const isUnreachable = (error: unknown): boolean => error instanceof StrataError 
 
 /** The configuration may put the socket where nobody looks for it; it is asked first, and from then on. */
 async function start(context: Context, config: Config): Promise<StratadClient> {
-  const running = await tryConnection(context, config.socket);
+  const running = await tryOwn(context, config);
   if (running !== undefined) return running;
   const untilMs = performance.now() + START_TIMEOUT_MS;
   let daemon = await startInBackground(context.host, config);
@@ -118,7 +138,7 @@ async function start(context: Context, config: Config): Promise<StratadClient> {
     // Another command started one at the same time, or its predecessor is about to leave: give it a moment, then try again.
     const isHeld = reason?.code === "STORE_LOCKED";
     if (isHeld) await sleep(LOOK_MS);
-    const client = await tryConnection(context, config.socket);
+    const client = await tryOwn(context, config);
     if (client !== undefined) return client;
     if (reason !== undefined && !isHeld) throw reason;
     if (performance.now() > untilMs) throw reason ?? noAnswer(daemon.logPath);

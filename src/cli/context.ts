@@ -42,6 +42,9 @@ export interface Host {
   onExit(handler: () => void): () => void;
 }
 
+/** Makes room for what `write` writes, and draws on below it. */
+export type Between = (write: () => void) => void;
+
 export interface Context {
   readonly host: Host;
   readonly globals: Globals;
@@ -60,6 +63,8 @@ export interface Context {
   /** One object of the stream before the document; nothing without `--events`. */
   event(value: unknown): void;
   message(...lines: string[]): void;
+  /** While somebody draws on stderr: how a message comes between. Ends when the returned function is called. */
+  drawnBy(between: Between): () => void;
   /** An error for people only; `fail` prints the document too. */
   error(error: WireError, about?: string): void;
   /** Tells a failure in full, as `{"error": …}` where a document is wanted, and returns its exit code. */
@@ -76,6 +81,8 @@ export function createContext(host: Host, globals: Globals): Context {
   const print = (value: unknown) => {
     line(stdout, [toJson(value, stdout.isTTY === true && !globals.events ? 2 : 0)]);
   };
+  const plain: Between = (write) => write();
+  let between = plain;
   const error = (wire: WireError, about?: string) => line(stderr, errorLines(wire, { color, about }));
   return {
     host,
@@ -90,7 +97,13 @@ export function createContext(host: Host, globals: Globals): Context {
       if (globals.events) line(stdout, [toJson(value, 0)]);
     },
     message: (...lines) => {
-      if (!globals.quiet) line(stderr, lines);
+      if (!globals.quiet) between(() => line(stderr, lines));
+    },
+    drawnBy: (drawer) => {
+      between = drawer;
+      return () => {
+        between = plain;
+      };
     },
     fail: (thrown) => {
       const wire = explained(thrown).toWire();

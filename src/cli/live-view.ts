@@ -4,7 +4,7 @@
  * One write for each frame; the cursor is hidden meanwhile and comes back however the process ends. Knows nothing of what the
  * lines say.
  */
-import type { Host } from "./context.js";
+import type { Context, Host } from "./context.js";
 import { RateMeter } from "./rate.js";
 import type { Line, Screen } from "./render.js";
 import { columnsOf, paint } from "./text.js";
@@ -33,17 +33,23 @@ export class LiveView {
   readonly #rate = new RateMeter();
   readonly #ticker: NodeJS.Timeout;
   readonly #stopExit: () => void;
+  readonly #stopMessages: () => void;
   readonly #redraw = () => this.#draw();
   #pending: NodeJS.Timeout | undefined;
   #drawnAtMs = 0;
   #widths: readonly number[] = [];
 
-  constructor(subject: LiveSubject, host: Host, color: boolean) {
+  constructor(subject: LiveSubject, { host, color, drawnBy }: Pick<Context, "host" | "color" | "drawnBy">) {
     this.#subject = subject;
     this.#host = host;
     this.#color = color;
     this.#ticker = setInterval(this.#redraw, TICK_MS).unref();
     this.#stopExit = host.onExit(() => host.stderr.write(SHOW_CURSOR));
+    this.#stopMessages = drawnBy((write) => {
+      this.#write([], "");
+      write();
+      this.#draw();
+    });
     host.stderr.on?.("resize", this.#redraw);
     this.#draw();
   }
@@ -61,6 +67,7 @@ export class LiveView {
     clearTimeout(this.#pending);
     this.#host.stderr.off?.("resize", this.#redraw);
     this.#stopExit();
+    this.#stopMessages();
     const lines = this.#subject.left({ columns: this.#columns, rows: Number.POSITIVE_INFINITY });
     this.#write(lines, SHOW_CURSOR);
   }

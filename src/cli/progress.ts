@@ -51,9 +51,7 @@ interface View {
 function chooseView(context: Context, tracks: readonly Track[]): View {
   const mode = viewMode(context);
   if (mode === "none") return { update: () => {}, finish: () => {} };
-  return mode === "tty"
-    ? new LiveView(liveTracks(tracks), context.host, context.color)
-    : new PlainView(tracks, context);
+  return mode === "tty" ? new LiveView(liveTracks(tracks), context) : new PlainView(tracks, context);
 }
 
 /** How progress is shown here. */

@@ -24,7 +24,7 @@ export function showRepack(context: Context, progress: RepackProgress): RepackPr
     lines: (screen: Screen) => phaseLines(progress.states(), screen),
     left: () => [],
   };
-  const live = mode === "tty" ? new LiveView(subject, context.host, context.color) : undefined;
+  const live = mode === "tty" ? new LiveView(subject, context) : undefined;
   const told = new Set<string>();
   const look = (): void => {
     live?.update();

@@ -27,6 +27,8 @@ export interface ConnectOptions extends FindOptions {
    * restart; `reconnectTimeoutMs` where it is not given. One that nobody listens for is not waited for.
    */
   readonly firstReconnectTimeoutMs?: number | undefined;
+  /** Asked once each time when a daemon that was connected is needed and nobody answers any more: it may start another. What it throws ends the wait. */
+  readonly whenLost?: (() => Promise<void>) | undefined;
   /** Ends the first connect only. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -57,7 +59,7 @@ export class ReconnectingConnection {
       await this.#dial(signal);
     } catch (thrown) {
       if (!this.#wasLost || reconnect === false) throw thrown;
-      await this.#redial(firstReconnectTimeoutMs, signal);
+      await this.#redial({ timeoutMs: firstReconnectTimeoutMs, signal });
     }
   }
 
@@ -77,7 +79,8 @@ export class ReconnectingConnection {
     if (this.#options.reconnect === false) {
       throw new StrataError("DAEMON_UNREACHABLE", "Cannot reach the daemon: the connection was lost");
     }
-    this.#dialling ??= this.#redial(this.#options.reconnectTimeoutMs).finally(() => {
+    const { reconnectTimeoutMs: timeoutMs, whenLost } = this.#options;
+    this.#dialling ??= this.#redial({ timeoutMs, whenLost }).finally(() => {
       this.#dialling = undefined;
     });
     return this.#dialling;
@@ -115,9 +118,16 @@ export class ReconnectingConnection {
     await this.#current?.close();
   }
 
-  async #redial(timeoutMs = RECONNECT_TIMEOUT_MS, outer?: AbortSignal): Promise<Connection> {
+  async #redial({
+    timeoutMs = RECONNECT_TIMEOUT_MS,
+    signal: outer,
+    whenLost,
+  }: Pick<ConnectOptions, "signal" | "whenLost"> & {
+    readonly timeoutMs?: number | undefined;
+  }): Promise<Connection> {
     const giveUpAt = performance.now() + timeoutMs;
     const signal = outer === undefined ? this.#closing.signal : AbortSignal.any([this.#closing.signal, outer]);
+    let ask = whenLost;
     for (let ceiling = BACKOFF_MS; ; ceiling = Math.min(BACKOFF_MAX_MS, ceiling * 2)) {
       await sleep(Math.random() * ceiling, undefined, { signal }).catch(() => undefined);
       if (this.isClosed) throw closed();
@@ -125,6 +135,10 @@ export class ReconnectingConnection {
         return await this.#dial(signal);
       } catch (thrown) {
         if (!mayPass(thrown) || performance.now() > giveUpAt) throw thrown;
+        if (!isUnreachable(thrown)) continue;
+        const asked = ask?.();
+        ask = undefined;
+        await asked;
       }
     }
   }
@@ -186,7 +200,11 @@ function unlessAborted<T>(
 }
 
 function mayPass(thrown: unknown): boolean {
-  return thrown instanceof StrataError && (thrown.code === "DAEMON_UNREACHABLE" || thrown.retryable);
+  return isUnreachable(thrown) || (thrown instanceof StrataError && thrown.retryable);
+}
+
+function isUnreachable(thrown: unknown): boolean {
+  return thrown instanceof StrataError && thrown.code === "DAEMON_UNREACHABLE";
 }
 
 /** Somebody listened, and went away in the handshake: Node's own error, which has a code and is none of the system's. */

@@ -83,7 +83,8 @@ describe("progress on a terminal", () => {
     const screen = new Screen(80, rows);
     screen.write("$ stratad install\n");
     const host = fakeHost({ cwd: "/", stderr: screen });
-    return { screen, view: createProgress(createContext(host, globals), labels), redraw: () => screen.resize(80) };
+    const context = createContext(host, globals);
+    return { screen, context, view: createProgress(context, labels), redraw: () => screen.resize(80) };
   };
   const running = (count: number) =>
     makeJob({
@@ -103,6 +104,20 @@ describe("progress on a terminal", () => {
     redraw();
     assert.deepEqual(screen.lines, ["$ stratad install", "a: linking", "b: asking the daemon", ""]);
     view.finish();
+  });
+
+  it("puts a message above the lines, where it stays", () => {
+    const { screen, context, view, redraw } = start(["a", "b"]);
+    view.update(0, running(3));
+    redraw();
+    context.message("The daemon is gone");
+    view.update(0, makeJob({ phase: "link" }));
+    redraw();
+    const above = ["$ stratad install", "The daemon is gone"];
+    assert.deepEqual(screen.lines, [...above, "a: linking", "b: asking the daemon", ""]);
+    view.finish();
+    context.message("and now");
+    assert.deepEqual(screen.lines, [...above, "and now", ""]);
   });
 
   it("leaves the summaries and nothing else, with the cursor shown", () => {

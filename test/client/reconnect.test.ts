@@ -325,6 +325,33 @@ test("without reconnect everything ends with the connection", async (t) => {
   await assert.rejects(client.request("root/list", {}), { code: "DAEMON_UNREACHABLE" });
 });
 
+test("whoever waits for a lost daemon is asked once, and may start the next one", async (t) => {
+  const first = await startHarness(t);
+  let asked = 0;
+  const whenLost = async () => {
+    asked += 1;
+    await startHarness(t, { directory: first.directory });
+  };
+  const client = await StratadClient.connect({ endpoint: first.full, reconnectTimeoutMs: 60_000, whenLost });
+  t.after(() => client.close());
+  await first.server.closeSessions(1001, "test");
+  await client.request("root/list", {});
+  assert.equal(asked, 0);
+  await first.server.close();
+  await Promise.all([client.request("root/list", {}), client.request("root/list", {})]);
+  assert.equal(asked, 1);
+});
+
+test("what keeps the next daemon from starting is what they hear who wait for it", async (t) => {
+  const harness = await startHarness(t);
+  const refusal = new StrataError("STORE_VERSION", "Cannot start");
+  const whenLost = () => Promise.reject(refusal);
+  const client = await StratadClient.connect({ endpoint: harness.full, reconnectTimeoutMs: 60_000, whenLost });
+  t.after(() => client.close());
+  await harness.server.close();
+  await assert.rejects(client.request("root/list", {}), refusal);
+});
+
 test("a daemon that does not come back is DAEMON_UNREACHABLE in the end", async (t) => {
   const harness = await startHarness(t);
   const client = await StratadClient.connect({ endpoint: harness.full, reconnectTimeoutMs: 50 });

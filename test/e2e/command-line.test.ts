@@ -186,6 +186,7 @@ const failures: readonly [what: string, args: readonly string[], exitCode: numbe
   ],
   ["a tag that is not there", ["install", `oci:${fixtureImages}:none`], 79, "MANIFEST_UNKNOWN"],
   ["a directory that is no layout", ["install", "oci:/etc:x"], 65, "LAYOUT_INVALID"],
+  ["a link in a directory that is not there", ["install", amd64, "--to", "nowhere/gcc"], 64, "USAGE"],
   ["an unknown job", ["wait", noJob], 79, "UNKNOWN_JOB"],
   ["an unknown name", ["rm", "nobody"], 79, "UNKNOWN_NAME"],
   ["a rollback of an unknown name", ["rollback", "nobody"], 79, "UNKNOWN_NAME"],
@@ -248,6 +249,23 @@ test("a verb starts the daemon where none answers, many at once start one, and i
   await until("the idle daemon ends", async () => (await alone.processes()).length === 0);
   assert.match(log(), /daemon\.stopped/);
   assert.equal(await readEndpoint(alone), undefined);
+});
+
+test("a command whose daemon is killed starts the next one, which goes on with its job", async (t) => {
+  const alone = await Sandbox.create(t);
+  const image = buildImage([await bulkyTar("bulk", 50, 4096)]);
+  const gate = gateAt(layerDigests(image), 1000);
+  const registry = await startRegistry({ images: { "lost:1": image }, script: gate.script });
+  t.after(() => registry.close());
+  const installing = cli(alone, ["install", `${registry.host}/lost:1`]);
+  await gate.reached;
+  const killed = (await readEndpoint(alone))?.pid;
+  assert.ok(killed !== undefined);
+  process.kill(killed, "SIGKILL");
+  gate.open();
+  const { exitCode, stdout, stderr } = await installing;
+  assert.deepEqual([exitCode, stdout], [0, `${join(alone.stateDir, "names/lost")}\n`], stderr);
+  assert.match(stderr, /^The daemon is gone: starting the next one$/m);
 });
 
 test("an idle daemon does not go while a session is open", async (t) => {
