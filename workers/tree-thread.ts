@@ -32,8 +32,8 @@ export interface TreeThreadData {
 
 export interface TreeTask {
   readonly site: Site;
-  /** Of the diffID. */
-  readonly algorithm: string;
+  /** Of the diffID; undefined where whoever gives the tar hashes it. */
+  readonly algorithm: string | undefined;
   readonly limits: ImageLimits;
   readonly folding: Folding | undefined;
   readonly progress: SharedArrayBuffer;
@@ -43,8 +43,10 @@ export interface TreeTask {
   readonly topLevel: MessagePort;
 }
 
-/** What layer.json says of the tar and its tree; undefined where the feed was cut before it was whole. */
-export type BuiltTree = Omit<LayerDocument, "schema" | "decoder" | "createdAt"> | undefined;
+/** What layer.json says of the tar and its tree, with what was hashed here; undefined where the feed was cut before it was whole. */
+export type BuiltTree =
+  | (Omit<LayerDocument, "schema" | "diffId" | "decoder" | "createdAt"> & Partial<Pick<LayerDocument, "diffId">>)
+  | undefined;
 
 /** One for the thread: its helper is kept from task to task. */
 const behind = new WriteBehind((workerData as TreeThreadData).batches.map((memory) => new FileBatch(memory)));
@@ -107,15 +109,15 @@ async function write(
   feed: FeedReader,
   writer: TreeWriter,
   { algorithm, limits, progress, pace }: Writing,
-): Promise<Pick<LayerDocument, "diffId" | "tarBytes"> | undefined> {
-  const hash = createHash(algorithm);
+): Promise<Pick<NonNullable<BuiltTree>, "diffId" | "tarBytes"> | undefined> {
+  const hash = algorithm === undefined ? undefined : createHash(algorithm);
   let tarBytes = 0;
   const second = new SecondReader(writer);
   const guard = new TarGuard(second, limits);
   let isWritten = false;
   try {
     for (let piece = feed.next(); piece !== undefined; piece = feed.next()) {
-      hash.update(piece);
+      hash?.update(piece);
       tarBytes += piece.length;
       guard.push(piece);
       await second.settle();
@@ -128,7 +130,7 @@ async function write(
     await second.finish();
     writer.finish();
     isWritten = true;
-    return { diffId: parseDiffId(`${algorithm}:${hash.digest("hex")}`), tarBytes };
+    return { ...(hash && { diffId: parseDiffId(`${algorithm}:${hash.digest("hex")}`) }), tarBytes };
   } finally {
     if (!isWritten) {
       writer.abandon();

@@ -2,13 +2,13 @@
  * Worker entry: one blob into one layer, in the staging directory that the caller made.
  *
  * blob → hash → inflate, and on another thread hash → guard → second reader → tree and changeset (tree-thread.ts); then
- * layer.json, synced. Nothing here commits anything; whatever fails comes back as an outcome, and the caller removes the
- * staging directory.
+ * layer.json, synced. A plain tar is its blob, and hashed once. Nothing here commits anything; whatever fails comes back as an outcome,
+ * and the caller removes the staging directory.
  */
 import { closeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";
 import type { DiffId, Digest } from "../src/oci/digest.js";
-import { digestAlgorithm, parseDigest } from "../src/oci/digest.js";
+import { digestAlgorithm, parseDiffId, parseDigest } from "../src/oci/digest.js";
 import { TaskProgress } from "../src/task-progress.js";
 import { type LayerDocument, type Outcome, outcomeOf, type UnpackResult, type UnpackTask } from "../src/tasks.js";
 import { BlobReader } from "./blob-reader.js";
@@ -38,13 +38,14 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   try {
     const { tree, decoder } = await atSite(task, (site) => buildTree(task, reader, { site, promise, windows }));
     const digest = blobDigest(reader, promise);
-    if (expected.diffId !== undefined && expected.diffId !== tree.diffId) {
+    const { diffId = parseDiffId(digest) } = tree;
+    if (expected.diffId !== undefined && expected.diffId !== diffId) {
       throw new StrataError(
         "DIFF_ID_MISMATCH",
-        `Cannot unpack the layer: its diffID is ${tree.diffId}, the config says ${expected.diffId}`,
+        `Cannot unpack the layer: its diffID is ${diffId}, the config says ${expected.diffId}`,
       );
     }
-    const layer: LayerDocument = { schema: 1, ...tree, decoder, createdAt: new Date().toISOString() };
+    const layer: LayerDocument = { schema: 1, ...tree, diffId, decoder, createdAt: new Date().toISOString() };
     writeLayerDocument(task.staging, layer);
     return { digest, layer };
   } finally {
@@ -86,7 +87,9 @@ async function buildTree(
   { site, promise, windows }: Building,
 ): Promise<{ tree: NonNullable<BuiltTree>; decoder: string }> {
   const algorithm = algorithmOf(expected.diffId);
-  builder.start({ site, algorithm, limits, folding, progress, busy, topLevel });
+  const isHashedHere = codec === "none" && algorithm === algorithmOf(promise?.digest);
+  const hashing = isHashedHere ? undefined : algorithm;
+  builder.start({ site, algorithm: hashing, limits, folding, progress, busy, topLevel });
   const told = new TaskProgress(progress);
   let decoder = "";
   let failure: unknown;

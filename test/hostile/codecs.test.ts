@@ -320,6 +320,18 @@ suite("what the descriptor says", () => {
     });
   }
 
+  for (const named of ["sha256", "sha512"])
+    for (const hashed of ["sha256", "sha512"])
+      test(`of a plain tar its digest in ${named} and its diffID in ${hashed} are both judged`, async () => {
+        const hashOf = (algorithm: string) => `${algorithm}:${createHash(algorithm).update(T).digest("hex")}`;
+        const expected = { digest: hashOf(named), diffId: hashOf(hashed) };
+        await withUnpacked(T, { expected: expected as never }, ({ layer }) =>
+          assert.equal(layer?.diffId, expected.diffId),
+        );
+        const other = { ...expected, diffId: `${hashed}:${"0".repeat(expected.diffId.length - 7)}` };
+        assert.equal(await outcomeOfBytes(T, { expected: other as never }), "DIFF_ID_MISMATCH");
+      });
+
   test("a wrong digest outranks what the damage looks like", async () => {
     const damaged = Buffer.from(gzip);
     damaged[20] = (damaged[20] as number) ^ 0xff;
