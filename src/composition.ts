@@ -19,11 +19,11 @@ import { ownIdentity } from "./host/identity.js";
 import { prepareRuntimeDir } from "./host/paths.js";
 import { createReadiness, type Readiness } from "./host/readiness.js";
 import type { Jobs } from "./install/jobs.js";
-import { UPKEEP_WEIGHT } from "./install/weights.js";
 import type { Life } from "./life.js";
 import { STOP_SYNC_TIMEOUT_MS } from "./limits.js";
 import type { Log } from "./log.js";
 import type { EndpointDocument } from "./messages/endpoint.js";
+import { codecs } from "./oci/media-types.js";
 import type { Once } from "./once.js";
 import { buildParts, type Surroundings } from "./parts.js";
 import type { Pool } from "./pool.js";
@@ -36,6 +36,7 @@ import type { Store } from "./store/store.js";
 import { scanWorkers, storeOnPool } from "./store-on-pool.js";
 import { ownVersion } from "./version.js";
 import { watchIdle, watchState } from "./watches.js";
+import { UPKEEP_WEIGHT } from "./weights.js";
 import type { Works } from "./works.js";
 
 /** What there is before anything stands on it. */
@@ -83,7 +84,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
     capabilities: {
       overlaps: [...config.allowedOverlaps],
       links: linkModes.filter((link) => link !== "reflink" || store.canReflink),
-      codecs: ["none", "gzip", "zstd", "xz"],
+      codecs: [...codecs],
       sources: ["docker", "oci", "oci-archive", "docker-archive"],
     },
     log,

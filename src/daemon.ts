@@ -11,6 +11,7 @@ import { Life } from "./life.js";
 import type { Log } from "./log.js";
 import { Pool } from "./pool.js";
 import { StoreLayout } from "./store/layout.js";
+import { succeeds } from "./succeeds.js";
 
 export interface Daemon {
   /** Resolves when everything is stopped and released. */
@@ -48,8 +49,4 @@ async function lockState(config: Config, log: Log): Promise<Lock> {
   return acquireLock(new StoreLayout(config.stateDir).lock, log);
 }
 
-const hasStore = (state: string): Promise<boolean> =>
-  stat(new StoreLayout(state).version).then(
-    () => true,
-    () => false,
-  );
+const hasStore = (state: string): Promise<boolean> => succeeds(stat(new StoreLayout(state).version));

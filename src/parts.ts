@@ -8,7 +8,6 @@ import type { Job } from "./install/job.js";
 import { JobJournal } from "./install/job-journal.js";
 import { Jobs } from "./install/jobs.js";
 import { reserveOf } from "./install/space-ledger.js";
-import { LINK_WEIGHT, UPKEEP_WEIGHT } from "./install/weights.js";
 import type { Life } from "./life.js";
 import type { Log } from "./log.js";
 import type { DaemonEvent } from "./messages/events.js";
@@ -19,6 +18,7 @@ import type { Amount } from "./store/collection.js";
 import { Collector } from "./store/collector.js";
 import type { Journal } from "./store/journal.js";
 import type { Store } from "./store/store.js";
+import { LINK_WEIGHT, UPKEEP_WEIGHT } from "./weights.js";
 import type { Works } from "./works.js";
 
 /** What the parts stand on. */

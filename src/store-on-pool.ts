@@ -2,12 +2,12 @@
  * A store whose heavy work is done by a pool's threads: the daemon's, and the one that a repack has for itself.
  */
 import { syncFileSystem } from "./host/space.js";
-import { LINK_WEIGHT } from "./install/weights.js";
 import type { Log } from "./log.js";
 import type { Pool } from "./pool.js";
 import { Store, type StoreOptions } from "./store/store.js";
 import type { ScanWorkers } from "./store/store-scan.js";
 import { TaskProgress } from "./task-progress.js";
+import { LINK_WEIGHT } from "./weights.js";
 
 /** Nothing else is to do yet. */
 const START_WEIGHT = 0;
@@ -25,7 +25,6 @@ export function storeOnPool(state: string, { pool, log, ...options }: StoreOnPoo
   };
   return new Store(state, {
     ...options,
-    // Somebody waits for the end of what has left it, or for the room.
     removeTree: async (path) => void (await pool.run("remove", { path }, { weight: LINK_WEIGHT })),
     ...scanWorkers(pool, START_WEIGHT),
     syncFileSystem: async () => (await syncFileSystem(state, log)) === "syncfs",

@@ -15,7 +15,6 @@ import { copyInode } from "./copy-inode.js";
 import { diskPath } from "./disk-path.js";
 import type { FileObjects } from "./file-objects.js";
 import { LargeFile } from "./large-file.js";
-import { type DirectoryNode, LayerIndex, type LeafNode, naming } from "./layer-index.js";
 import { escapes, firstName, hardlinkTarget } from "./link-target.js";
 import { OpenDirectories } from "./open-directories.js";
 import { refuseEntry as refuse } from "./refuse-entry.js";
@@ -23,6 +22,7 @@ import { type ReservedName, reservedName } from "./reserved-name.js";
 import type { NewFile, WrittenFile } from "./small-file.js";
 import { IMPLIED_MODE, storedDirectoryMode, storedFileMode } from "./stored-mode.js";
 import type { TarEntry, TarSink } from "./tar-entry.js";
+import { type DirectoryNode, type LeafNode, naming, TarIndex } from "./tar-index.js";
 import { parsePath } from "./tar-path.js";
 import type { WriteBehind } from "./write-behind.js";
 
@@ -59,7 +59,7 @@ export interface TreeWriterOptions {
 }
 
 export class TreeWriter implements TarSink {
-  readonly index: LayerIndex;
+  readonly index: TarIndex;
   readonly counts: TreeCounts = {
     entries: 0,
     files: 0,
@@ -98,7 +98,7 @@ export class TreeWriter implements TarSink {
     this.#behind = behind;
     this.#tick = tick;
     this.#objects = objects;
-    this.index = new LayerIndex(limits, folding);
+    this.index = new TarIndex(limits, folding);
   }
 
   entry(entry: TarEntry): void {

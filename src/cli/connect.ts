@@ -13,6 +13,7 @@ import type { Config } from "../config.js";
 import { StrataError } from "../errors.js";
 import { DRAIN_TIMEOUT_MS } from "../limits.js";
 import { printable } from "../printable.js";
+import { succeeds } from "../succeeds.js";
 import { isOlder, ownVersion } from "../version.js";
 import type { Context } from "./context.js";
 import { formatDuration } from "./duration.js";
@@ -55,7 +56,13 @@ export async function withDaemon<T>(
 async function connectToRunning(context: Context): Promise<StratadClient> {
   if (context.globals.endpoint !== undefined) return openConnection(context, context.globals.endpoint);
   const config = await userConfig(context.host);
-  return (await findRunning(context, config)) ?? openConnection(context, config.socket);
+  const running = await findRunning(context, config);
+  if (running !== undefined) return running;
+  // Once more, for what keeps it from answering.
+  return openConnection(context, config.socket).catch((error: unknown) => {
+    if (!isUnreachable(error)) throw error;
+    throw new StrataError(error.code, error.message, { ...error.options, hint: "`--spawn` starts a daemon." });
+  });
 }
 
 async function connect(context: Context): Promise<StratadClient> {
@@ -124,7 +131,8 @@ async function tryConnection(
   }
 }
 
-const isUnreachable = (error: unknown): boolean => error instanceof StrataError && error.code === "DAEMON_UNREACHABLE";
+const isUnreachable = (error: unknown): error is StrataError =>
+  error instanceof StrataError && error.code === "DAEMON_UNREACHABLE";
 
 /** The configuration may put the socket where nobody looks for it; it is asked first, and from then on. */
 async function start(context: Context, config: Config): Promise<StratadClient> {
@@ -153,10 +161,7 @@ function noAnswer(logPath: string): StrataError {
 
 /** Older than this release, or of a state directory that is gone. Only the daemon of the user's own one is the user's to replace. */
 async function isOutdated(client: StratadClient, config: Config): Promise<boolean> {
-  const lost = await stat(config.stateDir).then(
-    () => false,
-    () => true,
-  );
+  const lost = !(await succeeds(stat(config.stateDir)));
   if (!lost && !isOlder(client.server.serverInfo.version, await ownVersion())) return false;
   const { stateDir } = await client.request("server/status", {});
   return stateDir === config.stateDir;

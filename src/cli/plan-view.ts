@@ -20,7 +20,7 @@ export function planLines(plan: Plan, { quiet }: { readonly quiet: boolean }): s
   return [
     ...outline(plan),
     "",
-    ...formatTable(quiet ? undefined : ["LAYER", "SIZE", "STATE"], rows),
+    ...formatTable(quiet ? undefined : ["BLOB", "SIZE", "STATE"], rows),
     ...refusal(plan),
     ...(plan.notes ?? []).map((note) => `note: ${shown(note)}`),
   ];

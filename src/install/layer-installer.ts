@@ -24,11 +24,11 @@ import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { Decoders, LayerDocument, UnpackTask } from "../tasks.js";
 import { giveTurnBack, Turn } from "../turn.js";
+import { layersAtOnce } from "../weights.js";
 import type { HeldSource } from "./held-source.js";
 import type { LayerProgress } from "./image-progress.js";
 import { SingleFlight, untilAborted } from "./single-flight.js";
 import { TopLevelChannel, topLevelTold } from "./top-level.js";
-import { layersAtOnce } from "./weights.js";
 
 /** A smaller one is over before its two threads are both at work. */
 const LARGE_BLOB_BYTES = 1024 * 1024;

@@ -8,7 +8,7 @@ import type { DiffId } from "../oci/digest.js";
 import type { LinkResult } from "../root-tasks.js";
 import { Slots } from "../slots.js";
 import type { LayerDocument } from "../tasks.js";
-import { layersAtOnce } from "./weights.js";
+import { layersAtOnce } from "../weights.js";
 
 /** Links one layer, each part of it in a slot; settles when nothing is under way for it any more. */
 export type LinkLayer = (layer: LayerDocument, slots: Slots, signal: AbortSignal) => Promise<readonly LinkResult[]>;

@@ -21,12 +21,12 @@ import { isWritable } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
+import { UPKEEP_WEIGHT } from "../weights.js";
 import type { ImageInstaller } from "./image-installer.js";
 import type { LayerInstaller } from "./layer-installer.js";
 import { originsOf, withLayerSource } from "./layer-source.js";
 import type { SpareMaker } from "./spare-maker.js";
 import type { Found, Verifier, VerifyRequest } from "./verifier.js";
-import { UPKEEP_WEIGHT } from "./weights.js";
 
 export interface RepairerOptions {
   readonly store: Store;

@@ -18,12 +18,12 @@ import type { StagingPaths } from "../store/layout.js";
 import { withdraw } from "../store/publish.js";
 import type { Store } from "../store/store.js";
 import type { LayerDocument } from "../tasks.js";
+import { LINK_WEIGHT } from "../weights.js";
 import { LinkingAhead } from "./linking-ahead.js";
 import { type MeasuredRoot, measuredByDocuments, rootCost } from "./plan-cost.js";
 import type { Filled, Listed, RootLinker } from "./root-linker.js";
 import type { Piece, SpaceLedger } from "./space-ledger.js";
 import type { SpareMaker } from "./spare-maker.js";
-import { LINK_WEIGHT } from "./weights.js";
 
 /** A layer that is stored, and where its annotations want it. */
 export interface PlacedDocument {

@@ -12,7 +12,7 @@ import type { RootDocument } from "../store/documents.js";
 import { changesetOf, planOf } from "../store/entries-files.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
-import { LINK_WEIGHT } from "./weights.js";
+import { LINK_WEIGHT } from "../weights.js";
 
 export class RootComparer {
   readonly #store: Store;

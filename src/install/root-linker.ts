@@ -9,7 +9,7 @@ import { changesetOf } from "../store/entries-files.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
-import { LINK_WEIGHT } from "./weights.js";
+import { LINK_WEIGHT } from "../weights.js";
 
 /** What is linked: lists of entries, each with the layers that it is about and how many there are. */
 export interface Listed {

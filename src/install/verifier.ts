@@ -15,8 +15,8 @@ import type { Store } from "../store/store.js";
 import { type Selection, Structure } from "../store/structure.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
+import { UPKEEP_WEIGHT } from "../weights.js";
 import { VerificationReport } from "./verification-report.js";
-import { UPKEEP_WEIGHT } from "./weights.js";
 
 export interface VerifyRequest {
   /** Trees too. */

@@ -14,6 +14,7 @@ import {
   MAX_PAGE,
   MAX_WAIT_MS,
 } from "../limits.js";
+import { packCodecs } from "../oci/media-types.js";
 import { Collection } from "./collection.js";
 import { EventFilter, EventPosition } from "./events.js";
 import { count, digest, jobId, linkMode, name, overlap, priority, scope, text, time } from "./fields.js";
@@ -159,7 +160,7 @@ export const methods = {
       names: z.array(name).min(1).max(MAX_IMAGES_AT_ONCE),
       /** Absolute, of the oci-archive; `force` replaces what is there. */
       path: text(4096),
-      codec: z.enum(["gzip", "zstd", "none"]).optional(),
+      codec: z.enum(packCodecs).optional(),
       force: z.boolean().optional(),
       workDoneToken: z.union([text(256), z.number().int()]).optional(),
     }),

@@ -9,6 +9,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../oci/digest.js";
 import { parseJson } from "../oci/json.js";
+import { succeeds } from "../succeeds.js";
 import { type RootDocument, writeAtomically } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
@@ -68,10 +69,7 @@ export class KeptDocuments {
   keep(digest: Digest, bytes: Buffer): Promise<void> {
     const path = this.#layout.document(digest);
     return this.#changes.run(digest, async () => {
-      const known = await stat(path).then(
-        () => true,
-        () => false,
-      );
+      const known = await succeeds(stat(path));
       if (!known) await writeAtomically(path, bytes);
     });
   }
@@ -81,10 +79,7 @@ export class KeptDocuments {
     const path = this.#layout.document(digest);
     return this.#changes.run(digest, async () => {
       if (!mayGo()) return false;
-      return unlink(path).then(
-        () => true,
-        () => false,
-      );
+      return succeeds(unlink(path));
     });
   }
 

@@ -9,6 +9,7 @@ import type { Log } from "../log.js";
 import { type DiffId, joinedDiffId } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { blobKey } from "../stored-documents.js";
+import { succeeds } from "../succeeds.js";
 import type { LayerDocument } from "../tasks.js";
 import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
@@ -248,18 +249,12 @@ export class Layers {
 
   /** Whether anything stands where the layer belongs. */
   async stands(diffId: DiffId): Promise<boolean> {
-    return stat(this.#layout.layer(diffId)).then(
-      () => true,
-      () => false,
-    );
+    return succeeds(stat(this.#layout.layer(diffId)));
   }
 
   /** Whether the layer still stands where the index says. */
   async exists(diffId: DiffId): Promise<boolean> {
-    return stat(this.#layout.layerDocument(diffId)).then(
-      () => true,
-      () => false,
-    );
+    return succeeds(stat(this.#layout.layerDocument(diffId)));
   }
 
   /** Not another that came in its place meanwhile. */

@@ -9,6 +9,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { FindingCode } from "../finding-codes.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type DiffId, digestOf, type parseDigest } from "../oci/digest.js";
+import { succeeds } from "../succeeds.js";
 import { isBeingWritten, readDocument } from "./documents.js";
 
 /** `path` is below the layer or the root, else below the state directory. */
@@ -50,10 +51,7 @@ export async function* below(directory: string): AsyncGenerator<string> {
 }
 
 export async function stands(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
-  );
+  return succeeds(lstat(path));
 }
 
 export async function documentFault(path: string, digest: ReturnType<typeof parseDigest>): Promise<string | undefined> {

@@ -5,6 +5,7 @@ import { constants, copyFile, link, mkdir, rm, stat, statfs, writeFile } from "n
 import { join } from "node:path";
 import { systemErrorCode, toStrataError } from "../errors.js";
 import type { Folding } from "../overlap/name-folding.js";
+import { succeeds } from "../succeeds.js";
 
 /** Which names it takes for the same; undefined where it keeps all of them apart. NO_SPACE where it is too full to tell. */
 export const probeFolding = (directory: string): Promise<Folding | undefined> =>
@@ -20,10 +21,7 @@ export const probeReflink = (directory: string): Promise<boolean> =>
   inProbe(directory, async (probe) => {
     await writeFile(join(probe, "from"), "shared");
     const cloned = copyFile(join(probe, "from"), join(probe, "to"), constants.COPYFILE_FICLONE_FORCE);
-    return cloned.then(
-      () => true,
-      () => false,
-    );
+    return succeeds(cloned);
   });
 
 /** Whether files of `from` can have links in `to`; where not, they stand on two mounts. NO_SPACE. */
@@ -60,11 +58,7 @@ async function inProbe<Value>(directory: string, look: (probe: string) => Promis
   }
 }
 
-const stands = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
+const stands = (path: string): Promise<boolean> => succeeds(stat(path));
 
 /** By what statfs(2) calls it; some have the same number. */
 const fileSystems: Readonly<Record<number, string>> = {

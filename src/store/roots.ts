@@ -9,6 +9,7 @@ import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
 import { SharedLook } from "../shared-look.js";
+import { succeeds } from "../succeeds.js";
 import { ByAge, type Page, type PageQuery, type Watcher } from "./by-age.js";
 import {
   type RootDocument,
@@ -133,10 +134,7 @@ export class Roots {
 
   /** Whether anything stands where the root belongs; nothing is forgotten. */
   async isThere(rootId: string): Promise<boolean> {
-    return stat(this.#layout.root(rootId)).then(
-      () => true,
-      () => false,
-    );
+    return succeeds(stat(this.#layout.root(rootId)));
   }
 
   /** Publishes `staged`, which holds tree/, under the document's id; where another commit came first, that one stands. */

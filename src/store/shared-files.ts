@@ -5,6 +5,7 @@
 import { rename, stat } from "node:fs/promises";
 import { ensureDirectory } from "../ensure-directory.js";
 import { systemErrorCode } from "../errors.js";
+import { succeeds } from "../succeeds.js";
 import type { Dedup, SweptFiles } from "../tasks.js";
 import type { StoreLayout } from "./layout.js";
 import type { Staging } from "./staging.js";
@@ -41,10 +42,7 @@ export class SharedFiles {
    */
   async sweep(): Promise<SweptFiles | undefined> {
     const { files } = this.#layout;
-    const isThere = await stat(files).then(
-      () => true,
-      () => false,
-    );
+    const isThere = await succeeds(stat(files));
     return isThere ? this.#options.sweepFiles(files) : undefined;
   }
 

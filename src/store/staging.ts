@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { ensureDirectory } from "../ensure-directory.js";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
+import { succeeds } from "../succeeds.js";
 import type { StagingPaths, StoreLayout } from "./layout.js";
 
 const STAGING_MODE = 0o700;
@@ -102,8 +103,4 @@ export class Staging {
 }
 
 /** False where it is not empty, or anything else keeps it there. */
-const removedEmpty = (path: string): Promise<boolean> =>
-  rmdir(path).then(
-    () => true,
-    () => false,
-  );
+const removedEmpty = (path: string): Promise<boolean> => succeeds(rmdir(path));

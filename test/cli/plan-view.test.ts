@@ -46,7 +46,7 @@ describe("a plan for people", () => {
       "share    219 B with stored layers",
       "free     about 5.5 GB afterwards",
       "",
-      "LAYER         SIZE     STATE",
+      "BLOB          SIZE     STATE",
       "aaaaaaaaaaaa  12.0 MB  missing",
       "bbbbbbbbbbbb  100 B    stored",
     ]);

@@ -167,7 +167,8 @@ describe("a daemon of an older release", () => {
 describe("endpoint", () => {
   it("starts a daemon only when told, and prints its daemon.json", async () => {
     const none = await command(["endpoint", "--json"]);
-    assert.deepEqual([none.code, parse(none.stdout).error.code], [69, "DAEMON_UNREACHABLE"]);
+    const { code, hint } = parse(none.stdout).error;
+    assert.deepEqual([none.code, code, hint], [69, "DAEMON_UNREACHABLE", "`--spawn` starts a daemon."]);
     assert.ok(!existsSync(state()));
     const { stdout } = await command(["endpoint", "--json", "--spawn"]);
     const socket = join(scratch.path, "run", "stratad", "stratad.sock");

@@ -20,9 +20,9 @@ import { after, suite, test } from "node:test";
 import { imageLimits, MAX_TOP_LEVEL_BYTES } from "../../src/limits.js";
 import type { Folding } from "../../src/overlap/name-folding.js";
 import { newBatches } from "../../workers/file-batch.js";
-import { LayerIndex } from "../../workers/layer-index.js";
 import { openDirectory } from "../../workers/open-directories.js";
 import type { TarEntry } from "../../workers/tar-entry.js";
+import { TarIndex } from "../../workers/tar-index.js";
 import { TreeWriter } from "../../workers/tree-writer.js";
 import { WriteBehind } from "../../workers/write-behind.js";
 
@@ -123,7 +123,7 @@ test("symlinks that point out of the root are counted, from where they stand", (
 });
 
 test("names at the image root have a limit in all", () => {
-  const index = new LayerIndex(imageLimits);
+  const index = new TarIndex(imageLimits);
   const bytes = 1024 * 1024;
   const add = (i: number, length: number): unknown => {
     const path = `${i}${"n".repeat(length - 1)}`;

@@ -33,7 +33,9 @@ export const rollback: Verb = {
 /** USAGE for anything but a number that a generation may have. */
 function parseGeneration(text: string): number {
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
-  throw new StrataError("USAGE", `Cannot read the generation: '${printable(text, 64)}' is not a number from 1`);
+  throw new StrataError("USAGE", `Cannot read the generation: '${printable(text, 64)}' is not a number from 1`, {
+    hint: "`stratad status NAME` lists the generations of a name.",
+  });
 }
 
 const namedIn = (root: Root | undefined, name: string) => root?.names.find((named) => named.name === name);

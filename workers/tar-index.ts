@@ -1,5 +1,5 @@
 /**
- * What one layer's archive has said so far, in memory: every decision on a new entry is made from here, never from what is on
+ * What one layer's tar has said so far, in memory: every decision on a new entry is made from here, never from what is on
  * disk (hostile-inputs.md). At the end it is the layer's changeset, depth first.
  */
 import { StrataError } from "../src/errors.js";
@@ -31,7 +31,7 @@ export interface LeafNode {
 
 export type Node = DirectoryNode | LeafNode;
 
-export class LayerIndex {
+export class TarIndex {
   readonly root: DirectoryNode = directoryNode("", undefined);
   readonly #nodes = new Map<string, Node>();
   readonly #marks = new Map<string, Whiteout>();
