@@ -76,8 +76,6 @@ async function lack(measure: Measure): Promise<Amount> {
   return { bytes: short("bytes"), inodes: short("inodes") };
 }
 
-const isSome = ({ bytes, inodes }: Amount): boolean => bytes > 0 || inodes > 0;
-
 function collectorOf(config: Config, measure: Measure, { pool, store, journal, emit, log }: Surroundings): Collector {
   return new Collector({
     store,
@@ -86,8 +84,10 @@ function collectorOf(config: Config, measure: Measure, { pool, store, journal, e
     keepGenerations: config.keepGenerations,
     cache: { bytes: config.cacheBytes, inodes: config.cacheInodes },
     lacking: async () => {
+      const lacks = await lack(measure);
+      if (lacks.bytes === 0 && lacks.inodes === 0) return lacks;
       // Spares first: a layer that goes has to be fetched again.
-      if (isSome(await lack(measure))) await store.spares.shrink(0);
+      await store.spares.shrink(0);
       return lack(measure);
     },
     collected: ({ removed }, cause) => {

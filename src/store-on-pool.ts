@@ -7,7 +7,7 @@ import type { Pool } from "./pool.js";
 import { Store, type StoreOptions } from "./store/store.js";
 import type { ScanWorkers } from "./store/store-scan.js";
 import { TaskProgress } from "./task-progress.js";
-import { LINK_WEIGHT } from "./weights.js";
+import { LINK_WEIGHT, UPKEEP_WEIGHT } from "./weights.js";
 
 /** Nothing else is to do yet. */
 const START_WEIGHT = 0;
@@ -26,6 +26,7 @@ export function storeOnPool(state: string, { pool, log, ...options }: StoreOnPoo
   return new Store(state, {
     ...options,
     removeTree: async (path) => void (await pool.run("remove", { path }, { weight: LINK_WEIGHT })),
+    removeBehind: async (path) => void (await pool.run("remove", { path }, { weight: UPKEEP_WEIGHT })),
     ...scanWorkers(pool, START_WEIGHT),
     syncFileSystem: async () => (await syncFileSystem(state, log)) === "syncfs",
     sweepFiles: (files) => pool.run("sweepFiles", ...tracked({ files })),

@@ -103,7 +103,13 @@ async function startNext(context: Context, config: Config): Promise<void> {
   const left = await readEndpointDocument(join(config.runtimeDir, "daemon.json")).catch(() => undefined);
   if (left?.background !== true) return context.message(WAITING);
   context.message("The daemon is gone: starting the next one");
-  await (await start(context, config)).close();
+  try {
+    await (await start(context, config)).close();
+  } catch (error) {
+    // It is there, and does not answer.
+    if (!(error instanceof StrataError) || error.code !== "STORE_LOCKED") throw error;
+    context.message(WAITING);
+  }
 }
 
 const WAITING = "The daemon is gone: waiting for the next one";
@@ -177,7 +183,7 @@ async function replace(old: StratadClient, context: Context, config: Config): Pr
   const untilMs = performance.now() + DRAIN_TIMEOUT_MS + START_TIMEOUT_MS;
   while (performance.now() < untilMs) {
     context.signal.throwIfAborted();
-    const client = await tryConnection(context, config.socket);
+    const client = await tryOwn(context, config);
     if (client === undefined || client.server.instanceId !== instanceId) return client;
     await client.close();
     await sleep(LOOK_MS);

@@ -42,8 +42,8 @@ export interface Host {
   onExit(handler: () => void): () => void;
 }
 
-/** Makes room for what `write` writes, and draws on below it. */
-export type Between = (write: () => void) => void;
+/** Calls `write`, which writes whole lines. */
+export type Wrap = (write: () => void) => void;
 
 export interface Context {
   readonly host: Host;
@@ -63,8 +63,8 @@ export interface Context {
   /** One object of the stream before the document; nothing without `--events`. */
   event(value: unknown): void;
   message(...lines: string[]): void;
-  /** While somebody draws on stderr: how a message comes between. Ends when the returned function is called. */
-  drawnBy(between: Between): () => void;
+  /** While somebody draws on stderr: what makes room for a message there. Ends when the returned function is called. */
+  aroundMessages(wrap: Wrap): () => void;
   /** An error for people only; `fail` prints the document too. */
   error(error: WireError, about?: string): void;
   /** Tells a failure in full, as `{"error": …}` where a document is wanted, and returns its exit code. */
@@ -81,8 +81,8 @@ export function createContext(host: Host, globals: Globals): Context {
   const print = (value: unknown) => {
     line(stdout, [toJson(value, stdout.isTTY === true && !globals.events ? 2 : 0)]);
   };
-  const plain: Between = (write) => write();
-  let between = plain;
+  const plain: Wrap = (write) => write();
+  let around = plain;
   const error = (wire: WireError, about?: string) => line(stderr, errorLines(wire, { color, about }));
   return {
     host,
@@ -97,12 +97,12 @@ export function createContext(host: Host, globals: Globals): Context {
       if (globals.events) line(stdout, [toJson(value, 0)]);
     },
     message: (...lines) => {
-      if (!globals.quiet) between(() => line(stderr, lines));
+      if (!globals.quiet) around(() => line(stderr, lines));
     },
-    drawnBy: (drawer) => {
-      between = drawer;
+    aroundMessages: (wrap) => {
+      around = wrap;
       return () => {
-        between = plain;
+        if (around === wrap) around = plain;
       };
     },
     fail: (thrown) => {

@@ -39,13 +39,16 @@ export class LiveView {
   #drawnAtMs = 0;
   #widths: readonly number[] = [];
 
-  constructor(subject: LiveSubject, { host, color, drawnBy }: Pick<Context, "host" | "color" | "drawnBy">) {
+  constructor(
+    subject: LiveSubject,
+    { host, color, aroundMessages }: Pick<Context, "host" | "color" | "aroundMessages">,
+  ) {
     this.#subject = subject;
     this.#host = host;
     this.#color = color;
     this.#ticker = setInterval(this.#redraw, TICK_MS).unref();
     this.#stopExit = host.onExit(() => host.stderr.write(SHOW_CURSOR));
-    this.#stopMessages = drawnBy((write) => {
+    this.#stopMessages = aroundMessages((write) => {
       this.#write([], "");
       write();
       this.#draw();

@@ -4,10 +4,11 @@
  * It appears by one rename (or is created where nothing is), and never replaces anything but a symlink.
  */
 import { randomBytes } from "node:crypto";
-import { lstat, readlink, rename, symlink, unlink } from "node:fs/promises";
+import { lstat, readlink, rename, stat, symlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode, toStrataError } from "../errors.js";
 import { printable } from "../printable.js";
+import { succeeds } from "../succeeds.js";
 
 /** Throws USAGE where `path` is something else than a symlink or in no directory, so that nothing is installed for a link that cannot be. */
 export async function checkLinkPlace(path: string): Promise<void> {
@@ -15,10 +16,9 @@ export async function checkLinkPlace(path: string): Promise<void> {
     const found = await lstat(path);
     if (!found.isSymbolicLink()) throw occupied(path, found.isDirectory() ? "a directory" : "a file");
   } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw cannotPlace(path, error);
-    await lstat(dirname(path)).catch((missing: unknown) => {
-      throw systemErrorCode(missing) === "ENOENT" ? noDirectory(path) : cannotPlace(path, missing);
-    });
+    const errno = systemErrorCode(error);
+    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw cannotPlace(path, error);
+    if (!(await succeeds(stat(`${dirname(path)}/`)))) throw noDirectory(path);
   }
 }
 

@@ -4,6 +4,7 @@
  * It is dialled again only when somebody needs it, with jittered backoff, for a bounded time, and wherever the daemon
  * then listens; at first, where it was lost in the handshake. What was in flight is not repeated here: only its sender knows whether it may be.
  */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StrataError } from "../errors.js";
 import type { MethodName, Params, Result } from "../messages/methods.js";
@@ -136,9 +137,8 @@ export class ReconnectingConnection {
       } catch (thrown) {
         if (!mayPass(thrown) || performance.now() > giveUpAt) throw thrown;
         if (!isUnreachable(thrown)) continue;
-        const asked = ask?.();
+        await Promise.race([ask?.(), once(this.#closing.signal, "abort")]);
         ask = undefined;
-        await asked;
       }
     }
   }

@@ -54,7 +54,11 @@ export const cancelled = (): StrataError => new StrataError("CANCELLED", "Cannot
 
 /** The promise's result, unless `signal` is aborted first: CANCELLED. */
 export async function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  if (signal.aborted) throw cancelled();
+  if (signal.aborted) {
+    // Nobody listens to it any more.
+    promise.catch(() => undefined);
+    throw cancelled();
+  }
   let stop = (): void => undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
     stop = () => reject(cancelled());

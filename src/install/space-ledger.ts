@@ -7,8 +7,8 @@
 import { formatSize } from "../byte-size.js";
 import { StrataError } from "../errors.js";
 import { MAX_DEFAULT_RESERVE_BYTES, MAX_DEFAULT_RESERVE_INODES, RESERVE_PART } from "../limits.js";
+import { Slots } from "../slots.js";
 import type { Amount } from "../store/collection.js";
-import { Mutex } from "../store/mutex.js";
 import { untilAborted } from "./single-flight.js";
 
 export interface Piece extends Amount {
@@ -23,7 +23,7 @@ export type MakeRoom = (wanted: Amount, signal: AbortSignal) => Promise<void>;
 export interface SpaceOptions {
   /** What is free, and how much of that is to stay free. */
   readonly measure: () => Promise<{ readonly free: Amount; readonly reserve: Amount }>;
-  /** Each gives back what nothing needs, as far as so much is wanted; the next is asked where that was not enough. */
+  /** Each gives back what nothing needs, where so much is wanted; the next is asked where that was not enough. */
   readonly makeRoom: readonly MakeRoom[];
   /** As errors name it. */
   readonly stateDir: string;
@@ -50,7 +50,7 @@ export class SpaceLedger {
   readonly #options: SpaceOptions;
   readonly #claimed = new Map<string, Claimed>();
   /** Between looking what is free and claiming it nobody else may. */
-  readonly #turns = new Mutex();
+  readonly #turns = new Slots(1);
 
   constructor(options: SpaceOptions) {
     this.#options = options;
@@ -61,13 +61,13 @@ export class SpaceLedger {
     const makeRoom = this.#options.makeRoom.map((make) => async (wanted: Amount) => {
       await untilAborted(make(wanted, signal), signal);
     });
-    await this.#turns.run(() => this.#claim(pieces, makeRoom));
+    await this.#turns.run(0, signal, () => this.#claim(pieces, makeRoom));
     return this.#whileClaimed(pieces, work);
   }
 
   /** As `with`, for what may as well be done later: nothing is collected for it. */
   async withinFree<Value>(pieces: readonly Piece[], work: () => Promise<Value>): Promise<Value> {
-    await this.#turns.run(() => this.#claim(pieces, []));
+    await this.#turns.run(0, undefined, () => this.#claim(pieces, []));
     return this.#whileClaimed(pieces, work);
   }
 

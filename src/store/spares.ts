@@ -15,7 +15,7 @@ import type { LinkResult, LinkSum } from "../root-tasks.js";
 import type { LayerDocument } from "../tasks.js";
 import { readDocument, unlinkIfThere, writeDocument } from "./documents.js";
 import type { StoreLayout } from "./layout.js";
-import type { Staging } from "./staging.js";
+import type { RemoveTree, Staging } from "./staging.js";
 
 const count = z.number().int().nonnegative();
 
@@ -31,21 +31,27 @@ const spareSchema = z.object({
 });
 type SpareDocument = z.output<typeof spareSchema>;
 
+export interface SparesOptions {
+  readonly staging: Staging;
+  readonly removeBehind: RemoveTree;
+  readonly bootId: string;
+  readonly log: Log;
+}
+
 export class Spares {
   readonly #layout: StoreLayout;
   readonly #staging: Staging;
+  readonly #removeBehind: RemoveTree;
   readonly #bootId: string;
   readonly #log: Log;
   /** As they were made; those of the daemon before come first, in no order. */
   readonly #there = new Map<DiffId, SpareDocument>();
-  readonly #removing = new Set<Promise<void>>();
+  readonly #removing = new Set<Promise<unknown>>();
 
-  constructor(
-    layout: StoreLayout,
-    { staging, bootId, log }: { readonly staging: Staging; readonly bootId: string; readonly log: Log },
-  ) {
+  constructor(layout: StoreLayout, { staging, removeBehind, bootId, log }: SparesOptions) {
     this.#layout = layout;
     this.#staging = staging;
+    this.#removeBehind = removeBehind;
     this.#bootId = bootId;
     this.#log = log;
   }
@@ -74,7 +80,8 @@ export class Spares {
     const standing = new Set<string>();
     for (const name of documents)
       if (!(await this.#unlinked(join(this.#layout.spares, name)))) standing.add(name.slice(0, name.indexOf(DOCUMENT)));
-    await this.#remove(trees.filter((name) => !standing.has(name)).map((name) => join(this.#layout.spares, name)));
+    const going = trees.filter((name) => !standing.has(name)).map((name) => join(this.#layout.spares, name));
+    for (const tree of going) await this.#staging.discard(tree, this.#removeBehind);
   }
 
   has(diffId: DiffId): boolean {
@@ -153,8 +160,15 @@ export class Spares {
    */
   async drop(...diffIds: readonly DiffId[]): Promise<boolean> {
     const going = diffIds.map((diffId) => this.#there.get(diffId)).filter((spare) => spare !== undefined);
-    const hidden = await Promise.all(going.map((spare) => this.#hide(spare)));
-    await this.#remove(going.filter((_, index) => hidden[index]).map(({ diffId }) => this.#layout.spare(diffId)));
+    const areGone = await this.#tracked(this.#dropEach(going));
+    // Whoever gives up those that another is removing waits for their room, too.
+    await this.settled();
+    return areGone;
+  }
+
+  async #dropEach(spares: readonly SpareDocument[]): Promise<boolean> {
+    const hidden = await Promise.all(spares.map((spare) => this.#hide(spare)));
+    await this.#remove(spares.filter((_, index) => hidden[index]).map(({ diffId }) => this.#layout.spare(diffId)));
     return !hidden.includes(false);
   }
 
@@ -189,11 +203,12 @@ export class Spares {
     await this.#tracked(remove());
   }
 
-  /** It never fails. */
-  async #tracked(removing: Promise<void>): Promise<void> {
+  /** What is tracked never fails. */
+  async #tracked<Value>(removing: Promise<Value>): Promise<Value> {
     this.#removing.add(removing);
-    await removing;
+    const value = await removing;
     this.#removing.delete(removing);
+    return value;
   }
 }
 

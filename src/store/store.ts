@@ -33,6 +33,8 @@ import { StoreUsage } from "./usage.js";
 export interface StoreOptions extends SharedFilesOptions, ScanWorkers {
   readonly bootId: string;
   readonly removeTree: RemoveTree;
+  /** As `removeTree`, of what nobody waits for. */
+  readonly removeBehind: RemoveTree;
   /** Makes everything written so far survive a power cut; false where this machine cannot. */
   readonly syncFileSystem: () => Promise<boolean>;
   readonly checkTree: CheckTree;

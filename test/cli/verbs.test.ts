@@ -231,9 +231,15 @@ describe("install --to", () => {
       assert.match(stderr, new RegExp(`^error: Cannot place the link .*: ${fact}, not a symlink \\[USAGE\\]`));
       assert.equal(code, 64);
     }
-    const missing = await place("missing/link");
-    assert.match(missing.stderr, /^error: Cannot place the link .*: there is no directory .*missing \[USAGE\]/);
-    assert.equal(missing.code, 64);
+    symlinkSync("nowhere", join(cli.path, "dangling"));
+    for (const directory of ["missing", "file", "dangling"]) {
+      const { code, stderr } = await place(`${directory}/link`);
+      assert.match(
+        stderr,
+        new RegExp(`^error: Cannot place the link .*: there is no directory .*${directory} \\[USAGE\\]`),
+      );
+      assert.equal(code, 64);
+    }
     assert.deepEqual(fake.calls, []);
   });
 

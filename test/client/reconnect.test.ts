@@ -352,6 +352,21 @@ test("what keeps the next daemon from starting is what they hear who wait for it
   await assert.rejects(client.request("root/list", {}), refusal);
 });
 
+test("a client that is closed while somebody is asked fails those who wait", async (t) => {
+  const harness = await startHarness(t);
+  let asked = (): void => undefined;
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const whenLost = () => new Promise<void>(() => asked());
+  const client = await StratadClient.connect({ endpoint: harness.full, reconnectTimeoutMs: 60_000, whenLost });
+  await harness.server.close();
+  const waiting = assert.rejects(client.request("root/list", {}), { code: "REQUEST_CANCELLED" });
+  await isAsked;
+  await client.close();
+  await waiting;
+});
+
 test("a daemon that does not come back is DAEMON_UNREACHABLE in the end", async (t) => {
   const harness = await startHarness(t);
   const client = await StratadClient.connect({ endpoint: harness.full, reconnectTimeoutMs: 50 });

@@ -266,6 +266,10 @@ test("a command whose daemon is killed starts the next one, which goes on with i
   const { exitCode, stdout, stderr } = await installing;
   assert.deepEqual([exitCode, stdout], [0, `${join(alone.stateDir, "names/lost")}\n`], stderr);
   assert.match(stderr, /^The daemon is gone: starting the next one$/m);
+  const [job, ...others] = z.object({ jobs: z.array(Job) }).parse(await cliJson(alone, ["ps"])).jobs;
+  assert.deepEqual([job?.state, others], ["ready", []]);
+  const { stdout: told } = await cli(alone, ["logs", job?.jobId ?? ""]);
+  assert.match(told, /taken up again by the next daemon/);
 });
 
 test("an idle daemon does not go while a session is open", async (t) => {

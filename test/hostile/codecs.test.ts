@@ -328,8 +328,10 @@ suite("what the descriptor says", () => {
         await withUnpacked(T, { expected: expected as never }, ({ layer }) =>
           assert.equal(layer?.diffId, expected.diffId),
         );
-        const other = { ...expected, diffId: `${hashed}:${"0".repeat(expected.diffId.length - 7)}` };
-        assert.equal(await outcomeOfBytes(T, { expected: other as never }), "DIFF_ID_MISMATCH");
+        const wrong = (digest: string) => `${digest.slice(0, -4)}0000`;
+        const outcome = (fields: object) => outcomeOfBytes(T, { expected: { ...expected, ...fields } as never });
+        assert.equal(await outcome({ diffId: wrong(expected.diffId) }), "DIFF_ID_MISMATCH");
+        assert.equal(await outcome({ digest: wrong(expected.digest) }), "DIGEST_MISMATCH");
       });
 
   test("a wrong digest outranks what the damage looks like", async () => {

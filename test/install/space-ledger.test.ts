@@ -104,18 +104,51 @@ test("who is asked next for room is asked for what still lacks, and not where no
   ]);
 });
 
-test("a job that is cancelled while room is made ends at once, and the next one is looked at", async () => {
-  const cancel = new AbortController();
+test("a job that is cancelled while room is made, or behind one that makes room, ends at once, and the next one is looked at", async () => {
+  const [first, second] = [new AbortController(), new AbortController()];
+  let asked = 0;
   const ledger = new SpaceLedger({
     measure: async () => ({ free: { bytes: 100, inodes: 10 }, reserve: none }),
-    makeRoom: [() => new Promise(() => cancel.abort())],
+    makeRoom: [
+      () => {
+        asked += 1;
+        return new Promise(() => undefined);
+      },
+    ],
+    stateDir: "/state",
+  });
+  const cancelled = ({ signal }: AbortController) =>
+    assert.rejects(
+      ledger.with([piece("a", 101)], signal, async () => assert.fail("begun")),
+      { code: "CANCELLED" },
+    );
+  const both = [cancelled(first), cancelled(second)];
+  const next = ledger.with([piece("b", 100)], never, async () => "written");
+  setImmediate(() => second.abort());
+  await both[1];
+  setImmediate(() => first.abort());
+  await both[0];
+  assert.equal(await next, "written");
+  assert.equal(asked, 1);
+});
+
+test("a job that is cancelled between two ways to make room fails alone, whatever the second says to that", async () => {
+  const cancel = new AbortController();
+  let looks = 0;
+  const ledger = new SpaceLedger({
+    measure: async () => {
+      looks += 1;
+      if (looks === 2) cancel.abort();
+      return { free: { bytes: 100, inodes: 10 }, reserve: none };
+    },
+    makeRoom: [async () => undefined, async (_, signal) => signal.throwIfAborted()],
     stateDir: "/state",
   });
   await assert.rejects(
     ledger.with([piece("a", 101)], cancel.signal, async () => assert.fail("begun")),
     { code: "CANCELLED" },
   );
-  assert.equal(await ledger.with([piece("b", 100)], never, async () => "written"), "written");
+  await new Promise((resolve) => setImmediate(resolve));
 });
 
 test("a message says the need and the have in sizes that a person reads", async () => {

@@ -87,7 +87,7 @@ suite("spares are made", () => {
     await maker.stop();
     assert.equal(events.at(-1), "ended");
     maker.linked([layer]);
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, SPARE_AFTER_MS + 200));
     assert.equal(events.at(-1), "ended");
   });
 });

@@ -26,6 +26,7 @@ export async function openStore(state: string, options: Partial<StoreOptions> = 
   const store = new Store(state, {
     bootId: "boot",
     removeTree: (path) => rm(path, { recursive: true, force: true }),
+    removeBehind: (path) => rm(path, { recursive: true, force: true }),
     list: listing,
     strays: (task) => onThisThread(strays(task)),
     scan: scanning,
