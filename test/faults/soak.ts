@@ -59,7 +59,8 @@ const NAMES = ["app", "tool", "data"];
 const TAGS = ["one", "two", "three", "four"];
 /** A collection that leaves what installs and removals left, but what no name has. */
 const KEEPING = { keepBytes: Number.MAX_SAFE_INTEGER, keepLast: MAX_GENERATIONS };
-const LOOKS_AT_STAGING = 3;
+const LOOKS_AT_STAGING = 10;
+const LOOK_AGAIN_MS = 100;
 /** How long a daemon has nothing to do before it is killed, at most: some have made a spare by then, some are about to. */
 const MAX_REST_MS = 2 * SPARE_AFTER_MS;
 /** What a request may be answered where others remove and cancel at the same time. */
@@ -249,13 +250,14 @@ class Soaked {
 
   /**
    * What stands in staging though nothing is under way: a collection that is asked for runs behind those that run already. One that
-   * nobody asked for may begin before this one's answer is here, but not three times in a row: they rest.
+   * nobody asked for may begin before this one's answer is here, and so may a spare, but not time and again: both rest.
    */
   async #staged(wire: Wire): Promise<number> {
     for (let looks = 1; ; looks += 1) {
       await wire.request("store/gc", KEEPING);
       const { length } = readdirSync(join(this.#sandbox.stateDir, "staging"));
       if (length === 0 || looks === LOOKS_AT_STAGING) return length;
+      await sleep(LOOK_AGAIN_MS);
     }
   }
 }
