@@ -25,13 +25,13 @@ export const allLayers = (client: StratadClient): Promise<Layer[]> =>
     ({ layers }) => layers,
   );
 
-interface Page {
+interface PageParams {
   readonly limit: number;
   readonly cursor?: string;
 }
 
 async function collect<Answer extends { nextCursor?: string | undefined }, Item>(
-  ask: (page: Page) => Promise<Answer>,
+  ask: (page: PageParams) => Promise<Answer>,
   itemsOf: (answer: Answer) => readonly Item[],
 ): Promise<Item[]> {
   const items: Item[] = [];

@@ -2,7 +2,7 @@
 import { MAX_LOSSES_TOLD } from "../limits.js";
 import { topLevelOf } from "../overlap/changeset.js";
 import { byImages, NO_SIGNATURE, type Signatures } from "./image-sets.js";
-import type { Partition, Portion } from "./partition.js";
+import type { Partition, SignedPortion } from "./partition.js";
 import type { PathUnits } from "./path-units.js";
 import type { RepackFigures } from "./plan-repack.js";
 import { contentBytes, type SortedTree } from "./sorted-tree.js";
@@ -14,7 +14,7 @@ export interface Planned {
   /** What is stored, of the trees after hoisting: their sources are entries of those before. */
   readonly hoisted: readonly SortedTree[];
   readonly partition: Partition;
-  readonly portions: readonly Portion[];
+  readonly portions: readonly SignedPortion[];
   readonly known: Signatures;
 }
 

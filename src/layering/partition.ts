@@ -115,7 +115,7 @@ function joinedTopLevels(tree: SortedTree): number[][] {
   return [...groups.values()];
 }
 
-export interface Portion {
+export interface SignedPortion {
   readonly signature: number;
   bytes: number;
   /** All but directories. */
@@ -123,8 +123,8 @@ export interface Portion {
 }
 
 /** What is stored under each signature, once. */
-export function portionsOf(trees: readonly SortedTree[], { storedFor }: Partition, known: Signatures): Portion[] {
-  const portions = new Map<number, Portion>();
+export function portionsOf(trees: readonly SortedTree[], { storedFor }: Partition, known: Signatures): SignedPortion[] {
+  const portions = new Map<number, SignedPortion>();
   for (const [image, tree] of trees.entries()) {
     for (const [index, entry] of tree.entries.entries()) {
       const signature = storedFor[image]?.[index] as number;

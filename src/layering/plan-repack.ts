@@ -11,7 +11,7 @@ import { figuresOf } from "./figures.js";
 import { type HoistOptions, hoistShared } from "./hoist.js";
 import { resolvedTree } from "./hoisted-links.js";
 import { Signatures } from "./image-sets.js";
-import { type Portion, partitionByPath, partitionByTopLevel, portionsOf } from "./partition.js";
+import { partitionByPath, partitionByTopLevel, portionsOf, type SignedPortion } from "./partition.js";
 import { type PathUnits, pathUnits } from "./path-units.js";
 import { type Copies, sharedLayers } from "./shared-layers.js";
 import { ADDED, type SortedTree, sortedTree } from "./sorted-tree.js";
@@ -174,7 +174,7 @@ const wholeSubtrees = (trees: readonly SortedTree[], units: PathUnits | undefine
   subtrees(trees, units ?? pathUnits(trees, known), known);
 
 function copiesWithin(
-  portions: readonly Portion[],
+  portions: readonly SignedPortion[],
   options: RepackOptions,
   known: Signatures,
 ): { copies: Copies; caps: CapFigures } {

@@ -11,7 +11,7 @@ import type { Hold, Root } from "../messages/root.js";
 import type { StoreUsage } from "../messages/usage.js";
 import type { Verification } from "../messages/verification.js";
 
-export interface Page {
+export interface PageParams {
   readonly limit: number;
   readonly cursor?: string | undefined;
 }
@@ -41,7 +41,7 @@ export interface Services {
       jobId: string,
       options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
     ): Promise<Job>;
-    list(query: Page & { state?: JobState | undefined }): Paged<Job>;
+    list(query: PageParams & { state?: JobState | undefined }): Paged<Job>;
     /** Withdraws the session's and all orphaned interest. A job that is cancelled by that stays so, whatever happens to the daemon. */
     cancel(jobId: string, sessionId: string): Promise<Job>;
     /** What happened to it. UNKNOWN_JOB; CANCELLED on `signal`. */
@@ -59,7 +59,7 @@ export interface Services {
     plan(request: ParsedParams<"install/plan">, options: { sessionId: string; signal: AbortSignal }): Promise<Plan>;
   };
   readonly roots: {
-    list(page: Page): Promise<Paged<Root>>;
+    list(page: PageParams): Promise<Paged<Root>>;
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     get(selector: RootSelector): Root;
     remove(selector: RootSelector): Promise<Result<"root/remove">>;
@@ -74,7 +74,7 @@ export interface Services {
     /** As they stand when it is asked for, the oldest first, and as many as one frame takes: from `nextCursor` on there are more. */
     snapshot(): Promise<Paged<Root>>;
   };
-  readonly layers: { list(page: Page): Promise<Paged<Layer>> };
+  readonly layers: { list(page: PageParams): Promise<Paged<Layer>> };
   readonly store: {
     usage(): Promise<StoreUsage>;
     /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
