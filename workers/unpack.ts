@@ -2,8 +2,8 @@
  * Worker entry: one blob into one layer, in the staging directory that the caller made.
  *
  * blob → hash → inflate, and on another thread hash → guard → second reader → tree and changeset (tree-thread.ts); then
- * layer.json, synced. A plain tar is its blob: where one algorithm names both, it is hashed once. Nothing here commits anything; whatever fails comes back as an outcome,
- * and the caller removes the staging directory.
+ * layer.json, synced. A plain tar is its blob: where one algorithm names both, it is hashed once. Nothing here commits anything;
+ * whatever fails comes back as an outcome, and the caller removes the staging directory.
  */
 import { closeSync } from "node:fs";
 import { StrataError } from "../src/errors.js";

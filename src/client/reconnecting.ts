@@ -137,9 +137,19 @@ export class ReconnectingConnection {
       } catch (thrown) {
         if (!mayPass(thrown) || performance.now() > giveUpAt) throw thrown;
         if (!isUnreachable(thrown)) continue;
-        await Promise.race([ask?.(), once(this.#closing.signal, "abort")]);
+        if (ask !== undefined) await this.#unlessClosed(ask());
         ask = undefined;
       }
+    }
+  }
+
+  /** Nobody waits for it any more once the client is closed. */
+  async #unlessClosed(work: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    try {
+      await Promise.race([work, once(this.#closing.signal, "abort", { signal: over.signal })]);
+    } finally {
+      over.abort();
     }
   }
 
