@@ -93,7 +93,8 @@ export async function compose(ground: Ground): Promise<Daemon> {
   jobs.resume();
   life.beforeEnd(() => emit({ type: "server.draining", data: {} }));
 
-  await announce(config, { ...instance, endpoints });
+  const background = config.idleExitMs !== undefined && !readiness.isManaged;
+  await announce(config, { ...instance, endpoints, background });
   life.onEnd("endpoint file", () => removeEndpointFile(config.runtimeDir, instanceId));
   life.onEnd("readiness", async () => void (await readiness.notify("STOPPING=1")));
   life.onEnd("watchdog", readiness.startWatchdog());

@@ -71,7 +71,8 @@ export function endpointsOf(config: Config, { sockets, endpoints, tokenFiles }: 
   return [...activated, ...own];
 }
 
-export interface Announcement extends Pick<EndpointDocument, "instanceId" | "version" | "startedAt" | "endpoints"> {
+export interface Announcement
+  extends Pick<EndpointDocument, "instanceId" | "version" | "startedAt" | "endpoints" | "background"> {
   readonly identity: ProcessIdentity;
 }
 
@@ -85,7 +86,6 @@ export async function announce(config: Config, { identity, ...document }: Announ
     bootId,
     protocol: [PROTOCOL_VERSION],
     stateDir: config.stateDir,
-    background: config.idleExitMs !== undefined,
     ...document,
   });
 }

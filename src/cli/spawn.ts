@@ -75,9 +75,13 @@ async function openLog(stateDir: string, logPath: string): Promise<FileHandle> {
   }
 }
 
-/** Flags of this one call are not the daemon's settings; a daemon that nobody asked for ends by itself. */
+/**
+ * Flags of this one call are not the daemon's settings; a daemon that nobody asked for ends by itself. What a service manager told the
+ * caller's service is not for the daemon: it would say that service is stopping.
+ */
 function daemonEnvironment({ env }: Host, config: Config): NodeJS.ProcessEnv {
-  const { STRATAD_QUIET, STRATAD_PROGRESS, STRATAD_COLOR, STRATAD_TIMEOUT, ...rest } = env;
+  const { STRATAD_QUIET, STRATAD_PROGRESS, STRATAD_COLOR, STRATAD_TIMEOUT, ...settings } = env;
+  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES, ...rest } = settings;
   const { runtimeDir, idleExitMs = IDLE_EXIT_MS } = config;
   return { ...rest, STRATAD_RUNTIME_DIR: runtimeDir, STRATAD_IDLE_EXIT_MS: String(idleExitMs) };
 }

@@ -10,6 +10,8 @@ import { runProgram } from "./program.js";
 export type NotifyState = "READY=1" | "STOPPING=1" | "WATCHDOG=1" | `STATUS=${string}`;
 
 export interface Readiness {
+  /** A service manager started this daemon, waits for what it tells, and starts it again. */
+  readonly isManaged: boolean;
   /** True when the manager took the message. */
   notify(state: NotifyState): Promise<boolean>;
   /**
@@ -36,11 +38,12 @@ export function createReadiness({
   pid = process.pid,
   program = "systemd-notify",
 }: ReadinessOptions): Readiness {
-  const { NOTIFY_SOCKET } = env;
+  const { NOTIFY_SOCKET = "" } = env;
+  const isManaged = NOTIFY_SOCKET !== "";
   let toldMissing = false;
 
   const notify = async (state: NotifyState) => {
-    if (NOTIFY_SOCKET === undefined || NOTIFY_SOCKET === "") return false;
+    if (!isManaged) return false;
     const outcome = await runProgram(program, [state], { env: { NOTIFY_SOCKET }, timeoutMs: NOTIFY_TIMEOUT_MS });
     if (outcome.kind === "exited" && outcome.exitCode === 0) return true;
     if (outcome.kind === "exited") {
@@ -62,7 +65,7 @@ export function createReadiness({
     return () => clearInterval(timer);
   };
 
-  return { notify, startWatchdog };
+  return { isManaged, notify, startWatchdog };
 }
 
 /** Half of WATCHDOG_USEC, as sd_watchdog_enabled(3) advises; undefined where it is absent or meant for another pid. */

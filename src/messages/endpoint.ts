@@ -20,7 +20,7 @@ export const EndpointDocument = z.object({
     }),
   ),
   stateDir: z.string(),
-  /** Started by a command for its own state directory, and ends itself when idle. */
+  /** Ends itself when idle, as those that commands start, and no service manager starts it again: the next command does. */
   background: z.boolean().optional(),
   startedAt: time,
 });

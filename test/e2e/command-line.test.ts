@@ -272,6 +272,22 @@ test("a command whose daemon is killed starts the next one, which goes on with i
   assert.match(told, /taken up again by the next daemon/);
 });
 
+test("a daemon that a service manager keeps is no command's to follow, and one that a service's command starts tells no manager", async (t) => {
+  const [kept, own] = [await Sandbox.create(t), await Sandbox.create(t)];
+  const env = { NOTIFY_SOCKET: kept.file("notify"), WATCHDOG_USEC: "60000000" };
+  await serve(kept, { env });
+  assert.equal((await readEndpoint(kept))?.background, false);
+  await cli(own, ["ps"], { env });
+  const started = await readEndpoint(own);
+  assert.equal(started?.background, true);
+  const environment = readFileSync(`/proc/${started?.pid}/environ`, "utf8").split("\0");
+  assert.ok(environment.some((each) => each.startsWith("STRATAD_IDLE_EXIT_MS=")));
+  assert.deepEqual(
+    environment.filter((each) => /^(NOTIFY|WATCHDOG|LISTEN)_/.test(each)),
+    [],
+  );
+});
+
 test("an idle daemon does not go while a session is open", async (t) => {
   const alone = await Sandbox.create(t);
   const own = await serve(alone, { env: { STRATAD_IDLE_EXIT_MS: "200" } });
