@@ -7,7 +7,7 @@ import { availableParallelism } from "node:os";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { BusyThreads } from "../src/busy-threads.js";
 import { type ImageLimits, MAX_TOP_LEVEL_TOLD } from "../src/limits.js";
-import { parseDiffId } from "../src/oci/digest.js";
+import { type DiffId, parseDiffId } from "../src/oci/digest.js";
 import { encodeChangeset } from "../src/overlap/changeset.js";
 import type { Folding } from "../src/overlap/name-folding.js";
 import type { TopLevelName } from "../src/root-tasks.js";
@@ -45,7 +45,7 @@ export interface TreeTask {
 
 /** What layer.json says of the tar and its tree, with what was hashed here; undefined where the feed was cut before it was whole. */
 export type BuiltTree =
-  | (Omit<LayerDocument, "schema" | "diffId" | "decoder" | "createdAt"> & Partial<Pick<LayerDocument, "diffId">>)
+  | (Omit<LayerDocument, "schema" | "diffId" | "decoder" | "createdAt"> & { readonly diffId: DiffId | undefined })
   | undefined;
 
 /** One for the thread: its helper is kept from task to task. */
@@ -130,7 +130,7 @@ async function write(
     await second.finish();
     writer.finish();
     isWritten = true;
-    return { ...(hash && { diffId: parseDiffId(`${algorithm}:${hash.digest("hex")}`) }), tarBytes };
+    return { diffId: hash && parseDiffId(`${algorithm}:${hash.digest("hex")}`), tarBytes };
   } finally {
     if (!isWritten) {
       writer.abandon();

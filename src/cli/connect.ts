@@ -2,7 +2,8 @@
  * How a verb comes by a daemon: the one that the caller names, else the one that answers, else one started in the background.
  *
  * A daemon of this user that is older than this release is asked to drain and replaced; one that was named, another
- * user's or a newer one is used as it is. Owns the connection's end: none outlives its verb.
+ * user's or a newer one is used as it is. One that a command started and that dies under its verb is followed by the next. Owns the
+ * connection's end: none outlives its verb.
  */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -127,7 +128,7 @@ async function openConnection(context: Context, endpoint: string, options: OpenO
 async function tryConnection(
   context: Context,
   endpoint: string,
-  options: Pick<OpenOptions, "whenLost"> = {},
+  options: OpenOptions = {},
 ): Promise<StratadClient | undefined> {
   try {
     return await openConnection(context, endpoint, { firstReconnectTimeoutMs: RESTART_GRACE_MS, ...options });

@@ -63,6 +63,8 @@ export interface Context {
   /** One object of the stream before the document; nothing without `--events`. */
   event(value: unknown): void;
   message(...lines: string[]): void;
+  /** A line of the log of this command's own work: what went wrong, so also with --quiet. */
+  log(line: string): void;
   /** While somebody draws on stderr: what makes room for a message there. Ends when the returned function is called. */
   aroundMessages(wrap: Wrap): () => void;
   /** An error for people only; `fail` prints the document too. */
@@ -99,6 +101,7 @@ export function createContext(host: Host, globals: Globals): Context {
     message: (...lines) => {
       if (!globals.quiet) around(() => line(stderr, lines));
     },
+    log: (text) => around(() => stderr.write(text)),
     aroundMessages: (wrap) => {
       around = wrap;
       return () => {

@@ -5,6 +5,7 @@ import type { StratadClient } from "../client/client.js";
 import { MAX_PAGE } from "../limits.js";
 import type { Job } from "../messages/job.js";
 import type { Layer } from "../messages/layer.js";
+import type { Params } from "../messages/methods.js";
 import type { Root } from "../messages/root.js";
 
 export const allJobs = (client: StratadClient): Promise<Job[]> =>
@@ -25,13 +26,8 @@ export const allLayers = (client: StratadClient): Promise<Layer[]> =>
     ({ layers }) => layers,
   );
 
-interface PageParams {
-  readonly limit: number;
-  readonly cursor?: string;
-}
-
 async function collect<Answer extends { nextCursor?: string | undefined }, Item>(
-  ask: (page: PageParams) => Promise<Answer>,
+  ask: (page: Params<"layer/list">) => Promise<Answer>,
   itemsOf: (answer: Answer) => readonly Item[],
 ): Promise<Item[]> {
   const items: Item[] = [];

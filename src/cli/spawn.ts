@@ -80,11 +80,17 @@ async function openLog(stateDir: string, logPath: string): Promise<FileHandle> {
  * caller's service is not for the daemon: it would say that service is stopping.
  */
 function daemonEnvironment({ env }: Host, config: Config): NodeJS.ProcessEnv {
-  const { STRATAD_QUIET, STRATAD_PROGRESS, STRATAD_COLOR, STRATAD_TIMEOUT, ...settings } = env;
-  const { NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES, ...rest } = settings;
+  const inherited = Object.entries(env).filter(([name]) => !OF_THE_CALL.test(name));
   const { runtimeDir, idleExitMs = IDLE_EXIT_MS } = config;
-  return { ...rest, STRATAD_RUNTIME_DIR: runtimeDir, STRATAD_IDLE_EXIT_MS: String(idleExitMs) };
+  return {
+    ...Object.fromEntries(inherited),
+    STRATAD_RUNTIME_DIR: runtimeDir,
+    STRATAD_IDLE_EXIT_MS: String(idleExitMs),
+  };
 }
+
+const OF_THE_CALL =
+  /^(?:STRATAD_(?:QUIET|PROGRESS|COLOR|TIMEOUT)|NOTIFY_SOCKET|WATCHDOG_(?:USEC|PID)|LISTEN_(?:FDS|PID|FDNAMES))$/;
 
 async function reasonOfEnd(child: ChildProcess, logPath: string, from: number): Promise<StrataError> {
   const end = await new Promise<string>((resolve) => {

@@ -18,7 +18,7 @@ export interface Piece extends Amount {
   readonly share: () => number;
 }
 
-export type MakeRoom = (wanted: Amount, signal: AbortSignal) => Promise<void>;
+type MakeRoom = (wanted: Amount, signal: AbortSignal) => Promise<void>;
 
 export interface SpaceOptions {
   /** What is free, and how much of that is to stay free. */

@@ -1,11 +1,12 @@
 /**
  * What a file system can and cannot do, tried out in a directory of the store: no call tells. Each leaves the directory as it was.
  */
-import { constants, copyFile, link, mkdir, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { constants, copyFile, link, mkdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemErrorCode, toStrataError } from "../errors.js";
 import type { Folding } from "../overlap/name-folding.js";
 import { succeeds } from "../succeeds.js";
+import { stands } from "./looks.js";
 
 /** Which names it takes for the same; undefined where it keeps all of them apart. NO_SPACE where it is too full to tell. */
 export const probeFolding = (directory: string): Promise<Folding | undefined> =>
@@ -57,8 +58,6 @@ async function inProbe<Value>(directory: string, look: (probe: string) => Promis
     await rm(probe, { recursive: true, force: true });
   }
 }
-
-const stands = (path: string): Promise<boolean> => succeeds(stat(path));
 
 /** By what statfs(2) calls it; some have the same number. */
 const fileSystems: Readonly<Record<number, string>> = {

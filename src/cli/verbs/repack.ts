@@ -70,7 +70,7 @@ async function repacked(
   const view = showRepack(context, progress);
   try {
     const config = await loadConfig(configInput(host, {}));
-    const log = createLog("error", (line) => context.message(line.trimEnd()));
+    const log = createLog("error", context.log);
     // Only here: no other verb pays for loading what unpacks.
     const { runRepack } = await import("../../repacking.js");
     return await runRepack({ config, log, place, temporary: host.tmpdir }, request, { signal, progress });
