@@ -52,6 +52,7 @@ export async function buildParts(config: Config, around: Surroundings): Promise<
   const collector = collectorOf(config, measure, around);
   life.onEnd("collector", () => collector.stop());
   const catalog = new Catalog(store);
+  tellOf(store, emit);
   const policies = { overlap: config.overlap, allowed: config.allowedOverlaps };
   const works: Once<Works> = new Once(async () => {
     const { buildWorks } = await import("./works.js");
@@ -66,6 +67,13 @@ export async function buildParts(config: Config, around: Surroundings): Promise<
   await jobs.restore();
   life.onEnd("verification", async () => (await works.asked())?.verification.close());
   return { pool, store, catalog, jobs, collector, works, emit };
+}
+
+/** In the moment in which it is so: whoever has a snapshot and every event behind it knows what stands. */
+function tellOf({ names, roots, holds }: Store, emit: Surroundings["emit"]): void {
+  names.onRemoved((name, rootId) => emit({ type: "name.removed", name, data: { rootId } }));
+  roots.onRemoved((rootId) => emit({ type: "root.removed", data: { rootId } }));
+  holds.onChanged((rootId) => emit({ type: "root.changed", data: { rootId, ...holds.now()(rootId) } }));
 }
 
 type Measure = () => Promise<{ free: Amount; reserve: Amount }>;
@@ -94,7 +102,6 @@ function collectorOf(config: Config, measure: Measure, { pool, store, journal, e
       journal.append({ kind: "collection", at: new Date().toISOString(), because: cause, removed });
       emit({ type: "store.collected", data: { cause, removed } });
     },
-    rootRemoved: (rootId) => emit({ type: "root.removed", data: { rootId } }),
     log,
   });
 }

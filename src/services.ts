@@ -1,9 +1,8 @@
 /**
- * What the protocol asks (protocol/services.ts), answered by the parts that can. Owns which events and which collection follow a
- * request that changes roots; everything else is handed on.
+ * What the protocol asks (protocol/services.ts), answered by the parts that can. Owns which collection and which event follow a request
+ * that changes names; everything else is handed on.
  */
 import { imageStatus } from "./install/image-status.js";
-import type { DiffId } from "./oci/digest.js";
 import type { Parts } from "./parts.js";
 import type { Services } from "./protocol/services.js";
 
@@ -29,9 +28,9 @@ export function servicesOf(parts: Parts, self: Self): Services {
     },
     roots: rootServices(parts),
     layers: {
-      list: async ({ limit, cursor }) => {
+      list: async (page) => {
         await store.layers.inOrder;
-        return catalog.layers({ limit, cursor: cursor as DiffId | undefined });
+        return catalog.layers(page);
       },
     },
     store: {
@@ -54,11 +53,10 @@ function rootServices({ store, catalog, collector, emit }: Parts): Services["roo
     get: (selector) => catalog.get(selector),
     snapshot: () => catalog.snapshot(),
     remove: async (selector) => {
-      const { removed, rootIds, stays } = await catalog.remove(selector);
-      for (const rootId of rootIds) emit({ type: "root.removed", data: { rootId } });
+      const removed = await catalog.remove(selector);
       // Layers that only this root needed are a cache from here on.
       collector.consider();
-      return stays === undefined ? removed : { ...removed, stays };
+      return removed;
     },
     pin: (params) => catalog.pin(params),
     hold: (params) => catalog.hold(params),

@@ -13,20 +13,22 @@ import type { ReconnectingConnection } from "./reconnecting.js";
 
 type Subscribed = Result<"events/subscribe">;
 
-/** The state at `seq`, which the events behind it change: `snapshot` comes first, `reset` where continuity was lost. */
-export interface StateItem {
-  readonly type: "snapshot" | "reset";
+interface StateOf<Type extends "snapshot" | "reset"> {
+  readonly type: Type;
   readonly epoch: string;
   readonly seq: number;
   readonly snapshot: NonNullable<Subscribed["snapshot"]>;
 }
 
-/** Bookmarks are used and not yielded. */
+/** The state at `seq`, which the events behind it change: `snapshot` comes first, `reset` where continuity was lost. */
+export type StateItem = StateOf<"snapshot"> | StateOf<"reset">;
+
+/** Bookmarks are used and not yielded: `position` is where they lead. */
 export type SubscriptionItem = EventParams | StateItem;
 
 export interface SubscribeOptions {
   readonly filter?: EventFilter | undefined;
-  /** Goes on behind this event; without it a `snapshot` comes first. */
+  /** Goes on behind this position, as an item or `position` has it; without it a `snapshot` comes first. */
   readonly since?: EventPosition | undefined;
 }
 
@@ -43,7 +45,9 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
   readonly #filter: EventFilter | undefined;
   readonly #queue: SubscriptionItem[] = [];
   readonly #readers: Reader[] = [];
+  /** Of what was received, and of what was given to the reader. */
   #position: EventPosition | undefined;
+  #given: EventPosition | undefined;
   /** Set when the queue was full: what comes now is left to the daemon's ring, until the next answer to events/subscribe. */
   #behind = false;
   #ended = false;
@@ -54,11 +58,17 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
   constructor(connections: ReconnectingConnection, { filter, since }: SubscribeOptions) {
     this.#connections = connections;
     this.#filter = filter;
-    this.#position = since;
+    this.#position = since && { epoch: since.epoch, seq: since.seq };
+    this.#given = this.#position;
     this.#run().catch((thrown: unknown) => {
       if (!this.#connections.isClosed) this.#failure = toStrataError(thrown, "Cannot follow the events");
       this.close();
     });
+  }
+
+  /** Behind the last item that was given, and where none waits, behind the last bookmark: to go on from with another subscription. */
+  get position(): EventPosition | undefined {
+    return this.#queue.length === 0 ? this.#position : this.#given;
   }
 
   [Symbol.asyncIterator](): this {
@@ -125,7 +135,9 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
   #begin({ epoch, seq, snapshot, reset }: Subscribed): void {
     this.#behind = false;
     this.#position = { epoch, seq };
-    if (snapshot !== undefined) this.#push({ type: reset ? "reset" : "snapshot", epoch, seq, snapshot });
+    if (snapshot === undefined) return;
+    const state = { epoch, seq, snapshot };
+    this.#push(reset ? { type: "reset", ...state } : { type: "snapshot", ...state });
   }
 
   #take(event: EventParams): void {
@@ -143,6 +155,11 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
     this.#leave();
   }
 
+  #give(reader: Reader, item: SubscriptionItem): void {
+    this.#given = { epoch: item.epoch, seq: item.seq };
+    reader.resolve({ done: false, value: item });
+  }
+
   #untilCaughtUp(): Promise<void> {
     return new Promise((resolve) => {
       this.#caughtUp = resolve;
@@ -153,7 +170,7 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
   #serve(): void {
     for (let reader = this.#readers[0]; reader !== undefined; reader = this.#readers[0]) {
       const item = this.#queue.shift();
-      if (item !== undefined) reader.resolve({ done: false, value: item });
+      if (item !== undefined) this.#give(reader, item);
       else if (this.#failure !== undefined) reader.reject(this.#failure);
       else if (this.#ended) reader.resolve({ done: true, value: undefined });
       else break;

@@ -164,15 +164,16 @@ export class Installer {
     const { store, comparer, emit } = this.#options;
     const { name, referenceText: reference, request } = job.spec;
     const { rootId, platform, manifestDigest } = root;
-    // What the name had is compared with what it has.
+    // Before the flip, so that its event comes with it: another of the same name may follow at once.
     const had = store.names.current(name);
     if (had !== undefined) lease.root(had.rootId);
+    const changes = await comparer.changes(had?.rootId, root, job.signal);
+    job.signal.throwIfAborted();
     const named = await store.name(name, { rootId, reference, platform, manifestDigest });
     if (named === undefined) return false;
     const { layout } = store;
     const { generation } = named.generation;
-    const changes = await comparer.changes(named.had?.rootId, root, job.signal);
-    const update = changes === undefined ? {} : { changes };
+    const update = changes === undefined || named.had?.rootId !== had?.rootId ? {} : { changes };
     if (named.flipped) {
       const data = { rootId, path: layout.name(name), generation, ...update };
       emit({ type: "name.changed", name, data });

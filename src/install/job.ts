@@ -255,8 +255,11 @@ export class Job {
   }
 }
 
-/** RFC 9562, 5.7: the time in milliseconds, then randomness: ids sort by creation. */
+let lastMs = 0;
+
+/** RFC 9562, 5.7: the time in milliseconds, each one's own, then randomness: ids sort by creation. */
 function uuidv7(): string {
-  const time = Date.now().toString(16).padStart(12, "0");
+  lastMs = Math.max(Date.now(), lastMs + 1);
+  const time = lastMs.toString(16).padStart(12, "0");
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice("xxxxxxxx-xxxx-4".length)}`;
 }

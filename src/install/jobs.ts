@@ -94,11 +94,11 @@ export class Jobs {
 
   async wait(
     jobId: string,
-    options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
+    options: { sessionId: string | undefined; timeoutMs?: number | undefined; signal: AbortSignal },
   ): Promise<JobView> {
     const { job } = this.#known.get(jobId);
     if (!(job instanceof Job)) return job.view();
-    job.takeInterest(options.sessionId);
+    if (options.sessionId !== undefined) job.takeInterest(options.sessionId);
     const { signal, timeoutMs = MAX_WAIT_MS } = options;
     await new Promise<void>((resolve) => {
       const end = (): void => {

@@ -9,7 +9,6 @@ import { printable } from "../printable.js";
 import { Job } from "./job.js";
 import type { JobJournal } from "./job-journal.js";
 import { acceptanceOf } from "./job-spec.js";
-import { pageOf } from "./page.js";
 import { PastJob, PastJobs } from "./past-job.js";
 
 export interface KnownJob {
@@ -83,10 +82,13 @@ export class KnownJobs {
 
   list({ state, limit, cursor }: { state?: JobState | undefined; limit: number; cursor?: string | undefined }) {
     this.forget();
-    const newestFirst = this.#all()
-      .reverse()
+    const newestFirst = this.#all().reverse();
+    const left = newestFirst
+      .slice(cursor === undefined ? 0 : indexBehind(newestFirst, cursor))
       .filter((job) => state === undefined || job.state === state);
-    return pageOf(newestFirst, { limit, cursor, keyOf: (job) => job.jobId, view: (job) => job.view() });
+    const shown = left.slice(0, limit);
+    const more = left.length > shown.length ? { nextCursor: shown.at(-1)?.jobId } : {};
+    return { items: shown.map((job) => job.view()), ...more };
   }
 
   /** The newest job that is about this reference. */
@@ -124,4 +126,12 @@ export class KnownJobs {
   #all(): (Job | PastJob)[] {
     return [...this.#jobs.values()].map(({ job }) => job);
   }
+}
+
+/** A job's id rises with its time: where the one that a page ended with is forgotten, the next is the newest that is older. */
+function indexBehind(newestFirst: readonly (Job | PastJob)[], jobId: string): number {
+  const known = newestFirst.findIndex((job) => job.jobId === jobId);
+  if (known !== -1) return known + 1;
+  const older = newestFirst.findIndex((job) => job.jobId < jobId);
+  return older === -1 ? newestFirst.length : older;
 }

@@ -1,6 +1,6 @@
 /**
- * What an update of a name changed at the image root: the root that the name had against the one that it has now, compared by a
- * worker from what they were made of. The name has flipped by then, so nothing here ever fails an install.
+ * What an update of a name changes at the image root: the root that the name has against the one that it is to have, compared by a
+ * worker from what they were made of. Nothing here ever fails an install.
  */
 import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";

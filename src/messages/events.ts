@@ -11,6 +11,8 @@ export const eventTypes = [
   "job.cancelled",
   "job.durable",
   "name.changed",
+  "name.removed",
+  "root.changed",
   "root.removed",
   "store.collected",
   "store.findings",
@@ -31,7 +33,7 @@ export const EventParams = z.object({
 });
 export type EventParams = z.infer<typeof EventParams>;
 
-/** Something that happened, before a subscription is put on it. `name.changed` has the root's path in its data, and an update's `changes`. */
+/** Something that happened, before a subscription is put on it. `name.changed` has the name's path in its data, and an update's `changes`. */
 export interface DaemonEvent {
   readonly type: EventType;
   readonly jobId?: string;
@@ -42,7 +44,7 @@ export interface DaemonEvent {
 export const EventFilter = z.strictObject({
   jobIds: z.array(jobId).max(256).optional(),
   names: z.array(name).max(256).optional(),
-  types: z.array(text(64)).max(64).optional(),
+  types: z.array(z.enum(eventTypes)).max(64).optional(),
 });
 export type EventFilter = z.infer<typeof EventFilter>;
 

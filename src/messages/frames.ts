@@ -4,7 +4,9 @@
 import { z } from "zod";
 import { WireErrorSchema } from "./wire-error.js";
 
-const requestId = z.union([z.string().max(256), z.number()]);
+/** A number comes back as it was sent: beyond 2^53 another would. */
+const exact = (id: number): boolean => Math.abs(id) <= Number.MAX_SAFE_INTEGER;
+const requestId = z.union([z.string().max(256), z.number().refine(exact)]);
 export type RequestId = z.infer<typeof requestId>;
 
 /** A request or a notification as it comes in; `params` are checked by their method. */

@@ -26,7 +26,8 @@ import { Hold, Root } from "./root.js";
 import { StoreUsage, usage } from "./usage.js";
 import { Verification } from "./verification.js";
 
-const page = { limit: z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE), cursor: text(512).optional() };
+const limit = z.number().int().min(1).max(MAX_PAGE).default(DEFAULT_PAGE);
+const page = { limit, cursor: text(512).optional() };
 const nextCursor = z.string().optional();
 
 const installParams = {
@@ -93,7 +94,8 @@ export const methods = {
   },
   "install/list": {
     scope: "read",
-    params: z.strictObject({ state: JobState.optional(), ...page }),
+    /** Newest first; everything else that is listed comes oldest first. */
+    params: z.strictObject({ state: JobState.optional(), limit, cursor: jobId.optional() }),
     result: z.object({ jobs: z.array(Job), nextCursor }),
   },
   "install/cancel": { scope: "full", params: z.strictObject({ jobId }), result: Job },
@@ -124,7 +126,7 @@ export const methods = {
   "root/remove": {
     scope: "full",
     params: byNameOrRoot,
-    /** The root as it was; `stays` says why it is not removed with its name. */
+    /** The root as it was; `stays` says why it is not removed, and is absent where it is. */
     result: Root.extend({ stays: z.string().optional() }),
   },
   "root/pin": {
@@ -134,7 +136,10 @@ export const methods = {
   },
   "root/hold": {
     scope: "full",
-    params: z.strictObject({ ...nameOrRoot, owner: text(MAX_HOLD_OWNER_BYTES).optional() }).refine(hasOne, ONE_OF_BOTH),
+    /** A `holdId` that the client chose, a UUID, finds the same hold again. */
+    params: z
+      .strictObject({ ...nameOrRoot, owner: text(MAX_HOLD_OWNER_BYTES).optional(), holdId: z.uuid().optional() })
+      .refine(hasOne, ONE_OF_BOTH),
     result: Hold,
   },
   /** `released` is false where there is no such hold any more. */

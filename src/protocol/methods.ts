@@ -64,7 +64,9 @@ export function createHandlers(options: MethodsOptions): Handlers {
       unlessCancelled("install/plan", signal, services.images.plan(request, { sessionId: session.id, signal })),
     "install/get": ({ jobId }) => installs.get(jobId),
     "install/wait": async ({ jobId, timeoutMs }, { session, signal }) => {
-      const job = await installs.wait(jobId, { sessionId: session.id, timeoutMs, signal });
+      // Who may not cancel a job cannot withdraw from it either: that would keep everybody else from cancelling it.
+      const sessionId = session.scope === "full" ? session.id : undefined;
+      const job = await installs.wait(jobId, { sessionId, timeoutMs, signal });
       if (signal.aborted) throw requestCancelled("install/wait");
       return job;
     },

@@ -36,10 +36,10 @@ export interface Services {
     accepted(jobId: string): Promise<Job>;
     /** UNKNOWN_JOB. */
     get(jobId: string): Job;
-    /** Takes the session's interest; answers when the job is terminal, or as it stands after `timeoutMs` or on `signal`. */
+    /** Takes the session's interest, if one is named; answers when the job is over, or as it stands after `timeoutMs` or on `signal`. */
     wait(
       jobId: string,
-      options: { sessionId: string; timeoutMs?: number | undefined; signal: AbortSignal },
+      options: { sessionId: string | undefined; timeoutMs?: number | undefined; signal: AbortSignal },
     ): Promise<Job>;
     list(query: PageParams & { state?: JobState | undefined }): Paged<Job>;
     /** Withdraws the session's and all orphaned interest. A job that is cancelled by that stays so, whatever happens to the daemon. */

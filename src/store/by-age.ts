@@ -2,19 +2,23 @@
  * What a store holds many of, by key and from the oldest on: a page of it costs what the page holds, whatever the store does. Who
  * reckons with all of them is told of each that comes and goes.
  */
+import { StrataError } from "../errors.js";
 import { inSlices, sortedWith } from "../slices.js";
 
-export interface PageQuery<Key> {
+export interface PageQuery {
   readonly limit: number;
-  /** The last key of the page before. */
-  readonly cursor?: Key | undefined;
+  /** Where the page before ended, as that said. */
+  readonly cursor?: string | undefined;
 }
 
-export interface Page<Key, Item> {
+export interface Page<Item> {
   readonly items: readonly Item[];
   /** Absent on the last page. */
-  readonly nextCursor?: Key;
+  readonly nextCursor?: string;
 }
+
+/** Where a page goes on that ended with this one, whether it is still there by then or not. */
+export const cursorBehind = ({ createdAt, key }: Aged): string => `${createdAt} ${key}`;
 
 export interface Watcher<Item> {
   readonly added: (item: Item) => void;
@@ -90,19 +94,19 @@ export class ByAge<Key extends string, Item extends object> {
     this.#watchers.push(watcher);
   }
 
-  /** A cursor that names what is gone starts anew: nothing is skipped in silence. */
-  page({ limit, cursor }: PageQuery<Key>): Page<Key, Item> {
+  /** INVALID_PARAMS where no page ever ended so. */
+  page({ limit, cursor }: PageQuery): Page<Item> {
     const order = this.#sorted();
-    const last = cursor === undefined ? undefined : this.#places.get(cursor);
+    const from = cursor === undefined ? 0 : behind(order, lastOf(cursor));
     const found: Place<Key, Item>[] = [];
-    for (let at = last === undefined ? 0 : behind(order, last); at < order.length && found.length <= limit; at += 1) {
+    for (let at = from; at < order.length && found.length <= limit; at += 1) {
       const place = order[at] as Place<Key, Item>;
       if (place.item !== undefined) found.push(place);
     }
     const shown = found.slice(0, limit);
     const end = shown.at(-1);
     const items = shown.map(({ item }) => item as Item);
-    return { items, ...(found.length > shown.length && end !== undefined ? { nextCursor: end.key } : {}) };
+    return { items, ...(found.length > shown.length && end !== undefined ? { nextCursor: cursorBehind(end) } : {}) };
   }
 
   /** Once all are there, a slice at a time: a tenth of a second for a hundred thousand. A page meanwhile sorts them all at once. */
@@ -146,6 +150,13 @@ function behind(order: readonly Aged[], place: Aged): number {
 interface Aged {
   readonly key: string;
   readonly createdAt: string;
+}
+
+function lastOf(cursor: string): Aged {
+  const [, createdAt, key] = /^(\S+) (\S+)$/.exec(cursor) ?? [];
+  if (createdAt === undefined || key === undefined)
+    throw new StrataError("INVALID_PARAMS", "Cannot go on with the list: the cursor is none that it gave");
+  return { createdAt, key };
 }
 
 /** Of one age, which layers that were unpacked side by side may be: by key. */

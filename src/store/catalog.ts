@@ -8,10 +8,9 @@ import type { Layer } from "../messages/layer.js";
 import type { ParsedParams } from "../messages/methods.js";
 import type { Hold, NameGeneration, Root } from "../messages/root.js";
 import type { StoreUsage as StoreUsageView } from "../messages/usage.js";
-import type { DiffId } from "../oci/digest.js";
 import { printable, printableName } from "../printable.js";
 import { inSlices, type Steps } from "../slices.js";
-import type { Page, PageQuery } from "./by-age.js";
+import { cursorBehind, type Page, type PageQuery } from "./by-age.js";
 import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { KeptNow } from "./holds.js";
@@ -43,7 +42,7 @@ export class Catalog {
   }
 
   /** Oldest first. */
-  roots(query: PageQuery<string>): Page<string, Root> {
+  roots(query: PageQuery): Page<Root> {
     const { items, ...rest } = this.#store.roots.page(query);
     return { items: items.map((root) => this.root(root)), ...rest };
   }
@@ -52,17 +51,13 @@ export class Catalog {
    * The roots that stand in this moment, oldest first, with the names and pins that they have in it, whatever changes while they are
    * viewed; the bytes that they share with others are those of a moment later. As many as MAX_SNAPSHOT_BYTES take: a cursor for more.
    */
-  snapshot(): Promise<Page<string, Root>> {
+  snapshot(): Promise<Page<Root>> {
     const { roots, names, holds } = this.#store;
     const documents = roots.page(EVERYTHING).items;
     return inSlices(this.#viewAll(documents, names.all(), holds.now()));
   }
 
-  *#viewAll(
-    documents: readonly RootDocument[],
-    named: readonly NameDocument[],
-    kept: KeptNow,
-  ): Steps<Page<string, Root>> {
+  *#viewAll(documents: readonly RootDocument[], named: readonly NameDocument[], kept: KeptNow): Steps<Page<Root>> {
     const names = yield* namesByRoot(named);
     const items: Root[] = [];
     let bytes = 0;
@@ -70,7 +65,8 @@ export class Catalog {
       const { rootId } = document;
       const end = items.at(-1);
       bytes += ROOT_VIEW_BYTES + document.layers.length * LAYER_VIEW_BYTES;
-      if (bytes > MAX_SNAPSHOT_BYTES && end !== undefined) return { items, nextCursor: end.rootId };
+      if (bytes > MAX_SNAPSHOT_BYTES && end !== undefined)
+        return { items, nextCursor: cursorBehind({ ...end, key: end.rootId }) };
       items.push(this.#view(document, names.get(rootId) ?? [], kept));
       yield;
     }
@@ -141,23 +137,21 @@ export class Catalog {
     return root;
   }
 
-  /**
-   * The root that the name had, or the root of that id, as it was; the ids of all roots that are gone now; and why it stays itself, where
-   * it does though no name has it any more.
-   */
-  async remove(selector: RootSelector): Promise<{ removed: Root; rootIds: string[]; stays?: string }> {
+  /** The root that the name had, or the root of that id, as it was; and why it stays, where it does. */
+  async remove(selector: RootSelector): Promise<Root & { stays?: string }> {
     const removed = this.root(this.find(selector));
-    const gone =
-      selector.name === undefined
-        ? await this.#store.removeRoot(removed.rootId)
-        : await this.#store.removeName(selector.name);
+    if (selector.name === undefined) await this.#store.removeRoot(removed.rootId);
+    else await this.#store.removeName(selector.name);
     const stays = this.#whyStays(removed.rootId);
-    return { removed, rootIds: gone.map(({ rootId }) => rootId), ...(stays === undefined ? {} : { stays }) };
+    return { ...removed, ...(stays === undefined ? {} : { stays }) };
   }
 
   #whyStays(rootId: string): string | undefined {
     const { roots, names, holds } = this.#store;
-    if (roots.get(rootId) === undefined || names.holds(rootId)) return undefined;
+    if (roots.get(rootId) === undefined) return undefined;
+    const [named] = names.of(rootId);
+    if (named !== undefined) return `${named.name} has it too`;
+    if (names.holds(rootId)) return "another name has it as an earlier generation";
     const hold = holds.holdOf(rootId);
     if (holds.isPinned(rootId)) return "it is pinned";
     if (hold !== undefined) return `it is held for ${printable(hold.owner, 256)}`;
@@ -171,9 +165,9 @@ export class Catalog {
     return this.root(root);
   }
 
-  /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
-  async hold({ name, rootId, owner = "a client" }: ParsedParams<"root/hold">): Promise<Hold> {
-    return this.#store.hold(this.find({ name, rootId }).rootId, owner);
+  /** UNKNOWN_NAME, UNKNOWN_ROOT, INVALID_PARAMS, BUSY, STORE_CORRUPT. */
+  async hold({ name, rootId, owner = "a client", holdId }: ParsedParams<"root/hold">): Promise<Hold> {
+    return this.#store.hold(this.find({ name, rootId }).rootId, owner, holdId);
   }
 
   /** Makes a remembered generation of a name current. UNKNOWN_NAME, UNKNOWN_ROOT. */
@@ -197,7 +191,7 @@ export class Catalog {
   }
 
   /** Oldest first, each with the roots that share it. */
-  layers(query: PageQuery<DiffId>): Page<DiffId, Layer> {
+  layers(query: PageQuery): Page<Layer> {
     const { items, ...rest } = this.#store.layers.page(query);
     const view = (layer: StoredLayer): Layer =>
       layerView(layer, this.#usage.rootsOf(layer.document.diffId), this.#usage.sharedBytesOf(layer.document.diffId));

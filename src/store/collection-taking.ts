@@ -21,7 +21,6 @@ export interface TakingOptions {
   readonly signal: AbortSignal;
   /** Removes a tree that is out of sight already. */
   readonly removeTree: (path: string) => Promise<void>;
-  readonly rootRemoved: (rootId: string) => void;
   readonly log: Log;
 }
 
@@ -34,14 +33,13 @@ export class Taking {
   }
 
   async roots(verdicts: readonly Verdict<RootDocument>[]): Promise<readonly Verdict<RootDocument>[]> {
-    const { store, leased, rootRemoved } = this.#options;
+    const { store, leased } = this.#options;
     const mayGo = (rootId: string) => !leased.hasRoot(rootId);
     const taken = await this.#takeInBatches(verdicts, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
       // Before any file goes, and before any layer that they need: no power cut may bring back one without the other.
       settle: () => store.roots.sync(),
     });
-    for (const { rootId } of taken) rootRemoved(rootId);
     return carriedOut(verdicts, taken);
   }
 

@@ -30,7 +30,6 @@ export interface CollectorOptions {
   readonly lacking?: () => Promise<Amount>;
   /** Told of every collection that removed something, whoever asked for it. */
   readonly collected: (collection: Collection, about: CollectionCause) => void;
-  readonly rootRemoved: (rootId: string) => void;
   readonly log: Log;
 }
 
@@ -153,7 +152,7 @@ export class Collector {
   }
 
   #taking(leased: LeasedSince, { urgent, signal }: { readonly urgent: boolean; readonly signal: AbortSignal }): Taking {
-    const { store, removeTree, rootRemoved, log } = this.#options;
+    const { store, removeTree, log } = this.#options;
     // What is out of sight goes on being removed when somebody gives up; not when the daemon stops.
     const options = { urgent, signal: this.#stopping.signal };
     return new Taking({
@@ -161,7 +160,6 @@ export class Collector {
       leased,
       signal,
       removeTree: (path) => removeTree(path, options),
-      rootRemoved,
       log,
     });
   }

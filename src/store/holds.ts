@@ -40,6 +40,7 @@ export class Holds {
   /** By root, one of those that hold it. */
   #byRoot: ReadonlyMap<string, Hold> = new Map();
   #unreadable: StrataError | undefined;
+  #changed: (rootId: string) => void = () => undefined;
 
   constructor(path: string, options: { readonly bootId: string; readonly log: Log }) {
     this.#path = path;
@@ -57,6 +58,11 @@ export class Holds {
       this.#unreadable = error;
       this.#log.warn("holds.unreadable", { error });
     }
+  }
+
+  /** Calls `listener` for every root that is pinned, held, or either no more. One listener. */
+  onChanged(listener: (rootId: string) => void): void {
+    this.#changed = listener;
   }
 
   /** False where it is not known what is pinned and held: then everything is to be kept. */
@@ -94,21 +100,32 @@ export class Holds {
     else pins.delete(rootId);
     if (pins.size > MAX_PINS) throw tooMany("pin", MAX_PINS, "pinned");
     await this.#change(pins, this.#holds);
+    this.#changed(rootId);
   }
 
-  /** BUSY where there are MAX_HOLDS; STORE_CORRUPT where the document cannot be read. */
-  async hold(rootId: string, owner: string): Promise<Hold> {
+  /**
+   * The same `holdId` finds the same hold again. BUSY where there are MAX_HOLDS; INVALID_PARAMS where the id is another root's hold;
+   * STORE_CORRUPT where the document cannot be read.
+   */
+  async hold(rootId: string, owner: string, holdId: string = randomUUID()): Promise<Hold> {
+    const known = this.#holds.get(holdId);
+    if (known?.rootId === rootId) return known;
+    if (known !== undefined) throw new StrataError("INVALID_PARAMS", "Cannot hold the root: its holdId is of another");
     if (this.#holds.size >= MAX_HOLDS) throw tooMany("hold", MAX_HOLDS, "held");
-    const hold = { holdId: randomUUID(), rootId, owner, bootId: this.#bootId, at: new Date().toISOString() };
-    await this.#change(this.#pins, new Map(this.#holds).set(hold.holdId, hold));
+    const hold = { holdId, rootId, owner, bootId: this.#bootId, at: new Date().toISOString() };
+    await this.#change(this.#pins, new Map(this.#holds).set(holdId, hold));
+    this.#changed(rootId);
     return hold;
   }
 
   /** False where there is no such hold: it was released, or it died with its boot. STORE_CORRUPT. */
   async release(holdId: string): Promise<boolean> {
+    const known = this.#holds.get(holdId);
+    if (known === undefined) return false;
     const holds = new Map(this.#holds);
-    if (!holds.delete(holdId)) return false;
+    holds.delete(holdId);
     await this.#change(this.#pins, holds);
+    this.#changed(known.rootId);
     return true;
   }
 

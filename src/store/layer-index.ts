@@ -125,7 +125,7 @@ export class LayerIndex {
   }
 
   /** Oldest first. */
-  page(query: PageQuery<DiffId>): Page<DiffId, KnownLayer> {
+  page(query: PageQuery): Page<KnownLayer> {
     return this.#layers.page(query);
   }
 

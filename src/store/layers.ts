@@ -97,7 +97,7 @@ export class Layers {
   }
 
   /** Oldest first. */
-  page(query: PageQuery<DiffId>): Page<DiffId, StoredLayer> {
+  page(query: PageQuery): Page<StoredLayer> {
     return this.#index.page(query);
   }
 

@@ -59,6 +59,7 @@ export class Names {
   readonly #log: Log;
   #index = new NameIndex();
   readonly #unreadable = new Set<string>();
+  #removed: (name: string, rootId: string | undefined) => void = () => undefined;
 
   constructor(layout: StoreLayout, log: Log) {
     this.#layout = layout;
@@ -140,6 +141,11 @@ export class Names {
     return this.#index.current(name);
   }
 
+  /** Calls `listener` for every name that is removed, with the root that it had, before it can be given anew. One listener. */
+  onRemoved(listener: (name: string, rootId: string | undefined) => void): void {
+    this.#removed = listener;
+  }
+
   /** Whether the name points at the root already, under the same reference. */
   leadsTo(name: string, { rootId, reference }: NewGeneration): boolean {
     const current = this.current(name);
@@ -186,7 +192,9 @@ export class Names {
       await undo.catch((failure: unknown) => this.#log.warn("name.unsettled", { name, error: failure }));
       throw error;
     }
+    const had = this.current(name);
     this.#index.delete(name);
+    this.#removed(name, had?.rootId);
   }
 
   /** The names whose current generation is this root, by name. */

@@ -59,6 +59,7 @@ export class Roots {
   readonly #unreadable = new Set<string>();
   readonly #changes = new KeyedMutex<string>();
   readonly #looks = new SharedLook<boolean>();
+  #removed: (rootId: string) => void = () => undefined;
   #inOrder = Promise.resolve();
 
   constructor(layout: StoreLayout, options: { readonly bootId: string; readonly log: Log }) {
@@ -102,13 +103,18 @@ export class Roots {
   }
 
   /** Oldest first. */
-  page(query: PageQuery<string>): Page<string, RootDocument> {
+  page(query: PageQuery): Page<RootDocument> {
     return this.#index.page(query);
   }
 
   /** Tells of every root that is there, comes or goes. */
   watch(watcher: Watcher<RootDocument>): void {
     this.#index.watch(watcher);
+  }
+
+  /** Calls `listener` for every root that goes, before another can stand in its place. One listener. */
+  onRemoved(listener: (rootId: string) => void): void {
+    this.#removed = listener;
   }
 
   get size(): number {
@@ -126,6 +132,7 @@ export class Roots {
       return this.#index.has(rootId);
     } catch (error) {
       this.#log.warn("root.lost", { rootId, error });
+      if (this.#index.has(rootId)) this.#removed(rootId);
       this.#index.delete(rootId);
       this.#notDurable.delete(rootId);
       return false;
@@ -177,6 +184,7 @@ export class Roots {
         if (bootId !== undefined) this.#notDurable.set(rootId, bootId);
         throw error;
       }
+      this.#removed(rootId);
       // It is gone; what stands about no root is swept at start.
       await unlinkIfThere(this.#layout.rootMeta(rootId)).catch((error: unknown) =>
         this.#log.warn("meta.left", { rootId, error }),

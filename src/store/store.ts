@@ -199,11 +199,11 @@ export class Store {
     });
   }
 
-  /** Holds a root that stands for a client. UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
-  hold(rootId: string, owner: string): Promise<Hold> {
+  /** Holds a root that stands for a client, under the id that this one chose, if any. UNKNOWN_ROOT, INVALID_PARAMS, BUSY, STORE_CORRUPT. */
+  hold(rootId: string, owner: string, holdId?: string): Promise<Hold> {
     return this.#changes.run(async () => {
       await this.#standing(rootId, "hold");
-      return this.holds.hold(rootId, owner);
+      return this.holds.hold(rootId, owner, holdId);
     });
   }
 

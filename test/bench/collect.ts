@@ -39,7 +39,6 @@ async function measure(state: string, count: number): Promise<void> {
       keepGenerations: 10,
       cache: everything,
       collected: () => undefined,
-      rootRemoved: () => undefined,
       log,
     });
     store.holds.isPinned = (rootId) => Number(rootId) % 2 === 0;

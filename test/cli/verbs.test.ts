@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -355,12 +356,13 @@ describe("status", () => {
 
 describe("lists", () => {
   it("are followed to their end", async () => {
+    const [second, third] = [randomUUID(), randomUUID()];
     const pages = new Map([
-      [undefined, { jobs: [makeJob()], nextCursor: "2" }],
-      ["2", { jobs: [readyJob()], nextCursor: "3" }],
-      ["3", { jobs: [failed()] }],
+      [undefined, { jobs: [makeJob()], nextCursor: second }],
+      [second, { jobs: [readyJob()], nextCursor: third }],
+      [third, { jobs: [failed()] }],
     ]);
-    await serve({ "install/list": ({ params }) => pages.get(params.cursor as string | undefined) });
+    await serve({ "install/list": ({ params }) => pages.get(params.cursor as typeof second | undefined) });
     assert.deepEqual(parse((await run("ps", "--json")).stdout), { jobs: [makeJob(), readyJob(), failed()] });
     const { stdout } = await run("ps");
     assert.deepEqual(

@@ -173,6 +173,17 @@ test("who waits for a job is interested in it: a cancel by who started it does n
   assert.equal((await end).state, "ready");
 });
 
+test("who may only read and waits for a job keeps nobody from cancelling it", async (t) => {
+  const { gate, reference, connect, daemon } = await stage(t);
+  const [asks, waits] = await Promise.all([connect(), Wire.connect(t, daemon.readOnlySocket)]);
+  const { jobId } = await asks.request("install/start", { reference });
+  await gate.reached;
+  const end = waits.request("install/wait", { jobId });
+  await waits.request("server/status");
+  await asks.request("install/cancel", { jobId });
+  assert.equal((await end).state, "cancelled");
+});
+
 test("install/wait that runs out of time answers with the job as it stands", async (t) => {
   const { gate, reference, connect } = await stage(t);
   const wire = await connect();

@@ -112,6 +112,45 @@ test("a filtered subscription sees only what it asked for; removal is told", asy
   assert.deepEqual(others, []);
 });
 
+test("whoever has a snapshot and every event behind it knows which names there are, and what keeps a root", async (t) => {
+  const { reference, connect } = await daemonFor(t);
+  const [wire, watches] = [await connect(), await connect()];
+  const { root } = await wire.ready(reference, { name: "one" });
+  await wire.ready(reference, { name: "two" });
+  await watches.request("events/subscribe", { filter: { types: ["name.removed", "root.changed", "root.removed"] } });
+  const { subscriptionId: of } = await watches.request("events/subscribe", { filter: { names: ["one"] } });
+  await wire.request("root/remove", { name: "one" });
+  await wire.request("root/pin", { name: "two", pinned: true });
+  const { holdId } = await wire.request("root/hold", { name: "two", owner: "an editor" });
+  await wire.request("root/pin", { name: "two", pinned: false });
+  await wire.request("root/release", { holdId });
+  await wire.request("root/remove", { name: "two" });
+  await watches.notified("root.removed", isEvent("root.removed"));
+  const { rootId } = root;
+  const told = eventsOf(watches).filter(({ subscriptionId }) => subscriptionId !== of);
+  assert.deepEqual(
+    told.map(({ type, name, data }) => ({ type, name, ...data })),
+    [
+      { type: "name.removed", name: "one", rootId },
+      { type: "root.changed", name: undefined, rootId, pinned: true },
+      { type: "root.changed", name: undefined, rootId, pinned: true, heldFor: "an editor" },
+      { type: "root.changed", name: undefined, rootId, pinned: false, heldFor: "an editor" },
+      { type: "root.changed", name: undefined, rootId, pinned: false },
+      { type: "name.removed", name: "two", rootId },
+      { type: "root.removed", name: undefined, rootId },
+    ],
+  );
+  const ofOne = eventsOf(watches, of).map(({ type }) => type);
+  assert.deepEqual(ofOne, ["name.removed"]);
+});
+
+test("a typo in a filter is an error", async (t) => {
+  const { connect } = await daemonFor(t);
+  const wire = await connect();
+  const { data } = await wire.refused("events/subscribe", { filter: { types: ["job.redy"] } });
+  assert.equal(data.code, "INVALID_PARAMS");
+});
+
 test("$/progress begins with the totals, never falls, and ends with the job", async (t) => {
   const gate = gateAt(layerDigests(image).slice(1), 512 * 1024);
   const registry = await startRegistry({ images: { "app:1": image }, script: gate.script });

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { appendFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { before, type TestContext, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Job } from "../../src/messages/job.js";
 import { cli, cliJson, type Daemon, serve } from "../support/daemon.js";
 import { type TarFile, tarOf, writeLayout } from "../support/images.js";
@@ -27,6 +28,7 @@ before(async () => {
     await tarOf([...base, file("gone")]),
     await tarOf([file("base/tool", "upper"), file(".wh.gone")]),
   ]);
+  images.large = buildImage([await tarOf(Array.from({ length: 5000 }, (_, i) => file(`d/${i}`)))]);
   images.many = buildImage([await tarOf([...many.map((name) => file(name)), file("evil\x1b[2J")])]);
 });
 
@@ -134,6 +136,31 @@ test("the command says it in one clause, and --json in full", async (t) => {
   const job = Job.parse(document);
   assert.deepEqual(job, document, "it says no more than its schema");
   assert.deepEqual(job.changes?.total, { added: 31, changed: 0, removed: 5 });
+});
+
+test("flips of one name are told in their order, however long the first of them compares", async (t) => {
+  const { wire, name, install } = await stage(t);
+  // Both stand: what takes long is to compare them.
+  await install("large");
+  await install("one");
+  await wire.request("events/subscribe", { filter: { names: [name], types: ["name.changed"] } });
+  const ends: Promise<Json>[] = [];
+  for (let round = 0; round < 4; round += 1) {
+    ends.push(install("large"));
+    await delay(5);
+    ends.push(install("one"));
+    await Promise.all(ends);
+  }
+  const { names } = await wire.request("root/get", { name });
+  const { generation } = names.find((named: Json) => named.name === name);
+  await wire.notified("the last flip", ({ params }) => params.data?.generation === generation);
+  const told = wire.notifications
+    .filter(({ method }) => method === "event")
+    .map(({ params }) => params.data.generation);
+  assert.deepEqual(
+    told,
+    Array.from({ length: generation - 2 }, (_, index) => index + 3),
+  );
 });
 
 test("an update whose old root cannot be read any more is an update all the same", async (t) => {

@@ -406,3 +406,17 @@ test("the journal keeps no segment that no remembered job needs", async (t) => {
   assert.equal(next.jobs.count().ready, MAX_TERMINAL_JOBS);
   await next.die();
 });
+
+test("a page of jobs goes on behind the last one, also where that has another state by then or is forgotten", async (t) => {
+  const { jobs, installer, ...daemon } = await startDaemon(await stateDir(t));
+  const [oldest, middle, newest] = [await daemon.start(), await daemon.start(), await daemon.start()];
+  const page = (cursor?: string, state?: "running" | "ready") =>
+    jobs.list({ limit: 1, cursor, state }).items.map(({ jobId }) => jobId);
+  assert.deepEqual([page(), page(newest.jobId)], [[newest.jobId], [middle.jobId]]);
+  installer.end(middle.jobId);
+  await jobs.wait(middle.jobId, { sessionId: "s", signal: new AbortController().signal });
+  assert.deepEqual(page(middle.jobId, jobs.get(oldest.jobId).state as "running"), [oldest.jobId]);
+  assert.ok(oldest.jobId < middle.jobId && middle.jobId < newest.jobId, "ids rise with time");
+  const forgotten = `${middle.jobId.slice(0, "xxxxxxxx-xxxx-7".length)}fff-bfff-ffffffffffff`;
+  assert.deepEqual(page(forgotten), [middle.jobId]);
+});

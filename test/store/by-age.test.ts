@@ -58,16 +58,20 @@ test("pages hold everything once, oldest first, whenever the order was first ask
   );
 });
 
-test("a cursor that names what is gone starts anew", () => {
+test("a page goes on where the last one ended, also where that item is gone", () => {
   const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
-  for (const key of ["a", "b", "c"]) things.set(key, { key, createdAt: key });
+  for (const key of ["a", "b", "c", "d"]) things.set(key, { key, createdAt: key });
+  const { nextCursor: cursor } = things.page({ limit: 2 });
   things.delete("b");
   assert.deepEqual(
-    things.page({ limit: 1, cursor: "b" }).items.map((item) => item.key),
-    ["a"],
+    things.page({ limit: 2, cursor }).items.map((item) => item.key),
+    ["c", "d"],
   );
-  assert.deepEqual(
-    things.page({ limit: 1, cursor: "a" }).items.map((item) => item.key),
-    ["c"],
-  );
+});
+
+test("a cursor that no page ended with is INVALID_PARAMS", () => {
+  const things = new ByAge<string, Item>(({ createdAt }) => createdAt);
+  for (const cursor of ["a", "", "2026-01-01 "]) {
+    assert.throws(() => things.page({ limit: 1, cursor }), { code: "INVALID_PARAMS" });
+  }
 });

@@ -32,13 +32,13 @@ async function scene(
   const { store } = await openStore(state);
   const told: Scene["told"] = [];
   const rootsGone: string[] = [];
+  store.roots.onRemoved((rootId) => rootsGone.push(rootId));
   const collector = new Collector({
     store,
     removeTree: (path) => rm(path, { recursive: true, force: true }),
     keepGenerations: 2,
     cache: MUCH,
     collected: ({ removed }, cause) => told.push([cause, removed]),
-    rootRemoved: (rootId) => rootsGone.push(rootId),
     log: createLog("error", () => undefined),
     ...options,
   });
@@ -94,6 +94,14 @@ test("generations beyond those kept go with their layers, and the name goes on",
   assert.deepEqual(it.rootsGone.sort(), ["r1", "r2"]);
   assert.deepEqual(layersThere(it, ["l1", "l2", "l3"]), ["l3"]);
   await assert.rejects(it.store.rollback("app", undefined), /the root of generation 2 is gone/);
+});
+
+test("a root that goes is told of before its files go: another may stand in its place by then", async (t) => {
+  const toldThen: string[][] = [];
+  const it: Scene = await scene(t, { removeTree: async () => void toldThen.push([...it.rootsGone]) });
+  for (const n of [1, 2]) await installed(it.store, "app", `r${n}`, ["layer"]);
+  await it.collector.collect({ keepLast: 1 }, never);
+  assert.deepEqual(toldThen, [["r1"]]);
 });
 
 test("manifests and configs go with the last root that needs them, and all stay where a manifest cannot be read", async (t) => {

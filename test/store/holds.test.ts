@@ -26,11 +26,11 @@ test("a pin outlives every start and boot, until it is taken back", async (t) =>
 
   const later = (await openStore(state, { bootId: "another" })).store;
   const catalog = new Catalog(later);
-  const { stays, rootIds } = await catalog.remove({ name: "app" });
-  assert.deepEqual([stays, rootIds], ["it is pinned", []]);
+  assert.equal((await catalog.remove({ name: "app" })).stays, "it is pinned");
   assert.deepEqual([later.names.size, later.roots.size], [0, 1]);
   await catalog.pin({ rootId: "one", pinned: false });
-  assert.deepEqual((await catalog.remove({ rootId: "one" })).rootIds, ["one"]);
+  assert.equal((await catalog.remove({ rootId: "one" })).stays, undefined);
+  assert.equal(later.roots.size, 0);
 });
 
 test("a hold outlives a start, and dies with its boot or when it is released", async (t) => {
@@ -47,7 +47,33 @@ test("a hold outlives a start, and dies with its boot or when it is released", a
 
   const rebooted = (await openStore(state, { bootId: "another" })).store;
   assert.equal(rebooted.holds.holdOf("one"), undefined);
-  assert.deepEqual((await new Catalog(rebooted).remove({ rootId: "one" })).rootIds, ["one"]);
+  assert.equal((await new Catalog(rebooted).remove({ rootId: "one" })).stays, undefined);
+  assert.equal(rebooted.roots.size, 0);
+});
+
+test("the id that a client gave its hold finds that hold again, and no other root's", async (t) => {
+  const { store } = await openStore(stateDir(t));
+  await install(store, "app", "one");
+  await install(store, "other", "two");
+  const catalog = new Catalog(store);
+  const holdId = "0198c0de-0000-7000-8000-000000000001";
+  const hold = await catalog.hold({ name: "app", owner: "an editor", holdId });
+  assert.equal(hold.holdId, holdId);
+  assert.deepEqual(await catalog.hold({ name: "app", holdId }), hold);
+  await assert.rejects(catalog.hold({ name: "other", holdId }), code("INVALID_PARAMS"));
+  assert.equal(await store.release(holdId), true);
+  assert.equal(store.holds.holdOf("one"), undefined, "it was one hold");
+});
+
+test("a name that goes says why its root stays", async (t) => {
+  const { store } = await openStore(stateDir(t));
+  await install(store, "app", "one");
+  await install(store, "two", "one");
+  await install(store, "three", "one");
+  await install(store, "three", "other");
+  const catalog = new Catalog(store);
+  assert.equal((await catalog.remove({ name: "app" })).stays, "two has it too");
+  assert.equal((await catalog.remove({ name: "two" })).stays, "another name has it as an earlier generation");
 });
 
 test("a root that running work leases stays when its name goes", async (t) => {

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
 import { imageStatus } from "../../src/install/image-status.js";
 import type { Jobs } from "../../src/install/jobs.js";
+import { cursorBehind } from "../../src/store/by-age.js";
 import { Catalog } from "../../src/store/catalog.js";
 import { StoreLayout } from "../../src/store/layout.js";
 import type { Store } from "../../src/store/store.js";
@@ -34,7 +35,11 @@ interface Answering {
 const answers: Readonly<Record<string, (of: Answering, round: number) => unknown>> = {
   "server/status": ({ store, catalog }) => [store.layers.bytes, store.layers.size, catalog.total()],
   "a page of root/list": ({ catalog }, round) => catalog.roots({ limit: 3, cursor: cursorOf(catalog, round) }),
-  "a page of layer/list": ({ catalog }) => catalog.layers({ limit: 3, cursor: syntheticDiffId(20) }),
+  "a page of layer/list": ({ store, catalog }) => {
+    const key = syntheticDiffId(20);
+    const createdAt = store.layers.get(key)?.document.createdAt ?? "";
+    return catalog.layers({ limit: 3, cursor: cursorBehind({ createdAt, key }) });
+  },
   "root/get": ({ catalog }, round) => catalog.get({ name: syntheticName(round % 5) }),
   "image/status": ({ store, catalog }, round) =>
     imageStatus({ reference: syntheticReference(round % 5) }, store, catalog, {

@@ -18,9 +18,7 @@ export const rm: Verb = {
     const root = await withDaemon(context, (client) => client.request("root/remove", { name }));
     if (context.document) context.print(root);
     else context.result(printable(name));
-    const its = `its root ${shortDigest(root.rootId)}`;
-    if (root.stays !== undefined) context.message(`${its} stays: ${shown(root.stays)}`);
-    else if (root.pinned) context.message(`${its}, which another name has too, is still pinned`);
+    if (root.stays !== undefined) context.message(`its root ${shortDigest(root.rootId)} stays: ${shown(root.stays)}`);
     if (root.pinned) context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
     return 0;
   },
