@@ -100,7 +100,7 @@ export async function compose(ground: Ground): Promise<Daemon> {
   life.onEnd("watchdog", readiness.startWatchdog());
   life.onEnd(
     "idle watch",
-    watchIdle(config.idleExitMs, () => (jobs.activeCount === 0 ? server.idleMs() : 0), drain),
+    watchIdle(config.idleExitMs, { idleMs: () => server.idleMs(), isBusy: () => jobs.activeCount > 0 }, drain),
   );
   const lost = (): void => {
     log.error("state.lost", { stateDir });
@@ -180,8 +180,7 @@ async function drainJobs(jobs: Jobs, timeoutMs: number, log: Log): Promise<void>
     log.warn("daemon.drain.timeout", { timeoutMs, jobs: jobs.activeCount });
     jobs.interrupt();
   }, timeoutMs);
-  await jobs.drain();
-  clearTimeout(timer);
+  await jobs.drain().finally(() => clearTimeout(timer));
 }
 
 async function stopUpkeep(works: Once<Works>): Promise<void> {

@@ -32,7 +32,9 @@ export class Life {
     this.draining = true;
     this.#log.info("daemon.draining");
     this.#announce();
-    void finish().then(() => this.end());
+    void finish()
+      .catch((error: unknown) => this.#log.error("daemon.stop.failed", { what: "draining", error }))
+      .then(() => this.end());
   }
 
   /** A part that cannot be stopped is logged, and the others are stopped all the same. */

@@ -7,13 +7,19 @@
 import { homedir, tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import { run } from "./cli/program.js";
+import { codeTable } from "./errors.js";
 
-for (const stream of [process.stdout, process.stderr]) {
-  // `stratad roots | head -1`: nobody reads the rest, and that is no failure. Nor is a daemon's log on a full disk one of the daemon.
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (!["EPIPE", "ENOSPC", "EDQUOT"].includes(error.code ?? "")) throw error;
-  });
-}
+let resultIsLost = false;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // `stratad roots | head -1`: nobody reads the rest, and that is no failure.
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`error: Cannot write the result: ${error.code} [STORE_IO]\n`);
+  resultIsLost = true;
+});
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+  // A daemon's log on a full disk is no failure of the daemon.
+  if (!["EPIPE", "ENOSPC", "EDQUOT"].includes(error.code ?? "")) throw error;
+});
 
 const exitCode = await run({
   argv: process.argv.slice(2),
@@ -39,4 +45,4 @@ const exitCode = await run({
 // Left to itself, Node waits for connections that are being closed and takes its heap apart: 15 ms of each command.
 const written = (stream: NodeJS.WriteStream) => new Promise<void>((resolve) => stream.write("", () => resolve()));
 await Promise.all([written(process.stdout), written(process.stderr)]);
-process.exit(exitCode);
+process.exit(resultIsLost ? codeTable.STORE_IO.exitCode : exitCode);

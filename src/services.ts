@@ -35,7 +35,11 @@ export function servicesOf(parts: Parts, self: Self): Services {
     },
     store: {
       usage: () => catalog.usage(),
-      collect: (request, signal) => collector.collect(request, signal),
+      collect: async (request, signal) => {
+        const collect = () => collector.collect(request, signal);
+        const made = await works.asked();
+        return made === undefined ? collect() : made.spares.whileNoneIsMade(collect);
+      },
       export: async (request, watch) => (await works.get()).exporter.export(request, watch),
       import: async (request, sessionId) => (await works.get()).importer.import(request, sessionId),
       verify: async (params, signal) => (await works.get()).verification.verify(params, signal),

@@ -50,15 +50,17 @@ export function absolutePath(given: unknown): string {
   throw new UnfitValue("it is not an absolute path");
 }
 
-function word(given: unknown): string {
-  if (typeof given === "string" && given !== "") return given;
-  throw new UnfitValue("it is no text, or an empty one");
-}
-
 /** https://host:port, or the like of a browser's extension. */
 function origin(given: unknown): string {
   if (typeof given === "string" && /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/.test(given)) return given;
   throw new UnfitValue("an origin looks like https://host:port");
+}
+
+/** As a reference names it. */
+function registryHost(given: unknown): string {
+  if (typeof given === "string" && /^(?:\[[\da-f:.]+\]|[a-z\d](?:[a-z\d.-]*[a-z\d])?)(?::\d{1,5})?$/i.test(given))
+    return given;
+  throw new UnfitValue("a registry is HOST or HOST:PORT, without a scheme and a path");
 }
 
 function loopbackAddress(given: unknown): ListenAddress {
@@ -102,9 +104,10 @@ const splitBy = (separator: string) => (text: string) =>
     .map((item) => item.trim())
     .filter((item) => item !== "");
 
+const commaSeparated = splitBy(",");
+
 const path = { read: absolutePath, fromText: asIs };
 const paths = { read: listOf(absolutePath), fromText: splitBy(":") };
-const words = { read: listOf(word), fromText: splitBy(",") };
 const count = (max: number, min = 1) => ({
   read: wholeNumber(min, max, "it is no whole number"),
   fromText: (text: string) => (/^\d+$/.test(text) ? Number(text) : text),
@@ -122,10 +125,11 @@ const milliseconds = count(2 ** 31 - 1);
 const loopback = { read: loopbackAddress, fromText: asIs };
 const level = { read: oneOf(logLevels), fromText: asIs };
 const policy = { read: oneOf(overlaps), fromText: asIs };
-const policies = { read: listOf(policy.read, 1), fromText: words.fromText };
+const policies = { read: listOf(policy.read, 1), fromText: commaSeparated };
 const engines = { read: oneOf(decoderChoices), fromText: asIs };
 const dedup = { read: oneOf(dedupChoices), fromText: asIs };
-const origins = { read: listOf(origin), fromText: words.fromText };
+const origins = { read: listOf(origin), fromText: commaSeparated };
+const registries = { read: listOf(registryHost), fromText: commaSeparated };
 
 // biome-ignore format: a table is read one row a line
 const plain = [
@@ -140,7 +144,7 @@ const plain = [
   { name: "overlap", ...policy, fallback: () => "c", doc: "the overlap policy of an install that names none: c, b or a (c)" },
   { name: "allowed_overlaps", ...policies, fallback: () => ["c", "b", "a"], doc: "the policies that an install may name (all)" },
   { name: "log_level", ...level, fallback: () => "info", doc: "debug, info, warn or error (info)" },
-  { name: "insecure_registries", ...words, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
+  { name: "insecure_registries", ...registries, fallback: () => [], doc: "HOST[:PORT] of registries asked over plain HTTP, besides loopback" },
   { name: "import_dirs", ...paths, fallback: (c) => (c.system ? [] : undefined), doc: "local images must lie below one of these; absent, a user's daemon reads anywhere and the system's nowhere" },
   { name: "keep_generations", ...count(MAX_GENERATIONS), fallback: () => KEEP_GENERATIONS, doc: `generations of a name that a rollback finds, the newest; older roots are removed (${KEEP_GENERATIONS})` },
   { name: "cache_bytes", ...size(0), fallback: () => CACHE_BYTES, doc: `layers that no root needs stay up to this, the last used longest, for the next install (${CACHE_BYTES}, 10 GiB)` },

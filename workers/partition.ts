@@ -4,10 +4,12 @@
  */
 import { keepGlobs } from "../src/layering/keep-glob.js";
 import { planRepack, type RepackedLayer } from "../src/layering/plan-repack.js";
+import type { RootEntry } from "../src/overlap/changeset.js";
 import { encodePlan } from "../src/overlap/plan-file.js";
 import type { PlannedEntry } from "../src/overlap/plan-root.js";
 import type { PartitionedLayer, PartitionResult, PartitionTask } from "../src/repack-tasks.js";
 import { type Outcome, outcomeOf } from "../src/tasks.js";
+import { directoryAttributes } from "./stored-mode.js";
 import { writeSyncedText } from "./synced-file.js";
 import { readTree } from "./tree-file.js";
 
@@ -32,8 +34,15 @@ function partition(task: PartitionTask): PartitionResult {
 
 /** What repack adds is from nowhere: it has no content. */
 function* sourced({ entries }: RepackedLayer, trees: readonly (readonly PlannedEntry[])[]): Generator<PlannedEntry> {
-  for (const { entry, image, source } of entries) {
+  for (const [index, { entry, image, source }] of entries.entries()) {
     const origin = source === undefined ? undefined : trees[image]?.[source];
-    yield { layer: origin?.layer ?? 0, from: origin?.from ?? "", entry };
+    const next = entries[index + 1]?.entry.path ?? "";
+    yield { layer: origin?.layer ?? 0, from: origin?.from ?? "", entry: declared(entry, next) };
   }
+}
+
+/** A directory that nothing in it implies any more needs an entry; one says what the directory was. */
+function declared(entry: RootEntry, next: string): RootEntry {
+  if (entry.type !== "implied" || next.startsWith(`${entry.path}/`)) return entry;
+  return { type: "dir", ...directoryAttributes(entry) };
 }

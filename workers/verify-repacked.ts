@@ -11,6 +11,7 @@ import { printableName } from "../src/printable.js";
 import type { VerifyRepackedResult, VerifyRepackedTask } from "../src/repack-tasks.js";
 import { type Outcome, outcomeOf } from "../src/tasks.js";
 import { withEntries } from "./entries-file.js";
+import { IMPLIED_MODE } from "./stored-mode.js";
 import { readTree } from "./tree-file.js";
 
 /** One says that there is a bug; a few more say where to look. */
@@ -74,7 +75,7 @@ function factsOf(tree: readonly RootEntry[]): Facts {
       case "dir":
         return `a directory ${entry.mode.toString(8)} of ${entry.mtime}`;
       case "implied":
-        return "a directory";
+        return `a directory ${IMPLIED_MODE.toString(8)} of 0`;
       case "symlink":
         return `a symlink to ${printableName(entry.target)} of ${entry.mtime}`;
       case "hardlink":

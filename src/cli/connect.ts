@@ -1,7 +1,7 @@
 /**
  * How a verb comes by a daemon: the one that the caller names, else the one that answers, else one started in the background.
  *
- * A daemon of this user that is older than this release is asked to drain and replaced; one that was named, another
+ * A daemon that a command of an older release started is asked to drain and replaced; one that was named or started by hand, another
  * user's or a newer one is used as it is. One that a command started and that dies under its verb is followed by the next. Owns the
  * connection's end: none outlives its verb.
  */
@@ -101,8 +101,7 @@ function tryOwn(context: Context, config: Config): Promise<StratadClient | undef
 
 /** The next one goes on with the jobs. Who killed one that a command had started keeps none running, so this command starts it. */
 async function startNext(context: Context, config: Config): Promise<void> {
-  const left = await readEndpointDocument(join(config.runtimeDir, "daemon.json")).catch(() => undefined);
-  if (left?.background !== true) return context.message(WAITING);
+  if (!(await isOfCommand(config))) return context.message(WAITING);
   context.message("The daemon is gone: starting the next one");
   try {
     await (await start(context, config)).close();
@@ -111,6 +110,12 @@ async function startNext(context: Context, config: Config): Promise<void> {
     if (!(error instanceof StrataError) || error.code !== "STORE_LOCKED") throw error;
     context.message(WAITING);
   }
+}
+
+/** Whether a command started the daemon that is, or was, the user's. Its successor has the same settings, which are the user's. */
+async function isOfCommand({ runtimeDir }: Config): Promise<boolean> {
+  const document = await readEndpointDocument(join(runtimeDir, "daemon.json")).catch(() => undefined);
+  return document?.background === true;
 }
 
 const WAITING = "The daemon is gone: waiting for the next one";
@@ -169,7 +174,8 @@ function noAnswer(logPath: string): StrataError {
 /** Older than this release, or of a state directory that is gone. Only the daemon of the user's own one is the user's to replace. */
 async function isOutdated(client: StratadClient, config: Config): Promise<boolean> {
   const lost = !(await succeeds(stat(config.stateDir)));
-  if (!lost && !isOlder(client.server.serverInfo.version, await ownVersion())) return false;
+  const isOld = isOlder(client.server.serverInfo.version, await ownVersion()) && (await isOfCommand(config));
+  if (!lost && !isOld) return false;
   const { stateDir } = await client.request("server/status", {});
   return stateDir === config.stateDir;
 }

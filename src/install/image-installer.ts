@@ -122,7 +122,8 @@ export class ImageInstaller {
     signal.throwIfAborted();
     progress.enter("commit");
     const document = documentOf(request, diffIds, assembled);
-    await this.#keepDocuments(image);
+    // Before the root stands: nothing that comes after that may fail the job.
+    await keepDocuments(this.#store.documents, image);
     await this.#store.roots.commit(paths.root, document);
     const { linked, bytes, dropped } = assembled;
     progress.linked({ ...linked, bytes, ...(dropped === 0 ? {} : { dropped }) });
@@ -147,12 +148,6 @@ export class ImageInstaller {
     } finally {
       this.#linking.delete(linking);
     }
-  }
-
-  /** Before the root stands: nothing that comes after that may fail the job. */
-  async #keepDocuments({ manifest, manifestDescriptor, manifestBytes, configBytes }: ResolvedImage): Promise<void> {
-    if (configBytes !== undefined) await this.#store.documents.keep(manifest.config.digest, configBytes);
-    await this.#store.documents.keep(manifestDescriptor.digest, manifestBytes);
   }
 
   /** What the layers that are not stored take at the least. */
@@ -240,6 +235,15 @@ export class ImageInstaller {
     const accepted = await this.#roots.accepting(assembly);
     return overlapError({ ...known, overlap: assembly.overlap, accepted });
   }
+}
+
+/** What a root needs of them, the config first: a manifest that is there names what is there. */
+export async function keepDocuments(
+  documents: Store["documents"],
+  { manifest, manifestDescriptor, manifestBytes, configBytes }: ResolvedImage,
+): Promise<void> {
+  if (configBytes !== undefined) await documents.keep(manifest.config.digest, configBytes);
+  await documents.keep(manifestDescriptor.digest, manifestBytes);
 }
 
 function documentOf(

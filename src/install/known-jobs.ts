@@ -116,7 +116,8 @@ export class KnownJobs {
       }
       if (this.#over <= MAX_TERMINAL_JOBS && job.finishedAtMs >= expired && !isInTheWay) break;
       this.#jobs.delete(jobId);
-      this.dropKey(requestKey);
+      // One that was refused has left its key to the next.
+      if (this.withKey(requestKey)?.job === job) this.dropKey(requestKey);
       this.#journal.forget(jobId);
       this.#over -= 1;
     }

@@ -66,10 +66,11 @@ const sidesOf = (conflict: Conflict): readonly Side[] =>
 function factOf(conflict: Conflict, policy: PlannedPolicy): string {
   const path = `\`${printableName(conflict.path)}\``;
   const layers = [...new Set(sidesOf(conflict).map(({ layer }) => layer))];
-  const who = layers.length > 1 ? `layers ${layers.join(" and ")}` : `layer ${layers[0]}`;
+  const who = layers.length > 1 ? `layers ${listed(layers)}` : `layer ${layers[0]}`;
+  const have = layers.length > 2 ? "all have" : "both have";
   switch (conflict.code) {
     case "LAYER_OVERLAP":
-      return policy === "c" ? `${who} both have ${path} at the root` : `${who} both have ${path}`;
+      return policy === "c" ? `${who} ${have} ${path} at the root` : `${who} ${have} ${path}`;
     case "WHITEOUT":
       return `${who} hides ${path} of a lower layer, which policy ${policy} does not know`;
     case "HARDLINK_TARGET":
@@ -80,3 +81,5 @@ function factOf(conflict: Conflict, policy: PlannedPolicy): string {
       return `to the file system a name of ${who} is the same as ${path}`;
   }
 }
+
+const listed = (layers: readonly number[]): string => `${layers.slice(0, -1).join(", ")} and ${layers.at(-1)}`;

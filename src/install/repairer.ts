@@ -7,6 +7,7 @@
  */
 
 import { rename } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { ensureDirectories } from "../ensure-directory.js";
 import { toStrataError } from "../errors.js";
 import type { CheckedTree, MendResult } from "../findings.js";
@@ -15,6 +16,7 @@ import type { Finding } from "../messages/verification.js";
 import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import type { OpenOptions } from "../sources/open.js";
+import type { RootDocument } from "../store/documents.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Lease } from "../store/leases.js";
 import { isWritable } from "../store/roots.js";
@@ -22,9 +24,9 @@ import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";
 import { UPKEEP_WEIGHT } from "../weights.js";
-import type { ImageInstaller } from "./image-installer.js";
+import { type ImageInstaller, keepDocuments } from "./image-installer.js";
 import type { LayerInstaller } from "./layer-installer.js";
-import { originsOf, withLayerSource } from "./layer-source.js";
+import { originsOf, originsOfRoots, withLayerSource, withOrigin } from "./layer-source.js";
 import type { SpareMaker } from "./spare-maker.js";
 import type { Found, Verifier, VerifyRequest } from "./verifier.js";
 
@@ -86,7 +88,8 @@ export class Repairer {
     for (const rootId of roots) lease.root(rootId);
     for (const rootId of roots)
       await this.#noting(why, rootId, signal, () => this.#root(rootId, found, { why, signal }));
-    await this.#documents(found);
+    for (const root of await this.#bereft(await this.#documents(found)))
+      await this.#noting(why, root.rootId, signal, () => this.#manifest(root, signal));
     // What was written has to reach the disk before it counts as durable.
     await store.makeDurable();
     const whole = await verifier.verify({ ...request, deep: false });
@@ -202,6 +205,26 @@ export class Repairer {
     return this.#options.pool.run("mend", task, { signal, progress, weight: UPKEEP_WEIGHT });
   }
 
+  /** The root's manifest and config, from the first origin that gives them. Undefined where it went well, else why not. */
+  async #manifest({ rootId, manifestDigest }: RootDocument, signal: AbortSignal): Promise<string | undefined> {
+    const { store, sources, maxLayers } = this.#options;
+    let reason = "no name was installed from its image";
+    for (const origin of originsOfRoots(new Set([rootId]), store)) {
+      if (origin.generation.manifestDigest !== manifestDigest) continue;
+      try {
+        await withOrigin(origin, { sources, maxLayers, signal }, (_source, image) =>
+          keepDocuments(store.documents, image),
+        );
+        return undefined;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const error = toStrataError(thrown, "Cannot fetch the image again");
+        reason = `${error.message} [${error.code}]`;
+      }
+    }
+    return reason;
+  }
+
   async #root(
     rootId: string,
     found: Found,
@@ -223,8 +246,18 @@ export class Repairer {
     return because === undefined ? undefined : `it cannot be written: ${because}`;
   }
 
-  /** Names and what changes about layers stand in memory. */
-  async #documents(found: Found): Promise<void> {
+  /** Roots whose manifest is not there, or whose config is one of `dropped`. */
+  async #bereft(dropped: ReadonlySet<string>): Promise<RootDocument[]> {
+    const { documents, roots } = this.#options.store;
+    const { needed } = await documents.neededBy(roots.all());
+    const bereft = new Set([...needed].flatMap(([digest, { rootId }]) => (dropped.has(digest) ? [rootId] : [])));
+    for (const { rootId, manifestDigest } of roots.all())
+      if (!(await documents.has(manifestDigest))) bereft.add(rootId);
+    return roots.all().filter(({ rootId }) => bereft.has(rootId));
+  }
+
+  /** Names and what changes about layers stand in memory; manifests and configs that are damaged are dropped. Gives their digests. */
+  async #documents(found: Found): Promise<ReadonlySet<string>> {
     const { store } = this.#options;
     const paths = new Set(
       found.findings.flatMap(({ layer, root, path }) => ((layer ?? root) === undefined ? [path] : [])),
@@ -239,6 +272,7 @@ export class Repairer {
       ({ code, path }) => code === "DOCUMENT" && path.startsWith(`${below(store.layout.documents)}/`),
     );
     for (const { path } of kept) await store.documents.drop(path);
+    return new Set(kept.map(({ path }) => `${basename(dirname(path))}:${basename(path)}`));
   }
 }
 

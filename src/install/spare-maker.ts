@@ -64,22 +64,34 @@ export class SpareMaker {
 
   /** All spares go, and one that is being made; resolves when they are gone. False where one stays, as `Spares.drop`. */
   async clear(): Promise<boolean> {
-    this.#giveUp.abort();
-    this.#giveUp = new AbortController();
-    await this.#making;
+    await this.#stopMaking();
     return this.#options.store.spares.shrink(0);
   }
 
-  /** Runs `work`, which changes layers, while there is no spare and none is made. STORE_IO where one cannot be removed. */
-  async without<Value>(work: () => Promise<Value>): Promise<Value> {
+  async #stopMaking(): Promise<void> {
+    this.#giveUp.abort();
+    this.#giveUp = new AbortController();
+    await this.#making;
+  }
+
+  /** Runs `work`, which removes what nothing needs, while no spare is made: a layer of which one is being made would be needed. */
+  async whileNoneIsMade<Value>(work: () => Promise<Value>): Promise<Value> {
     this.#without += 1;
     try {
-      if (!(await this.clear()))
-        throw new StrataError("STORE_IO", "Cannot mend layers: a spare of them cannot be removed from the store");
+      await this.#stopMaking();
       return await work();
     } finally {
       this.#without -= 1;
     }
+  }
+
+  /** Runs `work`, which changes layers, while there is no spare and none is made. STORE_IO where one cannot be removed. */
+  without<Value>(work: () => Promise<Value>): Promise<Value> {
+    return this.whileNoneIsMade(async () => {
+      if (!(await this.clear()))
+        throw new StrataError("STORE_IO", "Cannot mend layers: a spare of them cannot be removed from the store");
+      return work();
+    });
   }
 
   /** Makes no more; what was being made is given up. */

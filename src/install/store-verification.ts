@@ -53,7 +53,7 @@ export class StoreVerification {
     return this.#standing.view;
   }
 
-  /** UNKNOWN_NAME, UNKNOWN_LAYER, DIGEST_FORMAT; CANCELLED on `signal` and when the daemon stops. */
+  /** UNKNOWN_NAME, UNKNOWN_ROOT, UNKNOWN_LAYER; CANCELLED on `signal` and when the daemon stops. */
   async verify(params: Params, signal: AbortSignal): Promise<Verification> {
     return this.inTurn(signal, async (both) => {
       const { deep = false, repair = false } = params;
@@ -105,9 +105,12 @@ export class StoreVerification {
   #selection({ name, digest }: Params): Selection | undefined {
     const { store } = this.#options;
     if (name !== undefined) {
-      const root = store.roots.get(store.names.current(name)?.rootId ?? "");
-      if (root === undefined)
+      const current = store.names.current(name);
+      if (current === undefined)
         throw new StrataError("UNKNOWN_NAME", `Cannot verify the name ${printable(name, 128)}: there is none`);
+      const root = store.roots.get(current.rootId);
+      if (root === undefined)
+        throw new StrataError("UNKNOWN_ROOT", `Cannot verify the root of ${printable(name, 128)}: it is gone`);
       return selected([root]);
     }
     if (digest === undefined) return undefined;

@@ -28,7 +28,7 @@ export interface Services {
   readonly installs: {
     /**
      * Makes the job, or finds the one with the same `requestKey`, and takes the session's interest in it. Throws
-     * INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, BUSY, RATE_LIMITED, SHUTTING_DOWN. It is promised to nobody before
+     * INVALID_REFERENCE, INVALID_NAME, INVALID_PARAMS, NOT_ALLOWED, BUSY, SHUTTING_DOWN. It is promised to nobody before
      * `accepted` resolves.
      */
     start(request: InstallRequest, sessionId: string): Job;
@@ -62,12 +62,13 @@ export interface Services {
     list(page: PageParams): Promise<Paged<Root>>;
     /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     get(selector: RootSelector): Root;
+    /** UNKNOWN_ROOT, UNKNOWN_NAME. */
     remove(selector: RootSelector): Promise<Result<"root/remove">>;
     /** UNKNOWN_NAME; UNKNOWN_ROOT where the name has no such generation, or its root is gone. */
     rollback(params: ParsedParams<"root/rollback">): Promise<Result<"root/rollback">>;
     /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
     pin(params: ParsedParams<"root/pin">): Promise<Root>;
-    /** UNKNOWN_NAME, UNKNOWN_ROOT, BUSY, STORE_CORRUPT. */
+    /** UNKNOWN_NAME, UNKNOWN_ROOT, INVALID_PARAMS, BUSY, STORE_CORRUPT. */
     hold(params: ParsedParams<"root/hold">): Promise<Hold>;
     /** False where there is no such hold any more. STORE_CORRUPT. */
     release(holdId: string): Promise<boolean>;
@@ -77,7 +78,7 @@ export interface Services {
   readonly layers: { list(page: PageParams): Promise<Paged<Layer>> };
   readonly store: {
     usage(): Promise<StoreUsage>;
-    /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_LAYER, INVALID_PARAMS; CANCELLED on `signal`. */
+    /** What is damaged, and with `repair` what of it is left. UNKNOWN_NAME, UNKNOWN_ROOT, UNKNOWN_LAYER; CANCELLED on `signal`. */
     verify(params: ParsedParams<"store/verify">, signal: AbortSignal): Promise<Verification>;
     /** Removes what nothing needs, or only says what that is. CANCELLED on `signal`, with nothing half removed. */
     collect(request: ParsedParams<"store/gc">, signal: AbortSignal): Promise<Collection>;

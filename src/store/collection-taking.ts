@@ -37,10 +37,10 @@ export class Taking {
     const mayGo = (rootId: string) => !leased.hasRoot(rootId);
     const taken = await this.#takeInBatches(verdicts, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
-      // Before any file goes, and before any layer that they need: no power cut may bring back one without the other.
+      // Before any file goes, and before any layer that they need: as far as the disk lets it, no power cut brings back one without the other.
       settle: () => store.roots.sync(),
     });
-    return carriedOut(verdicts, taken);
+    return taken(verdicts);
   }
 
   /** `roots` as they were carried out. */
@@ -49,7 +49,9 @@ export class Taking {
     roots: readonly Verdict<RootDocument>[],
   ): Promise<readonly Verdict<StoredLayer>[]> {
     // A root that was to go and stayed needs its layers.
-    const needed = new Set(roots.flatMap(({ reason, thing }) => (reason === SPARED ? thing.layers : [])));
+    const needed = new Set(
+      roots.flatMap(({ reason, thing }) => (reason === SPARED || reason === LEFT ? thing.layers : [])),
+    );
     const { store, leased } = this.#options;
     const mayGo = (layer: StoredLayer) => !leased.hasLayer(layer) && !needed.has(layer.document.diffId);
     const { layers } = store;
@@ -57,16 +59,17 @@ export class Taking {
       take: ({ document }, to) => layers.take(document.diffId, to, mayGo),
       settle: () => layers.sync(),
     });
-    return carriedOut(verdicts, taken);
+    return taken(verdicts);
   }
 
-  /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. */
+  /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. Gives what tells of verdicts as they were carried out. */
   async #takeInBatches<Thing>(
     verdicts: readonly Verdict<Thing>[],
     { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle: () => Promise<void> },
-  ): Promise<ReadonlySet<Thing>> {
+  ): Promise<(verdicts: readonly Verdict<Thing>[]) => readonly Verdict<Thing>[]> {
     const { store, signal, removeTree, log } = this.#options;
     const taken = new Set<Thing>();
+    const left = new Set<Thing>();
     for (const batch of batches(verdicts)) {
       if (signal.aborted) break;
       await store.staging.with(async (paths) => {
@@ -74,24 +77,34 @@ export class Taking {
           try {
             if (await take(thing, paths.removed(index))) taken.add(thing);
           } catch (error) {
+            left.add(thing);
             log.warn("collection.left", { error: toStrataError(error, "Cannot take what nothing needs") });
           }
         });
         await settle();
       }, removeTree);
     }
-    return taken;
+    return (of) =>
+      of.map((verdict) => {
+        if (!verdict.goes || taken.has(verdict.thing)) return verdict;
+        return { ...verdict, goes: false, reason: left.has(verdict.thing) ? LEFT : SPARED };
+      });
   }
 
   /** Manifests and configs that no root needs which stays. */
   async documents(roots: readonly Verdict<RootDocument>[]): Promise<readonly DocumentVerdict[]> {
-    const { store, leased, signal } = this.#options;
+    const { store, leased, signal, log } = this.#options;
     const carriedOut: DocumentVerdict[] = [];
     await eachConcurrently(await judgeDocuments(store, roots), async (verdict) => {
       const { digest } = verdict;
       const mayGo = () => !leased.hasDocument(digest) && !signal.aborted;
-      if (!verdict.goes || (await store.documents.remove(digest, mayGo))) carriedOut.push(verdict);
-      else carriedOut.push({ ...verdict, goes: false, because: "running work needs it" });
+      try {
+        if (!verdict.goes || (await store.documents.remove(digest, mayGo))) carriedOut.push(verdict);
+        else carriedOut.push({ ...verdict, goes: false, because: "running work needs it" });
+      } catch (error) {
+        log.warn("collection.left", { digest, error });
+        carriedOut.push({ ...verdict, goes: false, because: "it could not be removed" });
+      }
     });
     return carriedOut;
   }
@@ -125,8 +138,4 @@ function* batches<Thing>(verdicts: readonly Verdict<Thing>[]): Generator<readonl
 
 /** It was to go, and somebody came to need it in between. */
 const SPARED: Reason = { why: "leased" };
-
-const carriedOut = <Thing>(verdicts: readonly Verdict<Thing>[], taken: ReadonlySet<Thing>): readonly Verdict<Thing>[] =>
-  verdicts.map((verdict) =>
-    verdict.goes && !taken.has(verdict.thing) ? { ...verdict, goes: false, reason: SPARED } : verdict,
-  );
+const LEFT: Reason = { why: "left" };

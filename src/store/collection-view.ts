@@ -68,6 +68,8 @@ function inWords(reason: Reason, keepLast: number): string {
       return `it is held for ${printable(reason.owner, 256)}`;
     case "leased":
       return "running work needs it";
+    case "left":
+      return "it could not be removed";
     case "unnamed":
       return "no name has it";
     case "needed":

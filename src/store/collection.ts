@@ -49,7 +49,7 @@ export type Reason =
   | { readonly why: "held"; readonly owner: string }
   | { readonly why: "needed"; readonly rootId: string }
   | { readonly why: "unread"; readonly what: string }
-  | { readonly why: "pinned" | "leased" | "unnamed" | "unused" | "cached" };
+  | { readonly why: "pinned" | "leased" | "left" | "unnamed" | "unused" | "cached" };
 
 export interface Verdict<Thing> {
   readonly thing: Thing;

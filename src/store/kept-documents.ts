@@ -2,7 +2,7 @@
  * Manifests and configs under blobs/: kept, read, removed; and which of them the roots that stay need. A root names its manifest, and
  * only that its config, so a manifest that cannot be read keeps all of them.
  */
-import { readdir, readFile, rename, stat, unlink } from "node:fs/promises";
+import { readdir, readFile, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { StrataError, systemErrorCode } from "../errors.js";
@@ -10,7 +10,7 @@ import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../oci/digest.js";
 import { parseJson } from "../oci/json.js";
 import { succeeds } from "../succeeds.js";
-import { type RootDocument, writeAtomically } from "./documents.js";
+import { type RootDocument, unlinkIfThere, writeAtomically } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
 import type { StoreLayout } from "./layout.js";
 import { KeyedMutex } from "./mutex.js";
@@ -69,18 +69,19 @@ export class KeptDocuments {
   keep(digest: Digest, bytes: Buffer): Promise<void> {
     const path = this.#layout.document(digest);
     return this.#changes.run(digest, async () => {
-      const known = await succeeds(stat(path));
-      if (!known) await writeAtomically(path, bytes);
+      if (!(await this.has(digest))) await writeAtomically(path, bytes);
     });
   }
 
-  /** False where there is none, or it is not to go. */
+  /** Whether anything stands under its name. */
+  has(digest: Digest): Promise<boolean> {
+    return succeeds(stat(this.#layout.document(digest)));
+  }
+
+  /** False where there is none, or it is not to go. What keeps it from being removed is thrown. */
   remove(digest: Digest, mayGo: () => boolean): Promise<boolean> {
     const path = this.#layout.document(digest);
-    return this.#changes.run(digest, async () => {
-      if (!mayGo()) return false;
-      return succeeds(unlink(path));
-    });
+    return this.#changes.run(digest, async () => mayGo() && unlinkIfThere(path));
   }
 
   /** Takes what stands at `path` (below the state directory) away: it is not what its name says. */

@@ -15,7 +15,7 @@ import type { Page, PageQuery, Watcher } from "./by-age.js";
 import {
   type LayerBlob,
   type LayerMeta,
-  syncDirectory,
+  settleDirectory,
   syncParent,
   unlinkIfThere,
   type WriteOptions,
@@ -168,15 +168,20 @@ export class Layers {
         this.#index.set(layer);
         throw error;
       }
-      await unlinkIfThere(this.#layout.layerMeta(diffId));
-      await withdraw(this.#layout.spill(diffId), `${staged}-spill`);
+      // It is gone; what stands about no layer is swept at start.
+      const left = (error: unknown): void => this.#log.warn("meta.left", { diffId, error });
+      await unlinkIfThere(this.#layout.layerMeta(diffId)).catch(left);
+      await withdraw(this.#layout.spill(diffId), `${staged}-spill`).catch(left);
       return true;
     });
   }
 
-  /** Makes what was taken stay away after a power cut: before its files go, or a layer without them might come back. */
+  /**
+   * Makes what was taken stay away after a power cut, as far as the disk lets it: before its files go, or a layer without them might come
+   * back. It is gone in any case.
+   */
   async sync(): Promise<void> {
-    for (const algorithm of ALGORITHMS) await syncDirectory(join(this.#layout.layers, algorithm));
+    for (const algorithm of ALGORITHMS) await settleDirectory(join(this.#layout.layers, algorithm), this.#log);
   }
 
   /**

@@ -10,6 +10,7 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
+import { SharedLook } from "../shared-look.js";
 import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
@@ -61,7 +62,7 @@ export class Store {
   readonly #options: StoreOptions;
   /** Names and roots change one at a time: between looking whether a root stands and flipping a name to it, nothing else may. */
   readonly #changes = new Mutex();
-  #sync: Promise<boolean> | undefined;
+  readonly #syncs = new SharedLook<boolean>();
 
   constructor(state: string, options: StoreOptions) {
     this.layout = new StoreLayout(state);
@@ -213,21 +214,16 @@ export class Store {
   }
 
   /**
-   * Syncs the file system once for all that ask while it runs, and marks durable what was committed before. False where this
+   * Syncs the file system, once for all that ask while the last sync runs, and marks durable what was committed before. False where this
    * machine has no sync(1): nothing is marked, and `durable` stays false.
    */
-  async makeDurable(): Promise<boolean> {
-    // One that fails has failed for those that asked for it.
-    while (this.#sync !== undefined) await this.#sync.catch(() => undefined);
-    if (this.layers.notDurable().length + this.roots.notDurable().length === 0) return true;
-    this.#sync = this.#syncOnce().finally(() => {
-      this.#sync = undefined;
-    });
-    return this.#sync;
+  makeDurable(): Promise<boolean> {
+    return this.#syncs.at("all", () => this.#syncOnce());
   }
 
   async #syncOnce(): Promise<boolean> {
     const [layers, roots] = [this.layers.notDurable(), this.roots.notDurable()];
+    if (layers.length + roots.length === 0) return true;
     if (!(await this.#options.syncFileSystem())) return false;
     this.layers.markDurable(layers);
     await this.roots.markDurable(roots);

@@ -139,9 +139,8 @@ class Judgement {
       try {
         await documents.read(digest);
       } catch (error) {
-        dropped += 1;
         this.#options.log.warn("document.damaged", { digest, error });
-        await documents.remove(digest, () => true);
+        if (await documents.remove(digest, () => true)) dropped += 1;
       }
     });
     return dropped;

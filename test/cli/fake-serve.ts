@@ -1,8 +1,8 @@
 /**
  * Stands in for main.js where the command line starts a daemon: takes the state directory for itself, listens, writes daemon.json.
  *
- * FAKE_SERVE says what it does instead: `fail` (with an error of ours in its log), `crash` (without), or `late`
- * (it listens only when others have found its lock twice). FAKE_VERSION is what it says it is.
+ * FAKE_SERVE says what it does instead: `fail` (with an error of ours in its log), `crash` (without), `late`
+ * (it listens only when others have found its lock twice), or `by hand` (it says that no command started it). FAKE_VERSION is what it says it is.
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -75,6 +75,7 @@ const document = {
   endpoints: [{ kind: "unix", path: config.socket, scope: "full" }],
   stateDir: config.stateDir,
   startedAt: new Date().toISOString(),
+  background: FAKE_SERVE !== "by hand",
 };
 await writeFile(join(config.runtimeDir, "daemon.json"), JSON.stringify(document));
 log.info("started", { idleExitMs: config.idleExitMs });

@@ -157,6 +157,12 @@ describe("a daemon of an older release", () => {
     assert.equal(parse((await command(["endpoint", "--json"])).stdout).version, "0.1.0");
   });
 
+  it("is used where it was started by hand: its settings are not known to a command", async () => {
+    await command(["ps"], { FAKE_VERSION: "0.0.1", FAKE_SERVE: "by hand" });
+    assert.equal((await command(["ps"])).stderr, "");
+    assert.equal(parse((await command(["endpoint", "--json"])).stdout).version, "0.0.1");
+  });
+
   it("is used where it is newer, or was named", async () => {
     await command(["ps"], { FAKE_VERSION: "9.0.0" });
     await command(["ps"]);

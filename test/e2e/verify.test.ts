@@ -429,7 +429,8 @@ suite("the store around them", () => {
     rmSync(names("other"));
     writeFileSync(names(".meta/local.json"), "{}");
     writeFileSync(state("meta", `${shared.slice(7)}.json`), "[]");
-    const [kept = ""] = readdirSync(state("blobs/sha256"));
+    const documents = readdirSync(state("blobs/sha256"));
+    const [kept = ""] = documents;
     appendFileSync(state("blobs/sha256", kept), " ");
     const finds = [
       `DOCUMENT blobs/sha256/${kept}`,
@@ -442,7 +443,36 @@ suite("the store around them", () => {
     const { findings, repaired } = await verify({ repair: true });
     assert.deepEqual([findings, told(repaired)], [[], finds]);
     assert.ok(lstatSync(join(names("app"), "app/file")).isFile());
+    assert.deepEqual(readdirSync(state("blobs/sha256")), documents, "had again where the image came from");
     assert.deepEqual((await verify({ deep: true })).findings, []);
+  });
+
+  test("a manifest that is gone is missed by its roots, and had again where the image came from", async () => {
+    const { manifestDigest, rootId } = await wire.request("root/get", { name: "local" });
+    const path = state("blobs", manifestDigest.replace(":", "/"));
+    const bytes = readFileSync(path);
+    rmSync(path);
+    const missed = (await verify()).findings;
+    assert.deepEqual(
+      missed.map(({ code, root, path }: Json) => [code, root, path]),
+      [["MISSING", rootId, "manifest"]],
+    );
+    const { findings, repaired } = await verify({ repair: true });
+    assert.deepEqual([findings, told(repaired)], [[], ["MISSING manifest"]]);
+    assert.deepEqual(readFileSync(path), bytes);
+  });
+
+  test("a manifest that cannot be had again is a finding with the reason", async () => {
+    const { manifestDigest } = await wire.request("root/get", { name: "local" });
+    const [path, layout] = [state("blobs", manifestDigest.replace(":", "/")), sandbox.file("layout")];
+    const bytes = readFileSync(path);
+    rmSync(path);
+    renameSync(layout, `${layout}-away`);
+    const [{ code, unrepaired }] = (await verify({ repair: true })).findings;
+    assert.equal(code, "MISSING");
+    assert.match(unrepaired, /LAYOUT_INVALID|does not exist|ENOENT/);
+    renameSync(`${layout}-away`, layout);
+    writeFileSync(path, bytes);
   });
 
   test("findings are journalled, each with whether it was repaired", () => {

@@ -35,12 +35,14 @@ const base = await tarOf([
   { name: "usr/late", content: "later than the others", mtime: new Date("2030-01-01T00:00:00Z") },
   { name: "lib", type: "symlink", linkname: "usr/lib" },
   dir("empty/", 0o700),
+  { name: "hollow/below/gone", content: "all that declares its directories" },
 ]);
 const upper = (name: string): Promise<Buffer> =>
   tarOf([
     dir("usr/"),
     dir("usr/lib/", 0o755),
     { name: "usr/lib/.wh.hidden", content: "" },
+    { name: "hollow/below/.wh.gone", content: "" },
     dir("usr/share/"),
     { name: "usr/share/.wh..wh..opq", content: "" },
     { name: "usr/share/new", content: `new in ${name}` },
@@ -77,7 +79,7 @@ const facts = (tree: TreeFacts, without: ReadonlySet<string> = new Set()): TreeF
   entries: new Map([...tree.entries].filter(([path]) => !without.has(path))),
 });
 /** umoci gives a directory that no layer declares the time of its making. */
-const implied = new Set(["odd", "deep", `deep/${"x".repeat(120)}`]);
+const implied = new Set(["odd", "hollow", "hollow/below", "deep", `deep/${"x".repeat(120)}`]);
 
 suite("repacked images", () => {
   const scope = fileScope();

@@ -92,6 +92,25 @@ test("what comes while the disk is synced is not durable when that has ended, no
   assert.deepEqual(isDurable(store), [true, true]);
 });
 
+test("all that ask while the file system is synced share the next sync", async () => {
+  let syncs = 0;
+  let open = (): void => undefined;
+  const { store } = await storeWith({
+    syncFileSystem: async () => {
+      syncs += 1;
+      if (syncs === 1)
+        await new Promise<void>((resolve) => {
+          open = resolve;
+        });
+      return false;
+    },
+  });
+  const asked = Array.from({ length: 5 }, () => store.makeDurable());
+  open();
+  assert.deepEqual(await Promise.all(asked), [false, false, false, false, false]);
+  assert.equal(syncs, 2);
+});
+
 test("a disk that refuses to sync makes nothing durable, and the next sync is another one's", async () => {
   let fails = true;
   const { store } = await storeWith({

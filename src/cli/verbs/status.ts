@@ -5,7 +5,9 @@
  * not a failure.
  */
 
+import { Option } from "commander";
 import { formatSize } from "../../byte-size.js";
+import { type Overlap, overlaps } from "../../choices.js";
 import type { StratadClient } from "../../client/client.js";
 import type { Job } from "../../messages/job.js";
 import type { ImageStatus, ServerStatus } from "../../messages/methods.js";
@@ -30,7 +32,7 @@ export const status: Verb = {
   define: (command) => {
     command.argument("[subject]", "a reference, a job (or how its id begins) or a name; without it the daemon");
     command.option("--platform <os/arch>", "of a reference: which of its platforms");
-    command.option("--overlap <policy>", "of a reference: under which overlap policy");
+    command.addOption(new Option("--overlap <policy>", "of a reference: under which overlap policy").choices(overlaps));
   },
   run: (context, [subject], options) =>
     withDaemon(context, async (client) => {
@@ -55,7 +57,7 @@ function imageStatus(
   asked: { subject: string; options: Options },
 ): Promise<ImageStatus> {
   const reference = formatReference(withAbsolutePath(parseReference(asked.subject), host.cwd));
-  const overlap = asked.options.overlap as "c" | "b" | "a" | undefined;
+  const overlap = asked.options.overlap as Overlap | undefined;
   return client.request("image/status", {
     reference,
     ...given(asked.options, "platform"),

@@ -37,7 +37,7 @@ export function networkError(thrown: unknown, host: string): StrataError {
   if (NO_TLS.test(`${code} ${thrown instanceof Error ? thrown.message : ""}`)) {
     return registryError("REGISTRY_UNREACHABLE", host, "it does not speak TLS", {
       cause: thrown,
-      hint: "Name the host in the configuration if plain HTTP is what it shall be asked with.",
+      hint: "Name it in the daemon's setting insecure_registries if it shall be asked over plain HTTP.",
     });
   }
   const fact = code === "ECONNREFUSED" ? "nothing listens there (ECONNREFUSED)" : code || "the connection broke";
