@@ -2,24 +2,26 @@
 import { z } from "zod";
 import { count, jobId, name, text, time } from "./fields.js";
 
-export const eventTypes = [
-  "job.created",
-  "job.phase",
-  "job.layer",
-  "job.ready",
-  "job.failed",
-  "job.cancelled",
-  "job.durable",
-  "name.changed",
-  "name.removed",
-  "root.changed",
-  "root.removed",
-  "store.collected",
-  "store.findings",
-  "server.draining",
-  "bookmark",
-] as const;
-export type EventType = (typeof eventTypes)[number];
+/** Each with what its `data` says. Of a job have `jobId` and `name` beside that, and of a name `name`. */
+export const events = {
+  "job.created": "`job`",
+  "job.phase": "`phase`: it has come to `resolve`, `unpack`, `link`, `commit`",
+  "job.layer": "`index`, `layer`: one of its layers has another `state`",
+  "job.ready": "`job`",
+  "job.failed": "`job`, with its `error`",
+  "job.cancelled": "`job`",
+  "job.durable": "`job`: what it installed is on the disk",
+  "name.changed": "`rootId`, `path`, `generation`, `changes?`: it leads to that root now",
+  "name.removed": "`rootId`: what it led to",
+  "root.changed": "`rootId`, `pinned`, `heldFor?`",
+  "root.removed": "`rootId`",
+  "store.collected": "`cause`, `removed`: what a collection removed",
+  "store.findings": "`found`, `repaired`, `left`: what a verification found",
+  "server.draining": "nothing: no install is taken any more",
+  bookmark: "nothing: a place to resume from, though nothing matched the filter",
+} as const;
+export type EventType = keyof typeof events;
+export const eventTypes = Object.keys(events) as [EventType, ...EventType[]];
 
 export const EventParams = z.object({
   subscriptionId: z.string(),

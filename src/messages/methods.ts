@@ -261,6 +261,12 @@ export const methods = {
     }),
   },
   "server/drain": { scope: "full", params: z.strictObject({}), result: z.object({ draining: z.boolean() }) },
+  /** An OpenRPC document (openrpc.ts). */
+  "rpc.discover": {
+    scope: "read",
+    params: z.strictObject({}),
+    result: z.looseObject({ openrpc: z.string(), methods: z.array(z.unknown()) }),
+  },
 } as const satisfies Record<string, Method>;
 
 export type MethodName = keyof typeof methods;

@@ -9,6 +9,7 @@ import * as limits from "../limits.js";
 import type { Log } from "../log.js";
 import type { Job } from "../messages/job.js";
 import type { InstallRequest, MethodName, ParsedParams, Result } from "../messages/methods.js";
+import type { OpenRpcDocument } from "../messages/openrpc.js";
 import { PROTOCOL_VERSION } from "../messages/protocol.js";
 import { BytesProgress } from "./bytes-progress.js";
 import { type Call, type Handlers, invalidParams, requestCancelled } from "./dispatcher.js";
@@ -46,6 +47,7 @@ export function createHandlers(options: MethodsOptions): Handlers {
   const { services, events, instanceId, version } = options;
   const { installs, roots } = services;
   const { holdingsOf } = new HoldingsBySession(options);
+  let described: OpenRpcDocument | undefined;
   return {
     initialize: ({ protocolVersions }, { session }) => {
       if (!protocolVersions.includes(PROTOCOL_VERSION)) throw unsupportedVersion(protocolVersions);
@@ -148,6 +150,12 @@ export function createHandlers(options: MethodsOptions): Handlers {
     "server/drain": () => {
       services.server.drain();
       return { draining: true };
+    },
+    "rpc.discover": async () => {
+      // Only here: nobody else pays for loading it.
+      const { openRpc } = await import("../messages/openrpc.js");
+      described ??= openRpc(version);
+      return { ...described };
     },
   };
 }

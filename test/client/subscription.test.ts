@@ -30,9 +30,9 @@ class ScriptedDaemon extends EventEmitter {
     },
   };
 
-  deliver(from: number, to: number): void {
+  deliver(from: number, to: number, type: EventParams["type"] = "job.layer"): void {
     for (let seq = from; seq <= to; seq += 1) {
-      this.#listener?.({ subscriptionId: "s", epoch, seq, ts: "", type: "job.layer", data: {} });
+      this.#listener?.({ subscriptionId: "s", epoch, seq, ts: "", type, data: {} });
     }
   }
 
@@ -68,6 +68,23 @@ test("a reader that falls far behind is unsubscribed, and resumed where it was o
   ]);
   subscription.close();
   assert.deepEqual(await subscription.next(), { done: true, value: undefined });
+});
+
+test("the position is behind what was given, and behind a bookmark where nothing waits", async () => {
+  const daemon = new ScriptedDaemon();
+  const subscribed = once(daemon, "events/subscribe");
+  const item = { type: "job.layer", epoch, seq: 3, data: {} };
+  const subscription = new Subscription(daemon.asConnections(), { since: item });
+  await subscribed;
+  assert.deepEqual(daemon.asked, [{ epoch, seq: 3 }], "of an item, what it is a position by");
+  daemon.deliver(4, 6);
+  assert.deepEqual(subscription.position, { epoch, seq: 3 });
+  await seqs(subscription, 2);
+  assert.deepEqual(subscription.position, { epoch, seq: 5 });
+  await seqs(subscription, 1);
+  daemon.deliver(9, 9, "bookmark");
+  assert.deepEqual(subscription.position, { epoch, seq: 9 });
+  subscription.close();
 });
 
 test("an event that comes twice is given once", async () => {

@@ -131,7 +131,7 @@ test("rm prints the root that the name had, takes the name and the root away, an
   for (const name of ["gcc-arm64", "to-remove"]) {
     const listed = await says(["roots"], z.object({ roots: z.array(Root) }));
     if (!listed.roots.some(({ names }) => names.some((own) => own.name === name))) continue;
-    const root = await says(["rm", name], Root);
+    const root = await says(["rm", name], methods["root/remove"].result);
     assert.ok(root.names.some((own) => own.name === name));
     assert.throws(() => lstatSync(join(sandbox.stateDir, "names", name)), { code: "ENOENT" });
   }
@@ -305,4 +305,17 @@ test("a daemon that cannot start says why, and the verb exits with its code", as
   await writeFile(join(alone.stateDir, "version"), "99\n");
   const { error } = failure.parse(await cliJson(alone, ["ps"], { exitCode: 74 }));
   assert.equal(error.code, "STORE_VERSION");
+});
+
+test("a result that cannot be written is a failure, and said", async () => {
+  const { exitCode, stderr } = await sandbox.run([
+    "sh",
+    "-c",
+    'exec "$@" >/dev/full',
+    "sh",
+    ...sandbox.stratad,
+    "roots",
+    "--json",
+  ]);
+  assert.deepEqual([exitCode, stderr], [74, "error: Cannot write the result: ENOSPC [STORE_IO]\n"]);
 });

@@ -56,6 +56,15 @@ suite("spares are made", () => {
     assert.deepEqual(events, ["ended", "removed", "worked"]);
   });
 
+  test("not while a collection goes: a layer of which one is being made would be needed", async (t) => {
+    const { maker, events } = stage(t);
+    maker.linked([layer]);
+    await until("it is being made", () => events.includes("linking"));
+    events.length = 0;
+    await maker.whileNoneIsMade(async () => events.push("collected"));
+    assert.deepEqual(events, ["ended", "collected"]);
+  });
+
   test("after who comes for none in the very turn in which one would begin", async (t) => {
     let work: Promise<unknown> | undefined;
     const wantNone = (): void => {

@@ -40,6 +40,7 @@ const happy: Record<Exclude<MethodName, "events/unsubscribe">, (jobId: string) =
   "events/subscribe": () => ({ filter: { types: ["job.ready"] } }),
   "server/status": () => ({}),
   "server/drain": () => ({}),
+  "rpc.discover": () => ({}),
 };
 
 for (const [method, params] of Object.entries(happy)) {
@@ -271,4 +272,32 @@ test("a session that is gone leaves its jobs orphaned and unobserved", async (t)
   assert.equal(services.orphaned.length, 1);
   assert.equal(services.observers(job.jobId), 0);
   assert.equal(services.jobs.get(job.jobId)?.state, "queued");
+});
+
+test("rpc.discover describes every method as it is checked, and what is sent unasked", async (t) => {
+  const { read } = await startHarness(t);
+  const peer = await Peer.connect(read);
+  const { result } = await peer.call("rpc.discover", {});
+  assert.deepEqual(
+    result.methods.map(({ name, "x-scope": scope }: { name: string; "x-scope": string }) => [name, scope]),
+    Object.entries(methods).map(([name, { scope }]) => [name, scope]),
+  );
+  const of = (wanted: string) => result.methods.find(({ name }: { name: string }) => name === wanted);
+  assert.deepEqual(
+    of("install/wait").params.map(({ name, required }: { name: string; required: boolean }) => [name, required]),
+    [
+      ["jobId", true],
+      ["timeoutMs", false],
+    ],
+  );
+  assert.equal(of("root/get").result.schema.properties.rootId.type, "string");
+  assert.ok(result["x-notifications"].event.properties.type.enum.includes("name.removed"));
+});
+
+test("an id that would come back as another is refused", async (t) => {
+  const { full } = await startHarness(t);
+  const peer = await Peer.connect(full);
+  peer.send('{"jsonrpc":"2.0","id":9007199254740993,"method":"server/status"}');
+  const { id, error } = await peer.until(() => true);
+  assert.deepEqual([id, error.code], [null, -32600]);
 });

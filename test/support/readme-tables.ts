@@ -1,5 +1,5 @@
 /**
- * The reference tables of the README, made from the tables of the code: settings, limits, error codes, methods.
+ * The reference tables of the README, made from the tables of the code: settings, limits, error codes, methods, events.
  *
  * Run as a program it writes them between their markers; a test compares them with what is committed.
  */
@@ -7,6 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { codeTable, type ErrorKind } from "../../src/errors.js";
 import { imageLimits } from "../../src/limits.js";
+import { events } from "../../src/messages/events.js";
 import { methods } from "../../src/messages/methods.js";
 import { settings } from "../../src/settings.js";
 
@@ -66,6 +67,10 @@ const tables = (): Record<string, string> => ({
         .map((param) => code(param))
         .join(" "),
     ]),
+  ),
+  events: table(
+    ["event", "data"],
+    Object.entries(events).map(([type, data]) => [code(type), data]),
   ),
 });
 
