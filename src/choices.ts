@@ -5,3 +5,6 @@ export const linkModes = ["hardlink", "reflink", "copy", "symlink"] as const;
 export type LinkMode = (typeof linkModes)[number];
 export const priorities = ["interactive", "normal", "background"] as const;
 export type Priority = (typeof priorities)[number];
+
+/** A root so linked is of copies: its files are its own. */
+export const isWritable = (link: LinkMode): boolean => link === "copy" || link === "reflink";

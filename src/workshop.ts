@@ -30,7 +30,7 @@ export interface WorkshopOptions {
   readonly log: Log;
 }
 
-/** Runs `work` with a workshop, and removes that however `work` ends. STORE_NOT_WRITABLE, NO_SPACE, and what `work` throws. */
+/** Runs `work` with a workshop, and removes that however `work` ends. What keeps the directory from being made, and what `work` throws. */
 export async function inWorkshop<Value>(
   { config, below, log }: WorkshopOptions,
   work: (workshop: Workshop) => Promise<Value>,

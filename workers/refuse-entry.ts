@@ -1,3 +1,4 @@
+/** The refusal of one entry of an archive, with its name among the details. */
 import { StrataError } from "../src/errors.js";
 import { printableName } from "../src/printable.js";
 

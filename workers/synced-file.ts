@@ -1,3 +1,4 @@
+/** Files of staging that are on the disk before anybody can see them. */
 import { createHash } from "node:crypto";
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 

@@ -1,3 +1,4 @@
+/** A system call of which some failures are no surprise. */
 import { systemErrorCode } from "../src/errors.js";
 
 /** The errno, where it is one of those expected; undefined where it went well. */

@@ -3,6 +3,7 @@
  *
  * Pure; escaped. The words here are the only ones that the view, the plain lines and the tables use for a job's state.
  */
+import { isWritable } from "../choices.js";
 import type { Changes, Job } from "../messages/job.js";
 import { printable } from "../printable.js";
 import { formatDuration } from "./duration.js";
@@ -40,8 +41,6 @@ export function summaryLines(label: string, job: Job): string[] {
   return [line, ...(job.notes ?? []).map((note) => `${subject}: note: ${shown(note)}`)];
 }
 
-const isCopy = (link: Job["link"]): boolean => link === "copy" || link === "reflink";
-
 function contents(job: Job): string[] {
   const shared = job.layers.filter((layer) => layer.reused).length;
   const layers = plural(job.layers.length, "layer") + (shared === 0 ? "" : ` (${shared} shared)`);
@@ -53,7 +52,7 @@ function linkedWords({ link, linked }: Job): string[] {
   const { files, copied } = linked;
   const because = copied.because === undefined ? "" : `: ${shown(copied.because, 256)}`;
   return [
-    ...(isCopy(link) ? [] : [link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
+    ...(isWritable(link) ? [] : [link === "symlink" ? plural(files, "symlink") : `${plural(files, "file")} linked`]),
     ...(copied.count === 0 ? [] : [`${plural(copied.count, "file")} copied${because}`]),
     ...(linked.dropped === undefined ? [] : [`${plural(linked.dropped, "name")} dropped by placement`]),
   ];

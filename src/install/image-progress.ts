@@ -1,11 +1,12 @@
 /**
- * How far the work on one image is, as its jobs see it: built from the layers' own counters, never falling.
+ * How far the work on one image is, as its jobs see it: built from the layers' own counters.
  */
 import type { JobLayer, Phase } from "../messages/job.js";
 import type { DiffId, Digest } from "../oci/digest.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import type { TaskProgress } from "../task-progress.js";
 import type { WorkView } from "./job.js";
+import { exact } from "./plan-cost.js";
 
 /** An estimate from less than this is a guess. */
 const MIN_ETA_MS = 1000;
@@ -108,6 +109,3 @@ export class ImageProgress {
     return exact(Math.round((elapsed / own) * (bytesTotal - bytesDone)));
   }
 }
-
-/** Sizes are what an image says: a sum beyond what is exact would fit no schema. */
-const exact = (sum: number): number => Math.min(sum, Number.MAX_SAFE_INTEGER);

@@ -2,7 +2,7 @@
  * What a root and its layers cost, in bytes of file content and in inodes. Pure: exact for what is planned, an estimate for a layer of
  * which only the blob's size is known. The store's own documents are a handful of inodes and are not counted.
  */
-import type { LinkMode } from "../choices.js";
+import { isWritable, type LinkMode } from "../choices.js";
 import type { LayerDescriptor } from "../oci/documents.js";
 import { layerCodec } from "../oci/media-types.js";
 import type { PlannedRoot } from "../root-tasks.js";
@@ -11,7 +11,7 @@ import type { LayerDocument } from "../tasks.js";
 export interface Cost {
   readonly writeBytes: number;
   readonly writeInodes: number;
-  /** Content that the root links and does not have of its own. */
+  /** Content that the root links, or whose blocks it shares, and does not have of its own. */
   readonly sharedBytes: number;
 }
 
@@ -32,16 +32,21 @@ export function rootCost({ bytes, ownInodes, files, emptyLinks, outermost }: Mea
     case "symlink":
       return { writeBytes: 0, writeInodes: outermost, sharedBytes: bytes };
     case "copy":
-    case "reflink":
       return { writeBytes: bytes, writeInodes: ownInodes + files, sharedBytes: 0 };
+    case "reflink":
+      return { writeBytes: 0, writeInodes: ownInodes + files, sharedBytes: bytes };
   }
 }
 
 /** Of a layer that is still to be unpacked, and of what a root has of it. */
 export function layerEstimate({ descriptor: { size, mediaType } }: LayerDescriptor, link: LinkMode): Cost {
   const unpacked = layerCodec(mediaType) === "none" ? size : size * UNPACKED_PER_COMPRESSED;
-  const times = link === "copy" || link === "reflink" ? 2 : 1;
-  return { writeBytes: times * unpacked, writeInodes: times * Math.ceil(unpacked / BYTES_PER_INODE), sharedBytes: 0 };
+  const inodes = Math.ceil(unpacked / BYTES_PER_INODE);
+  return {
+    writeBytes: link === "copy" ? 2 * unpacked : unpacked,
+    writeInodes: isWritable(link) ? 2 * inodes : inodes,
+    sharedBytes: 0,
+  };
 }
 
 /**

@@ -8,6 +8,7 @@
 
 import { rename } from "node:fs/promises";
 import { basename, dirname } from "node:path";
+import { isWritable } from "../choices.js";
 import { ensureDirectories } from "../ensure-directory.js";
 import { toStrataError } from "../errors.js";
 import type { CheckedTree, MendResult } from "../findings.js";
@@ -19,7 +20,6 @@ import type { OpenOptions } from "../sources/open.js";
 import type { RootDocument } from "../store/documents.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Lease } from "../store/leases.js";
-import { isWritable } from "../store/roots.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import type { LayerDocument } from "../tasks.js";

@@ -204,7 +204,7 @@ export class RootAssembler {
   /** What the root takes for itself; links take next to no time, so that all of it counts until it is there. */
   #piece(key: string, measured: MeasuredRoot, link: LinkMode): Piece {
     const { writeBytes: bytes, writeInodes: inodes } = rootCost(measured, link);
-    return { key, bytes: link === "reflink" ? 0 : bytes, inodes, share: () => 0 };
+    return { key, bytes, inodes, share: () => 0 };
   }
 
   /** What the root would hold, or why not; written to `file` where one is given. */

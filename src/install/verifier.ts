@@ -4,6 +4,7 @@
  *
  * Layers come first: what is wrong with an inode that roots share is the layer's finding, and the roots that show it are named with it.
  */
+import { isWritable } from "../choices.js";
 import type { CheckedTree, Extent, VerifyResult } from "../findings.js";
 import { VERIFY_SLICE_BYTES } from "../limits.js";
 import type { Finding, Verification } from "../messages/verification.js";
@@ -93,7 +94,7 @@ export class Verifier {
     }: { readonly deep: boolean; readonly watched: readonly string[]; readonly signal: AbortSignal },
   ): Promise<VerifyResult> {
     // What is copied belongs to whoever owns the root: they may write to it.
-    const isOwned = root.link === "copy" || root.link === "reflink";
+    const isOwned = isWritable(root.link);
     if ((isOwned || !deep) && root.planSha256 === undefined) return NOTHING;
     const checked = this.rootTree(root);
     if (checked === undefined) return NOTHING;

@@ -1,7 +1,7 @@
 /**
  * The index of an outer archive: where each member's bytes stand, found without reading a body.
  *
- * Header are decoded by tar-stream, one at a time; positions and sizes are our own reading of the same blocks, and where the
+ * Headers are decoded by tar-stream, one at a time; positions and sizes are our own reading of the same blocks, and where the
  * two differ the archive is refused. Every refusal is ARCHIVE_LAYOUT. Knows nothing of images.
  */
 import type { FileHandle } from "node:fs/promises";

@@ -5,13 +5,13 @@
  * layers are a cache: the least recently used go first, as far as the policy asks. What cannot be read keeps all that it may
  * need. Pure, and in steps: a store of 100,000 layers is more than the main thread may reckon in one.
  */
+import { isWritable } from "../choices.js";
 import type { DiffId } from "../oci/digest.js";
 import { type Steps, sortedBy } from "../slices.js";
 import type { NameDocument, RootDocument } from "./documents.js";
 import { currentOf } from "./generations.js";
 import type { Hold } from "./holds.js";
 import type { StoredLayer } from "./layers.js";
-import { isWritable } from "./roots.js";
 
 export interface Amount {
   readonly bytes: number;

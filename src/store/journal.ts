@@ -151,7 +151,7 @@ export class Journal {
     }
   }
 
-  /** Segments up to this number have to go for the whole to keep within its bound; 0 where it does. */
+  /** Segments up to this number have to go for the whole to keep within its bound; below the first where it does. */
   get excess(): number {
     let over = this.bytes - this.#options.maxBytes;
     for (const [number, bytes] of this.#segments) {

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import type { LinkMode, Overlap } from "../choices.js";
+import { isWritable, type LinkMode, type Overlap } from "../choices.js";
 import { systemErrorCode } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
@@ -46,9 +46,6 @@ export function rootIdOf({ manifestDigest, overlap, link, placements, name }: Ro
     .update(JSON.stringify([1, manifestDigest, overlap, link, ...placed, ...owned]))
     .digest("hex");
 }
-
-/** Its files are its own. */
-export const isWritable = (link: LinkMode): boolean => link === "copy" || link === "reflink";
 
 export class Roots {
   readonly #layout: StoreLayout;

@@ -5,6 +5,7 @@
  * Roots go before the layers that they use, and nothing is called durable before its sync: so this may be cut short anywhere, by a kill or
  * by the next power cut, and the next start finds whatever is left of it.
  */
+import { isWritable } from "../choices.js";
 import type { CheckedTree, VerifyResult } from "../findings.js";
 import type { Log } from "../log.js";
 import type { DiffId } from "../oci/digest.js";
@@ -15,7 +16,7 @@ import { eachConcurrently } from "./each-concurrently.js";
 import type { KeptDocuments } from "./kept-documents.js";
 import type { Layers } from "./layers.js";
 import type { StoreLayout } from "./layout.js";
-import { isWritable, type Roots } from "./roots.js";
+import type { Roots } from "./roots.js";
 import type { Staging } from "./staging.js";
 
 /** Compares a tree with what it was made of, every byte, off the main thread. */

@@ -15,7 +15,20 @@ function foundEnvironment(): NodeJS.ProcessEnv {
   const stateDir = join(cli.path, "data/stratad");
   const runtimeDir = join(cli.path, "run/stratad");
   for (const directory of [stateDir, runtimeDir]) mkdirSync(directory, { recursive: true });
-  writeFileSync(join(runtimeDir, "daemon.json"), JSON.stringify({ stateDir, background: true }));
+  const document = {
+    schema: 1,
+    pid: process.pid,
+    pidStartTime: "0",
+    bootId: "b",
+    instanceId: "i",
+    version: "0.0.1",
+    protocol: [1],
+    endpoints: [{ kind: "unix", path: cli.socket(), scope: "full" }],
+    stateDir,
+    startedAt: new Date().toISOString(),
+    background: true,
+  };
+  writeFileSync(join(runtimeDir, "daemon.json"), JSON.stringify(document));
   return env;
 }
 

@@ -5,6 +5,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { MAX_REMOVED_AT_ONCE } from "../../src/limits.js";
 import { createLog } from "../../src/log.js";
 import type { Collection } from "../../src/messages/collection.js";
 import { type Digest, digestHex, digestOf } from "../../src/oci/digest.js";
@@ -205,13 +206,16 @@ test("a layer that is taken and one that comes under the same diffID do not meet
 });
 
 test("a cancelled collection takes nothing more, and the next one goes on", async (t) => {
-  const it = await scene(t);
-  for (let n = 0; n < 20; n += 1) await commitLayer(it.store, layerDocument(`l${n}`, 1));
-  const aborted = AbortSignal.abort();
-  await assert.rejects(it.collector.collect({}, aborted));
-  assert.equal(it.store.layers.size, 20);
+  const gaveUp = new AbortController();
+  const it = await scene(t, { removeTree: async () => gaveUp.abort() });
+  const [batch, count] = [MAX_REMOVED_AT_ONCE.things, 2 * MAX_REMOVED_AT_ONCE.things];
+  for (let n = 0; n < count; n += 1) await commitLayer(it.store, layerDocument(`l${n}`, 1));
+  await assert.rejects(it.collector.collect({}, AbortSignal.abort()));
+  assert.equal(it.store.layers.size, count);
+  assert.equal((await it.collector.collect({}, gaveUp.signal)).removed.layers, batch);
+  assert.equal(it.store.layers.size, count - batch, "what was out of sight goes, and the next is not taken");
   const both = await Promise.all([it.collector.collect({}, never), it.collector.collect({}, never)]);
-  assert.deepEqual(both.map(({ removed }) => removed.layers).sort(), [0, 20]);
+  assert.deepEqual(both.map(({ removed }) => removed.layers).sort(), [0, count - batch]);
 });
 
 test("collections beside installs and removals never take what an install found", async (t) => {

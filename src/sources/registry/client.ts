@@ -99,7 +99,10 @@ export class RegistryClient {
     if (transient !== undefined) return transient;
     if (status === 401 || status === 403) return this.#requests.refused(status);
     if (status !== 404)
-      return registryError("REGISTRY_BAD_RESPONSE", url.host, `it answered ${status} for ${printable(what)}`);
+      return registryError("REGISTRY_BAD_RESPONSE", url.host, `it answered ${status} for ${printable(what)}`, {
+        // What servers of TLS answer to plain HTTP.
+        ...(status === 400 && url.protocol === "http:" ? { hint: ASKED_PLAINLY } : {}),
+      });
     const { registry, repository } = this.#options;
     return new StrataError(missing, `Cannot find ${printable(what)}: ${registry}/${repository} does not have it`);
   }
@@ -117,3 +120,6 @@ function startsAt(answer: Answer, offset: number): boolean {
   const range = /^bytes (\d+)-/.exec(answer.header("content-range") ?? "");
   return range !== null && Number(range[1]) === offset;
 }
+
+const ASKED_PLAINLY =
+  "It was asked over plain HTTP, as every registry on loopback is; one that speaks TLS has to be named by another address.";
