@@ -28,7 +28,9 @@ before(async () => {
     await tarOf([...base, file("gone")]),
     await tarOf([file("base/tool", "upper"), file(".wh.gone")]),
   ]);
-  images.large = buildImage([await tarOf(Array.from({ length: 5000 }, (_, i) => file(`d/${i}`)))]);
+  const each = (content: string) => tarOf(Array.from({ length: 10_000 }, (_, i) => file(`d/${i}`, content)));
+  images.large = buildImage([await each("large")]);
+  images.larger = buildImage([await each("larger")]);
   images.many = buildImage([await tarOf([...many.map((name) => file(name)), file("evil\x1b[2J")])]);
 });
 
@@ -140,16 +142,16 @@ test("the command says it in one clause, and --json in full", async (t) => {
 
 test("flips of one name are told in their order, however long the first of them compares", async (t) => {
   const { wire, name, install } = await stage(t);
-  // Both stand: what takes long is to compare them.
-  await install("large");
+  // All stand: what takes long is to compare two large ones.
   await install("one");
+  await install("larger");
+  await install("large");
   await wire.request("events/subscribe", { filter: { names: [name], types: ["name.changed"] } });
-  const ends: Promise<Json>[] = [];
-  for (let round = 0; round < 4; round += 1) {
-    ends.push(install("large"));
-    await delay(5);
-    ends.push(install("one"));
-    await Promise.all(ends);
+  for (let round = 0; round < 8; round += 1) {
+    const first = install("larger");
+    await delay(3 * round);
+    await Promise.all([first, install("one")]);
+    await install("large");
   }
   const { names } = await wire.request("root/get", { name });
   const { generation } = names.find((named: Json) => named.name === name);
@@ -159,7 +161,7 @@ test("flips of one name are told in their order, however long the first of them 
     .map(({ params }) => params.data.generation);
   assert.deepEqual(
     told,
-    Array.from({ length: generation - 2 }, (_, index) => index + 3),
+    Array.from({ length: generation - 3 }, (_, index) => index + 4),
   );
 });
 
