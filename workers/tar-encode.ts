@@ -41,13 +41,10 @@ function paxRecords({ name, linkName = "", mtime, size = 0 }: HeaderFields): str
     ["path", name, name.length > NAME_BYTES],
     ["linkpath", linkName, linkName.length > NAME_BYTES],
     ["size", String(size), size > MAX_USTAR_SIZE],
-    ["mtime", onDisk(mtime).replace(/\.?0+$/, ""), !Number.isInteger(mtime)],
+    ["mtime", mtime.toFixed(9).replace(/\.?0+$/, ""), !Number.isInteger(mtime)],
   ];
   return needed.flatMap(([key, value, isNeeded]) => (isNeeded ? [paxRecord(key, value)] : []));
 }
-
-/** As far as the store's files have it: utimes(2) of Node takes microseconds. */
-const onDisk = (seconds: number): string => (Math.floor(seconds * 1e6) / 1e6).toFixed(6);
 
 /** `<length> <key>=<value>\n`, with the length that counts itself. */
 function paxRecord(key: string, value: string): string {

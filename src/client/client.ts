@@ -121,7 +121,7 @@ const MAX_REPEATS = 3;
 /** What belongs to one connection, though it only reads. */
 const OF_A_CONNECTION: ReadonlySet<MethodName> = new Set(["initialize", "events/subscribe", "events/unsubscribe"]);
 
-/** A start finds its job again by its key; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
+/** A start finds its job again by its key, and a hold by its id; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
 async function isRepeatable(method: MethodName, params: object): Promise<boolean> {
   const reads = await import("./checks.js").then(
     ({ onlyReads }) => onlyReads(method),
@@ -129,5 +129,6 @@ async function isRepeatable(method: MethodName, params: object): Promise<boolean
   );
   if (reads) return !OF_A_CONNECTION.has(method);
   if (method === "install/start") return "requestKey" in params && params.requestKey !== undefined;
+  if (method === "root/hold") return "holdId" in params && params.holdId !== undefined;
   return method === "install/cancel" || method === "root/pin";
 }

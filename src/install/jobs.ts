@@ -82,6 +82,10 @@ export class Jobs {
     return job.view();
   }
 
+  knows(requestKey: string | undefined): boolean {
+    return this.#known.withKey(requestKey) !== undefined;
+  }
+
   async accepted(jobId: string): Promise<JobView> {
     const known = this.#known.get(jobId);
     await known.accepted;

@@ -240,14 +240,17 @@ async function startInstall(
   if (token !== undefined && held.progress.has(token)) {
     throw invalidParams("install/start", ["workDoneToken: the session uses it for another install"]);
   }
-  const job = held.work.spend(() => options.services.installs.start(request, call.session.id));
+  const { installs } = options.services;
+  const start = () => installs.start(request, call.session.id);
+  // A job that is only found again is no work.
+  const job = installs.knows(request.requestKey) ? start() : held.work.spend(start);
   if (token !== undefined) {
     const follow = () => followJob(job.jobId, token, { options, held, session: call.session });
     held.progress.set(token, () => undefined);
     call.afterAnswer(follow);
   }
   try {
-    return await options.services.installs.accepted(job.jobId);
+    return await installs.accepted(job.jobId);
   } catch (thrown) {
     if (token !== undefined) held.progress.delete(token);
     throw thrown;

@@ -32,6 +32,8 @@ export interface Services {
      * `accepted` resolves.
      */
     start(request: InstallRequest, sessionId: string): Job;
+    /** Whether `start` would find a job by this key. */
+    knows(requestKey: string | undefined): boolean;
     /** The job, when it survives a crash of the machine. NO_SPACE, STORE_IO, …: it does not, and has failed with that. */
     accepted(jobId: string): Promise<Job>;
     /** UNKNOWN_JOB. */

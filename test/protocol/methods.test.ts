@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { StrataError } from "../../src/errors.js";
-import { MAX_RUNNING_JOBS_PER_SESSION, MAX_SUBSCRIPTIONS } from "../../src/limits.js";
+import { MAX_RUNNING_JOBS_PER_SESSION, MAX_SUBSCRIPTIONS, WORK_BURST } from "../../src/limits.js";
 import { type MethodName, methods } from "../../src/messages/methods.js";
 import { PROTOCOL_VERSION } from "../../src/messages/protocol.js";
 import { fakeJob } from "../support/fake-services.js";
@@ -300,4 +300,19 @@ test("an id that would come back as another is refused", async (t) => {
   peer.send('{"jsonrpc":"2.0","id":9007199254740993,"method":"server/status"}');
   const { id, error } = await peer.until(() => true);
   assert.deepEqual([id, error.code], [null, -32600]);
+});
+
+test("a job that is only found again by its key is no work, however often", async (t) => {
+  const { full, services } = await startHarness(t);
+  services.nextJob = { state: "failed" };
+  const peer = await Peer.connect(full);
+  const asked = Array.from({ length: WORK_BURST + 5 }, () =>
+    peer.call("install/start", { reference: "oci:/images:app", requestKey: "key" }),
+  );
+  const answers = await Promise.all(asked);
+  assert.deepEqual(
+    answers.flatMap(({ error }) => error ?? []),
+    [],
+  );
+  assert.equal(new Set(answers.map(({ result }) => result.jobId)).size, 1);
 });

@@ -135,6 +135,7 @@ export class FakeServices implements Services {
       if (request.requestKey !== undefined) this.#byKey.set(request.requestKey, job.jobId);
       return job;
     },
+    knows: (requestKey) => requestKey !== undefined && this.#byKey.has(requestKey),
     get: (jobId) => {
       const job = this.jobs.get(jobId);
       if (job === undefined) throw new StrataError("UNKNOWN_JOB", `Cannot find job ${jobId}: there is none`);
