@@ -12,7 +12,7 @@ import { codeTable } from "./errors.js";
 let resultIsLost = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // `stratad roots | head -1`: nobody reads the rest, and that is no failure.
-  if (error.code === "EPIPE") return;
+  if (error.code === "EPIPE" || resultIsLost) return;
   process.stderr.write(`error: Cannot write the result: ${error.code} [STORE_IO]\n`);
   resultIsLost = true;
 });

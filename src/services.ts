@@ -37,7 +37,7 @@ export function servicesOf(parts: Parts, self: Self): Services {
       usage: () => catalog.usage(),
       collect: async (request, signal) => {
         const collect = () => collector.collect(request, signal);
-        const made = await works.asked();
+        const made = request.plan === true ? undefined : await works.asked();
         return made === undefined ? collect() : made.spares.whileNoneIsMade(collect);
       },
       export: async (request, watch) => (await works.get()).exporter.export(request, watch),

@@ -21,6 +21,7 @@ import {
   STALL_TIMEOUT_MS,
 } from "./limits.js";
 import { logLevels } from "./log.js";
+import { isRegistryHost } from "./oci/reference.js";
 import { decoderChoices, dedupChoices } from "./tasks.js";
 
 export interface Setting {
@@ -56,10 +57,10 @@ function origin(given: unknown): string {
   throw new UnfitValue("an origin looks like https://host:port");
 }
 
-/** As a reference names it. */
+/** As references have it. */
 function registryHost(given: unknown): string {
-  if (typeof given === "string" && /^(?:\[[\da-f:.]+\]|[a-z\d](?:[a-z\d.-]*[a-z\d])?)(?::\d{1,5})?$/i.test(given))
-    return given;
+  const host = typeof given === "string" ? given.toLowerCase() : "";
+  if (isRegistryHost(host)) return host;
   throw new UnfitValue("a registry is HOST or HOST:PORT, without a scheme and a path");
 }
 

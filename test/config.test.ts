@@ -198,6 +198,7 @@ const wrong: { title: string; toml?: string; more?: Partial<ConfigInput>; messag
   { title: "an unknown policy among others", toml: 'allowed_overlaps = ["c", "d"]', message: /none of c, b, a$/ },
   { title: "a directory that is no list", toml: 'import_dirs = "/a"', message: /: it is no list$/ },
   { title: "an empty word", toml: 'insecure_registries = [""]', message: /: a registry is HOST or HOST:PORT/ },
+  { title: "a registry that no reference can name", toml: 'insecure_registries = ["r:99999"]', message: /HOST:PORT/ },
   { title: "a registry with a scheme", toml: 'insecure_registries = ["http://r:5000"]', message: /without a scheme/ },
   { title: "a registry with a path", toml: 'insecure_registries = ["r/x"]', message: /without a scheme and a path$/ },
   { title: "a number beyond the largest", toml: "idle_exit_ms = 2147483648", message: /more than 2147483647$/ },

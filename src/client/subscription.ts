@@ -84,6 +84,7 @@ export class Subscription implements AsyncIterableIterator<SubscriptionItem, und
   }
 
   return(): Promise<IteratorResult<SubscriptionItem, undefined>> {
+    if (this.#queue.length > 0) this.#position = this.#given;
     this.#queue.length = 0;
     this.close();
     return Promise.resolve({ done: true, value: undefined });

@@ -7,7 +7,6 @@
  */
 
 import { rename } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import { isWritable } from "../choices.js";
 import { ensureDirectories } from "../ensure-directory.js";
 import { toStrataError } from "../errors.js";
@@ -18,6 +17,7 @@ import { type DiffId, parseDiffId } from "../oci/digest.js";
 import type { Pool } from "../pool.js";
 import type { OpenOptions } from "../sources/open.js";
 import type { RootDocument } from "../store/documents.js";
+import { eachConcurrently } from "../store/each-concurrently.js";
 import type { StagingPaths } from "../store/layout.js";
 import type { Lease } from "../store/leases.js";
 import type { Store } from "../store/store.js";
@@ -88,7 +88,8 @@ export class Repairer {
     for (const rootId of roots) lease.root(rootId);
     for (const rootId of roots)
       await this.#noting(why, rootId, signal, () => this.#root(rootId, found, { why, signal }));
-    for (const root of await this.#bereft(await this.#documents(found)))
+    await this.#documents(found);
+    for (const root of await this.#bereft(request))
       await this.#noting(why, root.rootId, signal, () => this.#manifest(root, signal));
     // What was written has to reach the disk before it counts as durable.
     await store.makeDurable();
@@ -246,18 +247,19 @@ export class Repairer {
     return because === undefined ? undefined : `it cannot be written: ${because}`;
   }
 
-  /** Roots whose manifest is not there, or whose config is one of `dropped`. */
-  async #bereft(dropped: ReadonlySet<string>): Promise<RootDocument[]> {
+  /** Of what was to be repaired: roots whose manifest is not there, or whose config. */
+  async #bereft({ selection }: VerifyRequest): Promise<RootDocument[]> {
     const { documents, roots } = this.#options.store;
-    const { needed } = await documents.neededBy(roots.all());
-    const bereft = new Set([...needed].flatMap(([digest, { rootId }]) => (dropped.has(digest) ? [rootId] : [])));
-    for (const { rootId, manifestDigest } of roots.all())
-      if (!(await documents.has(manifestDigest))) bereft.add(rootId);
-    return roots.all().filter(({ rootId }) => bereft.has(rootId));
+    const bereft: RootDocument[] = [];
+    await eachConcurrently(roots.all(), async (root) => {
+      if (selection?.roots.includes(root.rootId) === false) return;
+      if ((await documents.lacking(root.manifestDigest)) !== undefined) bereft.push(root);
+    });
+    return bereft;
   }
 
-  /** Names and what changes about layers stand in memory; manifests and configs that are damaged are dropped. Gives their digests. */
-  async #documents(found: Found): Promise<ReadonlySet<string>> {
+  /** Names and what changes about layers stand in memory; manifests and configs that are damaged are dropped. */
+  async #documents(found: Found): Promise<void> {
     const { store } = this.#options;
     const paths = new Set(
       found.findings.flatMap(({ layer, root, path }) => ((layer ?? root) === undefined ? [path] : [])),
@@ -272,7 +274,6 @@ export class Repairer {
       ({ code, path }) => code === "DOCUMENT" && path.startsWith(`${below(store.layout.documents)}/`),
     );
     for (const { path } of kept) await store.documents.drop(path);
-    return new Set(kept.map(({ path }) => `${basename(dirname(path))}:${basename(path)}`));
   }
 }
 

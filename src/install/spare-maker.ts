@@ -38,6 +38,8 @@ export class SpareMaker {
   #running: Promise<void> | undefined;
   /** Never fails. */
   #making = Promise.resolve();
+  /** What is being made, with its entries. */
+  #made: [DiffId, number] | undefined;
   #giveUp = new AbortController();
   /** How many want none to be there. */
   #without = 0;
@@ -77,6 +79,8 @@ export class SpareMaker {
   /** Runs `work`, which removes what nothing needs, while no spare is made: a layer of which one is being made would be needed. */
   async whileNoneIsMade<Value>(work: () => Promise<Value>): Promise<Value> {
     this.#without += 1;
+    // Made anew behind that, where it is still there.
+    if (this.#made !== undefined) this.#wanted.set(...this.#made);
     try {
       await this.#stopMaking();
       return await work();
@@ -109,9 +113,11 @@ export class SpareMaker {
         if (this.#without > 0) continue;
         const diffId = [...this.#wanted.keys()].at(-1);
         if (diffId === undefined) return;
+        this.#made = [diffId, this.#wanted.get(diffId) ?? 0];
         this.#wanted.delete(diffId);
         this.#making = this.#make(diffId, stop);
         await this.#making;
+        this.#made = undefined;
       }
     } catch (error) {
       if (!stop.aborted) this.#options.log.warn("spares.stopped", { error });

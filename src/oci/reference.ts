@@ -120,6 +120,12 @@ function parseDocker(text: string, rest: string): DockerReference {
   return { transport: "docker", ...name, ...(tag === undefined ? {} : { tag }), ...withDigest(digest) };
 }
 
+/** `host` or `host:port`, lower case. */
+export function isRegistryHost(text: string): boolean {
+  const port = HOST.exec(text);
+  return port !== null && Number(port[1] ?? 0) <= 65_535;
+}
+
 /** The first component is a host where it could not be part of a repository: it has a `.` or a `:`, or is `localhost`. */
 function splitName(text: string, name: string): { registry: string; repository: string } {
   if (/^[0-9a-f]{64}$/.test(name)) refuse(text, "64 hex digits are an identifier, not a name");
@@ -130,8 +136,7 @@ function splitName(text: string, name: string): { registry: string; repository: 
   const registry = host === "index.docker.io" ? "docker.io" : host;
   const path = hasHost ? name.slice(slash + 1) : name;
   const repository = registry === "docker.io" && !path.includes("/") ? `library/${path}` : path;
-  const port = HOST.exec(registry);
-  if (port === null || Number(port[1] ?? 0) > 65_535) refuse(text, "the host is not a host name with an optional port");
+  if (!isRegistryHost(registry)) refuse(text, "the host is not a host name with an optional port");
   if (!REPOSITORY.test(repository)) refuse(text, "the repository is not lower-case components of a-z 0-9 . _ -");
   if (registry.length + repository.length >= MAX_NAME) refuse(text, `the name is longer than ${MAX_NAME} characters`);
   return { registry, repository };

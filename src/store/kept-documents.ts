@@ -9,6 +9,8 @@ import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_DOCUMENT_BYTES } from "../limits.js";
 import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../oci/digest.js";
 import { parseJson } from "../oci/json.js";
+import { isImageConfig } from "../oci/media-types.js";
+import { OCX_CONFIG } from "../oci/ocx-package.js";
 import { succeeds } from "../succeeds.js";
 import { type RootDocument, unlinkIfThere, writeAtomically } from "./documents.js";
 import { eachConcurrently } from "./each-concurrently.js";
@@ -34,7 +36,10 @@ export interface NeededDocuments {
 
 /** All that the store needs of a manifest. */
 const manifestSchema = z.looseObject({
-  config: z.looseObject({ digest: z.string().transform((text) => parseDigest(text)) }),
+  config: z.looseObject({
+    digest: z.string().transform((text) => parseDigest(text)),
+    mediaType: z.string().optional(),
+  }),
 });
 
 export class KeptDocuments {
@@ -126,9 +131,23 @@ export class KeptDocuments {
     return { needed, unread };
   }
 
+  /** What a root of this manifest misses: it, or its config, where that is one that is kept. One that cannot be read tells of nothing. */
+  async lacking(manifest: Digest): Promise<{ what: NeededDocument["what"]; digest: Digest } | undefined> {
+    if (!(await this.has(manifest))) return { what: "manifest", digest: manifest };
+    const config = await this.#descriptorOf(manifest).catch(() => undefined);
+    const isKept =
+      config?.mediaType !== undefined && (isImageConfig(config.mediaType) || config.mediaType === OCX_CONFIG);
+    if (config === undefined || !isKept || (await this.has(config.digest))) return undefined;
+    return { what: "config", digest: config.digest };
+  }
+
   async #configOf(manifest: Digest): Promise<Digest | undefined> {
+    return (await this.#descriptorOf(manifest))?.digest;
+  }
+
+  async #descriptorOf(manifest: Digest) {
     const bytes = await this.read(manifest);
-    return bytes === undefined ? undefined : manifestSchema.parse(parseJson(bytes, "the manifest")).config.digest;
+    return bytes === undefined ? undefined : manifestSchema.parse(parseJson(bytes, "the manifest")).config;
   }
 }
 

@@ -11,7 +11,7 @@ import type { Log } from "../log.js";
 import { type Folding, foldName } from "../overlap/name-folding.js";
 import { printable } from "../printable.js";
 import { SharedLook } from "../shared-look.js";
-import { type RootDocument, syncParent, writeAtomically } from "./documents.js";
+import { syncParent, writeAtomically } from "./documents.js";
 import { type NewGeneration, rollbackError } from "./generations.js";
 import { type Hold, Holds } from "./holds.js";
 import { KeptDocuments } from "./kept-documents.js";
@@ -158,7 +158,7 @@ export class Store {
   }
 
   /** Removes a name with its generations, and every root that nothing else keeps. */
-  removeName(name: string): Promise<RootDocument[]> {
+  removeName(name: string): Promise<void> {
     return this.#changes.run(async () => {
       const rootIds = new Set(this.names.get(name)?.generations.map(({ rootId }) => rootId));
       await this.names.remove(name);
@@ -167,7 +167,7 @@ export class Store {
   }
 
   /** Removes a root, unless it is pinned, held or leased, and every name whose current generation it is. */
-  removeRoot(rootId: string): Promise<RootDocument[]> {
+  removeRoot(rootId: string): Promise<void> {
     return this.#changes.run(async () => {
       const rootIds = new Set([rootId]);
       for (const { name } of this.names.of(rootId)) {
@@ -232,16 +232,13 @@ export class Store {
   }
 
   /** One that cannot be removed is said and left, unless it was asked for itself. */
-  async #removeUnheld(rootIds: ReadonlySet<string>, asked?: string): Promise<RootDocument[]> {
-    const removed: RootDocument[] = [];
+  async #removeUnheld(rootIds: ReadonlySet<string>, asked?: string): Promise<void> {
     for (const rootId of rootIds) {
-      const document = this.roots.get(rootId);
-      if (document === undefined || this.names.holds(rootId)) continue;
+      if (this.roots.get(rootId) === undefined || this.names.holds(rootId)) continue;
       try {
         await this.staging.with(async (paths) => {
           if (!(await this.roots.take(rootId, paths.root, () => !this.#isHeld(rootId)))) return;
           await this.roots.sync();
-          removed.push(document);
         });
       } catch (error) {
         // Its name is gone already: what asked for that has happened, and the root is what a collection is for.
@@ -249,7 +246,6 @@ export class Store {
         this.#options.log.warn("root.left", { rootId, error });
       }
     }
-    return removed;
   }
 
   #isHeld(rootId: string): boolean {

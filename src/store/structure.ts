@@ -161,8 +161,8 @@ export class Structure {
     else if (known !== undefined && !isSame(known, document))
       found.push(finding("DOCUMENT", "root.json", "it is not what the daemon read or wrote"));
     const { manifestDigest } = document ?? known ?? {};
-    if (manifestDigest !== undefined && !(await stands(this.#layout.document(manifestDigest))))
-      found.push(finding("MISSING", "manifest", `its manifest ${manifestDigest} is not there`));
+    const lacks = manifestDigest && (await this.#store.documents.lacking(manifestDigest));
+    if (lacks) found.push(finding("MISSING", lacks.what, `its ${lacks.what} ${lacks.digest} is not there`));
     for (const diffId of new Set(document?.layers ?? known?.layers ?? []))
       if (!(await stands(this.#layout.layer(diffId))))
         found.push({ code: "MISSING", root: rootId, path: "", detail: `its layer ${diffId} is not there` });

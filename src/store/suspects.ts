@@ -141,7 +141,11 @@ class Judgement {
         await documents.read(digest);
       } catch (error) {
         this.#options.log.warn("document.damaged", { digest, error });
-        if (await documents.remove(digest, () => true)) dropped += 1;
+        const left = (failure: unknown): boolean => {
+          this.#options.log.warn("document.left", { digest, error: failure });
+          return false;
+        };
+        if (await documents.remove(digest, () => true).catch(left)) dropped += 1;
       }
     });
     return dropped;

@@ -84,7 +84,10 @@ test("the position is behind what was given, and behind a bookmark where nothing
   await seqs(subscription, 1);
   daemon.deliver(9, 9, "bookmark");
   assert.deepEqual(subscription.position, { epoch, seq: 9 });
-  subscription.close();
+  daemon.deliver(10, 12);
+  await seqs(subscription, 1);
+  await subscription.return();
+  assert.deepEqual(subscription.position, { epoch, seq: 10 }, "what a reader left is not passed over");
 });
 
 test("an event that comes twice is given once", async () => {

@@ -462,18 +462,24 @@ suite("the store around them", () => {
     assert.deepEqual(readFileSync(path), bytes);
   });
 
-  test("a manifest that cannot be had again is a finding with the reason", async () => {
-    const { manifestDigest } = await wire.request("root/get", { name: "local" });
-    const [path, layout] = [state("blobs", manifestDigest.replace(":", "/")), sandbox.file("layout")];
-    const bytes = readFileSync(path);
-    rmSync(path);
-    renameSync(layout, `${layout}-away`);
-    const [{ code, unrepaired }] = (await verify({ repair: true })).findings;
-    assert.equal(code, "MISSING");
-    assert.match(unrepaired, /LAYOUT_INVALID|does not exist|ENOENT/);
-    renameSync(`${layout}-away`, layout);
-    writeFileSync(path, bytes);
-  });
+  for (const what of ["manifest", "config"])
+    test(`a ${what} that is damaged and cannot be had again is a finding with the reason, until it can`, async () => {
+      const { manifestDigest } = await wire.request("root/get", { name: "local" });
+      const blob = (digest: string): string => state("blobs", digest.replace(":", "/"));
+      const { config } = JSON.parse(readFileSync(blob(manifestDigest), "utf8"));
+      const [path, layout] = [blob(what === "manifest" ? manifestDigest : config.digest), sandbox.file("layout")];
+      const bytes = readFileSync(path);
+      appendFileSync(path, " ");
+      renameSync(layout, `${layout}-away`);
+      const [found, ...others] = (await verify({ repair: true })).findings;
+      assert.deepEqual([found.code, found.path, others], ["MISSING", what, []]);
+      assert.match(found.unrepaired, /^Cannot .* \[/);
+      renameSync(`${layout}-away`, layout);
+      assert.deepEqual((await verify({ repair: true, name: "app" })).findings, []);
+      assert.throws(() => readFileSync(path), { code: "ENOENT" });
+      assert.deepEqual((await verify({ repair: true })).findings, []);
+      assert.deepEqual(readFileSync(path), bytes);
+    });
 
   test("findings are journalled, each with whether it was repaired", () => {
     const lines = readdirSync(state("journal"))

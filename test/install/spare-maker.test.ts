@@ -63,6 +63,7 @@ suite("spares are made", () => {
     events.length = 0;
     await maker.whileNoneIsMade(async () => events.push("collected"));
     assert.deepEqual(events, ["ended", "collected"]);
+    await until("it is made after all", () => events.includes("linking"));
   });
 
   test("after who comes for none in the very turn in which one would begin", async (t) => {

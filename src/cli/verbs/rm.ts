@@ -19,7 +19,9 @@ export const rm: Verb = {
     if (context.document) context.print(root);
     else context.result(printable(name));
     if (root.stays !== undefined) context.message(`its root ${shortDigest(root.rootId)} stays: ${shown(root.stays)}`);
-    if (root.pinned) context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
+    // Where no other name keeps it.
+    if (root.pinned && root.names.length <= 1)
+      context.message(`hint: \`stratad unpin ${printable(root.rootId)}\` lets it go.`);
     return 0;
   },
 };
