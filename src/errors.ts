@@ -282,6 +282,9 @@ function pathOf(thrown: unknown): { readonly path?: string } {
   return typeof path === "string" && !path.startsWith("/proc/self/fd/") ? { path } : {};
 }
 
+/** Nothing stands at the path that was asked for. */
+export const isNotThere = (thrown: unknown): boolean => ["ENOENT", "ENOTDIR"].includes(systemErrorCode(thrown) ?? "");
+
 /** `ENOENT` and the like; undefined for anything that is not an error of the operating system. */
 export function systemErrorCode(thrown: unknown): string | undefined {
   if (!(thrown instanceof Error) || !("code" in thrown) || !("errno" in thrown)) return undefined;

@@ -3,7 +3,7 @@
  * who starts a watch says what follows. Each returns what stops it.
  */
 import { stat } from "node:fs/promises";
-import { systemErrorCode } from "./errors.js";
+import { isNotThere } from "./errors.js";
 
 const STATE_CHECK_MS = 2000;
 const IDLE_CHECKS = 4;
@@ -14,11 +14,7 @@ const IDLE_CHECKS = 4;
  */
 export async function watchState(lockFile: string, lost: () => void): Promise<() => void> {
   const { ino } = await stat(lockFile);
-  const isLost = (): Promise<boolean> =>
-    stat(lockFile).then(
-      (now) => now.ino !== ino,
-      (error: unknown) => isGone(error),
-    );
+  const isLost = (): Promise<boolean> => stat(lockFile).then((now) => now.ino !== ino, isNotThere);
   let isOver = false;
   const timer = setInterval(async () => {
     if (!(await isLost()) || isOver) return;
@@ -30,10 +26,10 @@ export async function watchState(lockFile: string, lost: () => void): Promise<()
   return () => clearInterval(timer);
 }
 
-/** Nothing stands there. */
-const isGone = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes(systemErrorCode(error) ?? "");
-
-/** Ends a daemon that nobody has needed for so long: neither a session, as `idleMs` tells, nor a job. Without `idleExitMs` it is never looked at. */
+/**
+ * Ends a daemon that nobody has needed for so long: neither a session, as `idleMs` tells, nor a job. Without `idleExitMs` it is never looked
+ * at.
+ */
 export function watchIdle(
   idleExitMs: number | undefined,
   { idleMs, isBusy }: { readonly idleMs: () => number; readonly isBusy: () => boolean },

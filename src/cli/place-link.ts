@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { lstat, readlink, rename, stat, symlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { StrataError, systemErrorCode, toStrataError } from "../errors.js";
+import { isNotThere, StrataError, systemErrorCode, toStrataError } from "../errors.js";
 import { printable } from "../printable.js";
 import { succeeds } from "../succeeds.js";
 
@@ -16,8 +16,7 @@ export async function checkLinkPlace(path: string): Promise<void> {
     const found = await lstat(path);
     if (!found.isSymbolicLink()) throw occupied(path, found.isDirectory() ? "a directory" : "a file");
   } catch (error) {
-    const errno = systemErrorCode(error);
-    if (errno !== "ENOENT" && errno !== "ENOTDIR") throw cannotPlace(path, error);
+    if (!isNotThere(error)) throw cannotPlace(path, error);
     if (!(await succeeds(stat(`${dirname(path)}/`)))) throw noDirectory(path);
   }
 }

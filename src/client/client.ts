@@ -121,7 +121,10 @@ const MAX_REPEATS = 3;
 /** What belongs to one connection, though it only reads. */
 const OF_A_CONNECTION: ReadonlySet<MethodName> = new Set(["initialize", "events/subscribe", "events/unsubscribe"]);
 
-/** A start finds its job again by its key, and a hold by its id; a cancelled job and a pin are what they are. A removal may meet what others did in between. */
+/**
+ * A start finds its job again by its key, and a hold by its id; a cancelled job and a pin are what they are. A removal may meet what others
+ * did in between.
+ */
 async function isRepeatable(method: MethodName, params: object): Promise<boolean> {
   const reads = await import("./checks.js").then(
     ({ onlyReads }) => onlyReads(method),

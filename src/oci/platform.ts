@@ -62,8 +62,9 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
 
 /**
  * The manifest of an index for `wanted`: of those that match, the one of the highest variant, of equals the first; one for any
- * platform where none is for this one. Attestations (`unknown/unknown`) are skipped. Where none matches but a manifest or index is there without a platform, the first of those: its
- * config decides. A media type that is not known is no error while another one fits (image-spec v1.1 image-index.md, mediaType).
+ * platform where none is for this one. Attestations (`unknown/unknown`) are skipped. Where none matches but a manifest or index is there
+ * without a platform, the first of those: its config decides. A media type that is not known is no error while another one fits
+ * (image-spec v1.1 image-index.md, mediaType).
  * NO_PLATFORM, listing what there is.
  */
 export function selectPlatform(descriptors: readonly Descriptor[], wanted: Platform): Descriptor {

@@ -37,7 +37,7 @@ export class Taking {
     const mayGo = (rootId: string) => !leased.hasRoot(rootId);
     const taken = await this.#takeInBatches(verdicts, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
-      // Before any file goes, and before any layer that they need: as far as the disk lets it, no power cut brings back one without the other.
+      // Before any file goes, and before any layer that they need: as far as the disk lets it, a power cut brings back none without the other.
       settle: () => store.roots.sync(),
     });
     return taken(verdicts);
@@ -62,7 +62,10 @@ export class Taking {
     return taken(verdicts);
   }
 
-  /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. Gives what tells of verdicts as they were carried out. */
+  /**
+   * Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. Gives what tells of verdicts as they
+   * were carried out.
+   */
   async #takeInBatches<Thing>(
     verdicts: readonly Verdict<Thing>[],
     { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle: () => Promise<void> },

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { isWritable, type LinkMode, type Overlap } from "../choices.js";
-import { systemErrorCode } from "../errors.js";
+import { isNotThere } from "../errors.js";
 import type { Log } from "../log.js";
 import type { Digest } from "../oci/digest.js";
 import type { Placement } from "../overlap/placement.js";
@@ -119,7 +119,10 @@ export class Roots {
     return this.#index.size;
   }
 
-  /** One stat for all that ask at once: whether a root that the index knows is still there. One that is not is forgotten. STORE_IO where it cannot be looked at. */
+  /**
+   * One stat for all that ask at once: whether a root that the index knows is still there. One that is not is forgotten. STORE_IO where it
+   * cannot be looked at.
+   */
   async stands(rootId: string): Promise<boolean> {
     return this.#index.has(rootId) && this.#looks.at(rootId, () => this.#look(rootId));
   }
@@ -129,7 +132,7 @@ export class Roots {
       await stat(this.#layout.rootTree(rootId));
       return this.#index.has(rootId);
     } catch (error) {
-      if (!["ENOENT", "ENOTDIR"].includes(systemErrorCode(error) ?? "")) throw error;
+      if (!isNotThere(error)) throw error;
       this.#log.warn("root.lost", { rootId, error });
       if (this.#index.has(rootId)) this.#removed(rootId);
       this.#index.delete(rootId);
