@@ -241,9 +241,8 @@ async function startInstall(
     throw invalidParams("install/start", ["workDoneToken: the session uses it for another install"]);
   }
   const { installs } = options.services;
-  const start = () => installs.start(request, call.session.id);
-  // A job that is only found again is no work.
-  const job = installs.knows(request.requestKey) ? start() : held.work.spend(start);
+  const isFound = installs.knows(request.requestKey);
+  const job = held.work.spend(() => installs.start(request, call.session.id), isFound);
   if (token !== undefined) {
     const follow = () => followJob(job.jobId, token, { options, held, session: call.session });
     held.progress.set(token, () => undefined);

@@ -38,8 +38,20 @@ export class WorkBudget {
     this.#filledAt = now();
   }
 
-  /** Runs `start` if the session may have one more job. Throws BUSY, RATE_LIMITED, and what `start` throws. */
-  spend(start: () => Job): Job {
+  /**
+   * Runs `start` if the session may have one more job; one that is only found again costs nothing. Throws BUSY, RATE_LIMITED, and what
+   * `start` throws.
+   */
+  spend(start: () => Job, isFound = false): Job {
+    if (!isFound) this.#refuseMore();
+    const job = start();
+    if (this.#unfinished.has(job.jobId)) return job;
+    if (!isFound && !wasInstalled(job)) this.#creditMs -= PLACE_MS;
+    if (!isOver(job)) this.#follow(job.jobId);
+    return job;
+  }
+
+  #refuseMore(): void {
     this.#refill();
     if (this.#unfinished.size >= MAX_UNFINISHED) {
       const fact = `${MAX_UNFINISHED} jobs of the session are not finished`;
@@ -50,11 +62,6 @@ export class WorkBudget {
       const fact = `the session started more than ${WORK_RATE_PER_SECOND} a second`;
       throw new StrataError("RATE_LIMITED", `Cannot start the install: ${fact}`, { retryAfterMs });
     }
-    const job = start();
-    if (this.#unfinished.has(job.jobId)) return job;
-    if (!wasInstalled(job)) this.#creditMs -= PLACE_MS;
-    if (!isOver(job)) this.#follow(job.jobId);
-    return job;
   }
 
   /** The session is gone: nothing is spent any more. */
