@@ -6,7 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { link, lstat, open, realpath, rename, rm } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import { MAX_RUNNING_EXPORTS } from "../limits.js";
 import type { ParsedParams, Result } from "../messages/methods.js";
@@ -17,7 +17,7 @@ import { keptManifest } from "../oci/packed-image.js";
 import type { Pool } from "../pool.js";
 import { printable } from "../printable.js";
 import { Slots } from "../slots.js";
-import { allowedPlace, isBelow, type OpenOptions } from "../sources/open.js";
+import { allowedPlace, isBelow, type OpenOptions, unfitPlace } from "../sources/open.js";
 import type { Catalog } from "../store/catalog.js";
 import { type RootDocument, syncDirectory } from "../store/documents.js";
 import { changesetOf } from "../store/entries-files.js";
@@ -57,8 +57,7 @@ export class Exporter {
   /** UNKNOWN_NAME, UNKNOWN_ROOT, IMPORT_DENIED, INVALID_PARAMS (the place), STORE_CORRUPT, CANCELLED. */
   async export(request: ExportRequest, watch: ExportWatch): Promise<Result<"store/export">> {
     const { path, names, force = false } = request;
-    if (!isAbsolute(path)) throw unfit(path, "the path is not absolute");
-    const directory = await allowedPlace(dirname(path), this.#options.importDirs);
+    const directory = await allowedPlace(path, this.#options.importDirs);
     await this.#refuseOwnStore(directory);
     const place = join(directory, basename(path));
     await refuseTaken(place, force);
@@ -230,13 +229,8 @@ function placeError(place: string, error: unknown): unknown {
   const errno = error instanceof StrataError ? undefined : systemErrorCode(error);
   if (errno === "EEXIST") return isTaken(place);
   if (errno === "EISDIR" || errno === "ENOTEMPTY") return isDirectory(place);
-  return errno === "ENOENT" || errno === "ENAMETOOLONG" ? unfit(place, errno) : error;
+  return errno === "ENOENT" || errno === "ENAMETOOLONG" ? unfitPlace(place, errno) : error;
 }
-
-const unfit = (place: string, fact: string): StrataError =>
-  new StrataError("INVALID_PARAMS", `Cannot export to ${printable(place, 1024)}: ${fact}`, {
-    hint: "Choose a file in a directory that exists.",
-  });
 
 const isTaken = (place: string): StrataError =>
   new StrataError("INVALID_PARAMS", `Cannot export to ${printable(place, 1024)}: there is something already`, {

@@ -4,7 +4,7 @@
  * A transport is loaded when a reference first has it: together they are a sixth of what a daemon would start with.
  */
 import { realpath, stat } from "node:fs/promises";
-import { isAbsolute, normalize, sep } from "node:path";
+import { dirname, isAbsolute, normalize, sep } from "node:path";
 import { StrataError, systemErrorCode } from "../errors.js";
 import type { Descriptor } from "../oci/documents.js";
 import type { Reference } from "../oci/reference.js";
@@ -72,28 +72,33 @@ export async function archiveImages(
 type LocalReference = Exclude<Reference, { transport: "docker" }>;
 
 /**
- * The directory that something may be written to, without symlinks: one that images may be read from. IMPORT_DENIED, INVALID_PARAMS
- * where it is none.
+ * The directory of a file that may be written, without symlinks: one that images may be read from. IMPORT_DENIED, INVALID_PARAMS where it
+ * is none.
  */
-export async function allowedPlace(directory: string, importDirs: OpenOptions["importDirs"]): Promise<string> {
-  const what = `Cannot write to ${printable(directory, 1024)}`;
-  if (!isAbsolute(directory)) throw new StrataError("INVALID_PARAMS", `${what}: the path is not absolute`);
+export async function allowedPlace(path: string, importDirs: OpenOptions["importDirs"]): Promise<string> {
+  if (!isAbsolute(path)) throw unfitPlace(path, "the path is not absolute");
+  const directory = dirname(path);
   const roots = importDirs === "anywhere" ? importDirs : await realDirectories(importDirs);
   const inside = (candidate: string) => roots === "anywhere" || roots.some((root) => isBelow(candidate, root));
   const real = await realpath(directory).catch((error: unknown) => {
     const errno = systemErrorCode(error);
     if (errno === undefined || !inside(normalize(directory))) return undefined;
-    if (errno === "EACCES") throw new StrataError("IMPORT_DENIED", `${what}: ${errno}`);
-    throw placeError(`${what}: ${errno === "ENOENT" ? "it does not exist" : errno}`);
+    if (errno === "EACCES") throw new StrataError("IMPORT_DENIED", `${cannotWrite(path)}: ${errno}`);
+    throw unfitPlace(path, errno === "ENOENT" ? "its directory does not exist" : errno);
   });
   if (real === undefined || !inside(real))
-    throw new StrataError("IMPORT_DENIED", `${what}: it is below none of the import directories`);
+    throw new StrataError("IMPORT_DENIED", `${cannotWrite(path)}: it is below none of the import directories`);
   if ((await stat(real)).isDirectory()) return real;
-  throw placeError(`${what}: it is not a directory`);
+  throw unfitPlace(path, "what it would stand in is not a directory");
 }
 
-const placeError = (message: string): StrataError =>
-  new StrataError("INVALID_PARAMS", message, { hint: "Choose a file in a directory that exists." });
+const cannotWrite = (path: string): string => `Cannot write to ${printable(path, 1024)}`;
+
+/** INVALID_PARAMS. */
+export const unfitPlace = (path: string, fact: string): StrataError =>
+  new StrataError("INVALID_PARAMS", `${cannotWrite(path)}: ${fact}`, {
+    hint: "Choose a file in a directory that exists.",
+  });
 
 /** The path without symlinks. What stands outside the import directories is denied alike whether it exists or not. */
 async function allowedPath(reference: LocalReference, importDirs: OpenOptions["importDirs"]): Promise<string> {

@@ -233,6 +233,18 @@ suite("names of a store in an archive", () => {
     assert.deepEqual(readdirSync(sandbox.file("files")).sort(), ["place", "tools.tar"]);
   });
 
+  for (const [path, fact] of [
+    ["one.tar", "the path is not absolute"],
+    ["/nowhere/one.tar", "its directory does not exist"],
+    ["/proc/one.tar", "ENOENT"],
+    [`/tmp/${"x".repeat(300)}.tar`, "ENAMETOOLONG"],
+  ] as const)
+    test(`a place that cannot be is told with its path: ${fact}`, async () => {
+      const wire = await Wire.connect(scope, daemon.socket);
+      const { data } = await wire.refused("store/export", { names: ["one"], path });
+      assert.deepEqual([data.code, data.message], ["INVALID_PARAMS", `Cannot write to ${path}: ${fact}`]);
+    });
+
   test("progress begins, never falls and ends; a request that is cancelled leaves nothing", async () => {
     const wire = await Wire.connect(scope, daemon.socket);
     const path = sandbox.file("files/progress.tar");
