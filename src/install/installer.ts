@@ -161,10 +161,11 @@ export class Installer {
 
   /** The name leads to the root, and the job is over. False where the root was removed since it stood: then it is made again. */
   async #finish(root: RootDocument, { job, lease }: { readonly job: Job; readonly lease: Lease }): Promise<boolean> {
-    const { store, emit } = this.#options;
+    const { store, comparer, emit } = this.#options;
     const { name, referenceText: reference, request } = job.spec;
     const { rootId, platform, manifestDigest } = root;
-    const changes = await this.#changes(root, { job, lease });
+    // Before the flip, so that its event comes with it: another of the same name may follow at once.
+    const changes = await comparer.changes(name, root, { lease, signal: job.signal });
     const named = await store.name(name, { rootId, reference, platform, manifestDigest });
     if (named === undefined) return false;
     const { layout } = store;
@@ -185,22 +186,6 @@ export class Installer {
     await job.ready(durable);
     if (!durable && !waits) this.#makeDurableBehind(job, root);
     return true;
-  }
-
-  /**
-   * What the name's root is to change, of the one that it has until then. Known before the flip, so that its event comes with it: another
-   * of the same name may follow at once.
-   */
-  async #changes(root: RootDocument, { job, lease }: { readonly job: Job; readonly lease: Lease }) {
-    const { store, comparer } = this.#options;
-    const had = () => store.names.current(job.spec.name)?.rootId;
-    for (;;) {
-      const compared = had();
-      if (compared !== undefined) lease.root(compared);
-      const changes = await comparer.changes(compared, root, job.signal);
-      job.signal.throwIfAborted();
-      if (had() === compared) return changes;
-    }
   }
 
   /** A root that stands already: one stat, and no config is read. */

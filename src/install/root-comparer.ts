@@ -1,6 +1,6 @@
 /**
  * What an update of a name changes at the image root: the root that the name has against the one that it is to have, compared by a
- * worker from what they were made of. Nothing here ever fails an install.
+ * worker from what they were made of. What cannot be compared fails no install.
  */
 import { StrataError } from "../errors.js";
 import type { Log } from "../log.js";
@@ -10,6 +10,7 @@ import { printableName } from "../printable.js";
 import type { EntriesFile, RootChanges, ShownRoot } from "../root-tasks.js";
 import type { RootDocument } from "../store/documents.js";
 import { changesetOf, planOf } from "../store/entries-files.js";
+import type { Lease } from "../store/leases.js";
 import type { Store } from "../store/store.js";
 import { TaskProgress } from "../task-progress.js";
 import { LINK_WEIGHT } from "../weights.js";
@@ -25,8 +26,26 @@ export class RootComparer {
     this.#log = options.log;
   }
 
-  /** Undefined where there is no other root to compare with, where it is gone, and on `signal`; never rejects. */
-  async changes(had: string | undefined, has: RootDocument, signal: AbortSignal): Promise<Changes | undefined> {
+  /**
+   * From the root that the name has when this answers; undefined where that is none, `to`, or cannot be compared. CANCELLED on `signal`.
+   * `lease` keeps what is compared.
+   */
+  async changes(
+    name: string,
+    to: RootDocument,
+    { lease, signal }: { readonly lease: Lease; readonly signal: AbortSignal },
+  ): Promise<Changes | undefined> {
+    const had = () => this.#store.names.current(name)?.rootId;
+    for (;;) {
+      const from = had();
+      if (from !== undefined) lease.root(from);
+      const changes = await this.#between(from, to, signal);
+      signal.throwIfAborted();
+      if (had() === from) return changes;
+    }
+  }
+
+  async #between(had: string | undefined, has: RootDocument, signal: AbortSignal): Promise<Changes | undefined> {
     if (had === undefined || had === has.rootId) return undefined;
     const before = this.#store.roots.get(had);
     if (before === undefined) return undefined;

@@ -47,7 +47,7 @@ export class WorkBudget {
     const job = start();
     if (this.#unfinished.has(job.jobId)) return job;
     if (!isFound && !wasInstalled(job)) this.#creditMs -= PLACE_MS;
-    if (!isOver(job)) this.#follow(job.jobId);
+    if (!isOver(job)) this.#follow(job.jobId, isFound);
     return job;
   }
 
@@ -80,13 +80,13 @@ export class WorkBudget {
     this.#creditMs = Math.min(WORK_BURST * PLACE_MS, this.#creditMs + ms);
   }
 
-  #follow(jobId: string): void {
+  #follow(jobId: string, isFound: boolean): void {
     const stop = this.#observe(jobId, (job) => {
       if (!isOver(job)) return;
       stop();
       this.#unfinished.delete(jobId);
       this.#refill();
-      if (wasInstalled(job)) this.#give(PLACE_MS);
+      if (!isFound && wasInstalled(job)) this.#give(PLACE_MS);
     });
     this.#unfinished.set(jobId, stop);
   }

@@ -35,12 +35,11 @@ export class Taking {
   async roots(verdicts: readonly Verdict<RootDocument>[]): Promise<readonly Verdict<RootDocument>[]> {
     const { store, leased } = this.#options;
     const mayGo = (rootId: string) => !leased.hasRoot(rootId);
-    const taken = await this.#takeInBatches(verdicts, {
+    return this.#takeInBatches(verdicts, {
       take: ({ rootId }, to) => store.takeRoot(rootId, to, () => mayGo(rootId)),
       // Before any file goes, and before any layer that they need: as far as the disk lets it, a power cut brings back none without the other.
       settle: () => store.roots.sync(),
     });
-    return taken(verdicts);
   }
 
   /** `roots` as they were carried out. */
@@ -55,21 +54,17 @@ export class Taking {
     const { store, leased } = this.#options;
     const mayGo = (layer: StoredLayer) => !leased.hasLayer(layer) && !needed.has(layer.document.diffId);
     const { layers } = store;
-    const taken = await this.#takeInBatches(verdicts, {
+    return this.#takeInBatches(verdicts, {
       take: ({ document }, to) => layers.take(document.diffId, to, mayGo),
       settle: () => layers.sync(),
     });
-    return taken(verdicts);
   }
 
-  /**
-   * Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. Gives what tells of verdicts as they
-   * were carried out.
-   */
+  /** Some at a time, each into a place of its own in staging; what cannot be taken is left, and said. Gives what became of the verdicts. */
   async #takeInBatches<Thing>(
     verdicts: readonly Verdict<Thing>[],
     { take, settle }: { take: (thing: Thing, to: string) => Promise<boolean>; settle: () => Promise<void> },
-  ): Promise<(verdicts: readonly Verdict<Thing>[]) => readonly Verdict<Thing>[]> {
+  ): Promise<readonly Verdict<Thing>[]> {
     const { store, signal, removeTree, log } = this.#options;
     const taken = new Set<Thing>();
     const left = new Set<Thing>();
@@ -87,11 +82,10 @@ export class Taking {
         await settle();
       }, removeTree);
     }
-    return (of) =>
-      of.map((verdict) => {
-        if (!verdict.goes || taken.has(verdict.thing)) return verdict;
-        return { ...verdict, goes: false, reason: left.has(verdict.thing) ? LEFT : SPARED };
-      });
+    return verdicts.map((verdict) => {
+      if (!verdict.goes || taken.has(verdict.thing)) return verdict;
+      return { ...verdict, goes: false, reason: left.has(verdict.thing) ? LEFT : SPARED };
+    });
   }
 
   /** Manifests and configs that no root needs which stays. */

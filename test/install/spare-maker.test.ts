@@ -46,21 +46,24 @@ function stage(t: TestContext, { whenIdle = async () => undefined }: { whenIdle?
   return { maker, events };
 }
 
+/** It is being made, and nothing else is told of. */
+async function making(t: TestContext): Promise<ReturnType<typeof stage>> {
+  const it = stage(t);
+  it.maker.linked([layer]);
+  await until("it is being made", () => it.events.includes("linking"));
+  it.events.length = 0;
+  return it;
+}
+
 suite("spares are made", () => {
   test("not beside who wants none: what was under way has ended before the others are removed", async (t) => {
-    const { maker, events } = stage(t);
-    maker.linked([layer]);
-    await until("it is being made", () => events.includes("linking"));
-    events.length = 0;
+    const { maker, events } = await making(t);
     await maker.without(async () => events.push("worked"));
     assert.deepEqual(events, ["ended", "removed", "worked"]);
   });
 
   test("not while a collection goes: a layer of which one is being made would be needed", async (t) => {
-    const { maker, events } = stage(t);
-    maker.linked([layer]);
-    await until("it is being made", () => events.includes("linking"));
-    events.length = 0;
+    const { maker, events } = await making(t);
     await maker.whileNoneIsMade(async () => events.push("collected"));
     assert.deepEqual(events, ["ended", "collected"]);
     await until("it is made after all", () => events.includes("linking"));
@@ -91,9 +94,7 @@ suite("spares are made", () => {
   });
 
   test("not once the daemon stops: what was under way is given up", async (t) => {
-    const { maker, events } = stage(t);
-    maker.linked([layer]);
-    await until("it is being made", () => events.includes("linking"));
+    const { maker, events } = await making(t);
     await maker.stop();
     assert.equal(events.at(-1), "ended");
     maker.linked([layer]);
