@@ -117,8 +117,10 @@ test("whoever has a snapshot and every event behind it knows which names there a
   const [wire, watches] = [await connect(), await connect()];
   const { root } = await wire.ready(reference, { name: "one" });
   await wire.ready(reference, { name: "two" });
-  await watches.request("events/subscribe", { filter: { types: ["name.removed", "root.changed", "root.removed"] } });
-  const { subscriptionId: of } = await watches.request("events/subscribe", { filter: { names: ["one"] } });
+  // Not that the jobs are durable, which may still be on its way.
+  const types = ["name.removed", "root.changed", "root.removed"];
+  await watches.request("events/subscribe", { filter: { types } });
+  const { subscriptionId: of } = await watches.request("events/subscribe", { filter: { names: ["one"], types } });
   await wire.request("root/remove", { name: "one" });
   await wire.request("root/pin", { name: "two", pinned: true });
   const { holdId } = await wire.request("root/hold", { name: "two", owner: "an editor" });

@@ -149,6 +149,7 @@ test("flips of one name are told in their order, however long the first of them 
   await wire.request("events/subscribe", { filter: { names: [name], types: ["name.changed"] } });
   for (let round = 0; round < 8; round += 1) {
     const first = install("larger");
+    // At another moment of its comparison each time.
     await delay(3 * round);
     await Promise.all([first, install("one")]);
     await install("large");
